@@ -1,0 +1,145 @@
+/**
+ * The errors a caller must act on: few, named, stable. Everything else is a plain `Error` and becomes a bland 500.
+ *
+ * Messages are lower case without a full stop, name the thing and give the value; the prefix `issuer(<type> <backend>): ` is added once,
+ * by `withIssuerPrefix`, never by an adapter. The HTTP status and the CLI's exit code of each code stand in one table each
+ * (`http/problem.ts`, `cli/exit-code.ts`); a test walks `ERROR_CODES` and wants every code in both.
+ */
+export const ERROR_CODES = [
+  'ERR_CONFIG_INVALID',
+  'ERR_REQUEST_INVALID',
+  'ERR_POLICY_DENIED',
+  'ERR_NOT_FOUND',
+  'ERR_CONFLICT',
+  'ERR_NOT_SUPPORTED',
+  'ERR_ISSUANCE_PENDING',
+  'ERR_ISSUER_RATE_LIMITED',
+  'ERR_ISSUER_UNAVAILABLE',
+  'ERR_ISSUER_DENIED',
+  'ERR_ISSUER_RESPONSE',
+  'ERR_UNAUTHENTICATED',
+  'ERR_ACCESS_DENIED',
+  'ERR_TOO_LARGE',
+  'ERR_INTERNAL',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** One mistake in what was configured or asked: `field` is a path such as `mtls.backends[0].conf.cert`. */
+export interface Violation {
+  readonly field: string;
+  readonly message: string;
+}
+
+export interface CaErrorOptions {
+  /** What to do about it: one sentence, with the command to type where there is one. */
+  readonly fix?: string;
+  readonly cause?: unknown;
+  readonly retryAfterMs?: number;
+  readonly violations?: readonly Violation[];
+}
+
+export abstract class CaError extends Error {
+  abstract readonly code: ErrorCode;
+  /** Whether the same request may succeed later without anybody changing anything. */
+  abstract readonly retry: boolean;
+  readonly fix: string | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly violations: readonly Violation[];
+
+  constructor(message: string, options: CaErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.fix = options.fix;
+    this.retryAfterMs = options.retryAfterMs;
+    this.violations = options.violations ?? [];
+  }
+}
+
+/** What was configured has mistakes; `violations` holds all of them. Acts: operator. */
+export class ConfigError extends CaError {
+  readonly code = 'ERR_CONFIG_INVALID';
+  readonly retry = false;
+}
+
+/** The request itself cannot be served: malformed CSR, impossible identity. Acts: caller. */
+export class RequestInvalidError extends CaError {
+  readonly code = 'ERR_REQUEST_INVALID';
+  readonly retry = false;
+}
+
+/** A rule of ours says no. Acts: caller. */
+export class PolicyDeniedError extends CaError {
+  readonly code = 'ERR_POLICY_DENIED';
+  readonly retry = false;
+}
+
+export class NotFoundError extends CaError {
+  readonly code = 'ERR_NOT_FOUND';
+  readonly retry = false;
+}
+
+/** Somebody else was first: read again, then decide. */
+export class ConflictError extends CaError {
+  readonly code = 'ERR_CONFLICT';
+  readonly retry = true;
+}
+
+/** The backend lacks this capability. */
+export class NotSupportedError extends CaError {
+  readonly code = 'ERR_NOT_SUPPORTED';
+  readonly retry = false;
+}
+
+/** The backend still works on it. */
+export class IssuancePendingError extends CaError {
+  readonly code = 'ERR_ISSUANCE_PENDING';
+  readonly retry = true;
+}
+
+/** The backend, or our own limit before it, throttles. */
+export class RateLimitedError extends CaError {
+  readonly code = 'ERR_ISSUER_RATE_LIMITED';
+  readonly retry = true;
+}
+
+/** Network, 5xx, sealed, time-out. */
+export class IssuerUnavailableError extends CaError {
+  readonly code = 'ERR_ISSUER_UNAVAILABLE';
+  readonly retry = true;
+}
+
+/** The backend refuses our credentials or our request. Acts: operator. */
+export class IssuerDeniedError extends CaError {
+  readonly code = 'ERR_ISSUER_DENIED';
+  readonly retry = false;
+}
+
+/** The backend's answer is not usable: empty chain, wrong key, foreign root. */
+export class IssuerResponseError extends CaError {
+  readonly code = 'ERR_ISSUER_RESPONSE';
+  readonly retry = false;
+}
+
+/** The caller is not who it says, or says nothing. */
+export class UnauthenticatedError extends CaError {
+  readonly code = 'ERR_UNAUTHENTICATED';
+  readonly retry = false;
+}
+
+export class AccessDeniedError extends CaError {
+  readonly code = 'ERR_ACCESS_DENIED';
+  readonly retry = false;
+}
+
+/** A body, list or name is over its cap. */
+export class TooLargeError extends CaError {
+  readonly code = 'ERR_TOO_LARGE';
+  readonly retry = false;
+}
+
+/** Adds `issuer(<type> <backend>): ` to an issuer's error, once, keeping class, code and stack. */
+export function withIssuerPrefix(error: unknown, type: string, backend: string): unknown {
+  const prefix = `issuer(${type} ${backend}): `;
+  if (error instanceof CaError && !error.message.startsWith('issuer(')) error.message = prefix + error.message;
+  return error;
+}

@@ -1,0 +1,205 @@
+/**
+ * THE CONTRACT. An issuer turns an identity and a public key into a certificate that a proxy accepts. One adapter module per backend type
+ * (`adapters/<type>/`), one issuer instance per backend of a mesh. Nothing above this file knows a concrete backend; nothing in this room
+ * imports another room.
+ *
+ * Life of an instance: `module.parseConf` (pure) -> `module.create` (no remote call) -> any number of concurrent calls -> `close`. An
+ * instance never changes: when the backend's conf or a secret it uses changes, the registry makes a new one and closes the old.
+ */
+
+import type { Violation } from './errors.ts';
+
+/** Tag -> its values. Keys sorted, values unique and sorted: equal tags are equal text. */
+export type Tags = ReadonlyMap<string, readonly string[]>;
+
+/** What the certificate says about its holder. Made by us from mesh and tags, never taken from a CSR. */
+export interface Identity {
+  readonly mesh: string;
+  readonly dataplane: string;
+  readonly tags: Tags;
+  /** URI SANs in Kuma's order: `spiffe://<mesh>/<service>`..., then `kuma://<tag>/<value>`... */
+  readonly uriSans: readonly string[];
+  readonly dnsNames: readonly string[];
+  /** Empty: no subject at all. At most 64 characters (RFC 5280, ub-common-name). */
+  readonly commonName: string;
+}
+
+export interface SignRequest {
+  /** PKCS#10, DER. Its signature and key were checked before; an issuer with `signsCsrAsIs: false` uses only the key. */
+  readonly csrDer: Buffer;
+  /** SubjectPublicKeyInfo of the CSR, DER. */
+  readonly spkiDer: Buffer;
+  readonly identity: Identity;
+  /** A wish. The answer's `notAfter` tells the truth. */
+  readonly ttlSeconds: number;
+  /** Stays the same when one and the same request is tried again; never issues twice where the backend can avoid it. */
+  readonly requestId: string;
+}
+
+/** All certificates are DER. */
+export interface IssuedCertificate {
+  readonly leaf: Buffer;
+  /** Intermediates, the leaf's issuer first, without root and without the leaf. */
+  readonly chain: readonly Buffer[];
+  /** Roots that the chain ends in, as far as the backend tells. Never empty. */
+  readonly roots: readonly Buffer[];
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+export interface IssuedKeyPair extends IssuedCertificate {
+  /** PKCS#8, DER. */
+  readonly privateKeyDer: Buffer;
+}
+
+export interface CaBundle {
+  readonly roots: readonly Buffer[];
+  readonly intermediates: readonly Buffer[];
+}
+
+/** One named finding of `inspect`. `name` is `<type>.<what>`, stable, listed in docs/checks.md. */
+export interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly message: string;
+  readonly cause?: string;
+  readonly fix?: string;
+}
+
+export const KEY_TYPES = ['EC-P256', 'EC-P384', 'RSA-2048', 'RSA-3072', 'RSA-4096'] as const;
+export type KeyType = (typeof KEY_TYPES)[number];
+
+/** What this issuer can do with the rights it has; may cost one remote call the first time, is remembered after. */
+export interface IssuerAbilities {
+  /** It signs a caller's CSR. */
+  readonly sign: boolean;
+  /** It takes SANs and common name from the CSR, so a CSR must carry exactly the identity's. */
+  readonly signsCsrAsIs: boolean;
+  /** It can make key and certificate by itself (`KeyPairIssuer`). */
+  readonly issueKeyPair: boolean;
+  readonly keyTypes: readonly KeyType[];
+}
+
+export interface CallOptions {
+  /** Honoured at every wait, also while polling. */
+  readonly signal: AbortSignal;
+}
+
+export interface Issuer {
+  /**
+   * What the backend's conf adds to an identity: the rendered commonName template and DNS names. Pure.
+   * @throws RequestInvalidError naming the data plane and the template when it cannot be rendered
+   */
+  subject(who: Pick<Identity, 'mesh' | 'dataplane' | 'tags'>): Pick<Identity, 'commonName' | 'dnsNames'>;
+
+  abilities(options: CallOptions): Promise<IssuerAbilities>;
+
+  /**
+   * Signs. Never sees a private key. May throw every error class of errors.ts except NotFound and Conflict.
+   * What comes back is checked again by the caller against key, identity and profile.
+   */
+  sign(request: SignRequest, options: CallOptions): Promise<IssuedCertificate>;
+
+  /** The CA certificates of this backend. Cheap enough to poll; creates nothing. */
+  trustBundle(options: CallOptions): Promise<CaBundle>;
+
+  /** The adapter's own share of validation; reads only; never throws because the backend is unwell. */
+  inspect(options: CallOptions): Promise<readonly Check[]>;
+
+  /** Idempotent. No timer, socket or watch is left. */
+  close(): Promise<void>;
+}
+
+/** The backend makes the key (Vault `issue`). */
+export interface KeyPairIssuer {
+  issueKeyPair(request: Omit<SignRequest, 'csrDer' | 'spkiDer'>, options: CallOptions): Promise<IssuedKeyPair>;
+}
+export function isKeyPairIssuer(issuer: Issuer): issuer is Issuer & KeyPairIssuer {
+  return 'issueKeyPair' in issuer;
+}
+
+/** Makes what the backend needs before it can sign (builtin: its CA). Safe to repeat and to race. */
+export interface Provisioner {
+  ensure(options: CallOptions): Promise<void>;
+}
+export function isProvisioner(issuer: Issuer): issuer is Issuer & Provisioner {
+  return 'ensure' in issuer;
+}
+
+/** Proves its conf against what it points to, before the Mesh is stored (provided: loads and checks the CA). */
+export interface ConfChecker {
+  /** Violations relative to `conf`; empty when all is well. `warnings` do not refuse. */
+  checkConf(options: CallOptions): Promise<ConfFindings>;
+}
+export interface ConfFindings {
+  readonly violations: readonly Violation[];
+  readonly warnings: readonly string[];
+}
+export function isConfChecker(issuer: Issuer): issuer is Issuer & ConfChecker {
+  return 'checkConf' in issuer;
+}
+
+/** Where an issuer belongs. */
+export interface IssuerContext {
+  readonly mesh: string;
+  readonly backend: string;
+}
+
+/** Where a value of a conf stands. Parsed by `mesh/data-source.ts`. */
+export type DataSource =
+  | { readonly kind: 'secret'; readonly secret: string }
+  | { readonly kind: 'file'; readonly file: string }
+  | { readonly kind: 'inline'; readonly inline: Buffer };
+
+/** The mesh-scoped secrets, as far as an adapter may see them. */
+export interface SecretAccess {
+  /** Undefined when there is none. */
+  read(name: string): Promise<Buffer | undefined>;
+  /**
+   * Stores all of them or none. False, and nothing stored, when one of the names exists already: somebody else was first.
+   * The secrets belong to the mesh: they go when it goes.
+   */
+  createTogether(secrets: ReadonlyMap<string, Buffer>): Promise<boolean>;
+}
+
+/** What the registry hands to an adapter. Structural, so that this room imports nothing. */
+export interface IssuerDeps {
+  readonly secrets: SecretAccess;
+  /**
+   * Loads a data source: a secret of this mesh, a file below the allowed directories, or inline bytes.
+   * @throws ConfigError `could not load data: <cause>`
+   */
+  load(source: DataSource, options: CallOptions): Promise<Buffer>;
+  readonly clock: {
+    now(): Date;
+    monotonicMs(): number;
+    sleep(ms: number, signal?: AbortSignal): Promise<void>;
+    deadline(ms: number, parent?: AbortSignal): { readonly signal: AbortSignal; clear(): void };
+  };
+  readonly random: { bytes(length: number): Buffer; uniform(): number };
+  readonly log: {
+    debug(fields: Readonly<Record<string, unknown>>, message: string): void;
+    info(fields: Readonly<Record<string, unknown>>, message: string): void;
+    warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+    error(fields: Readonly<Record<string, unknown>>, message: string): void;
+  };
+}
+
+/** What a folder under adapters/ exports. `Conf` is the checked conf, complete with defaults. */
+export interface IssuerModule<Conf = unknown> {
+  /** Folder name = `type` in the Mesh = log field = metric label. */
+  readonly type: string;
+  /**
+   * True when signing happens in this process with a key of ours: its results need no signature check, and it needs no queue.
+   */
+  readonly local: boolean;
+  /**
+   * Pure. `context` gives the names that some rules need.
+   * @throws ConfigError with ALL violations, fields relative to `conf`
+   */
+  parseConf(conf: unknown, context: IssuerContext): Conf;
+  /** Names of the mesh-scoped secrets this conf reads or owns. */
+  usedSecrets(conf: Conf, context: IssuerContext): readonly string[];
+  /** No remote call, no I/O. */
+  create(context: IssuerContext, conf: Conf, deps: IssuerDeps): Issuer;
+}

@@ -1,0 +1,148 @@
+/**
+ * THE STORE CONTRACT. One suite (`test/conformance/store.ts`) decides whether an implementation is one. Implementations: `sql/` (SQLite),
+ * `memory/`. Encryption of what is secret is a wrapper over any of them (`encrypted-store.ts`), so an implementation never thinks of it.
+ *
+ * Rules for all members: what a resolved promise says is durable is on disk (SQLite: WAL, synchronous=FULL); nothing is half-written; a
+ * call after `close` rejects. Texts are stored as given, byte for byte.
+ */
+
+/** `type` is the kind's name as Kuma writes it (`Mesh`, `Secret`, `Dataplane`); `mesh` is '' for kinds that stand outside a mesh. */
+export interface ResourceKey {
+  readonly type: string;
+  readonly mesh: string;
+  readonly name: string;
+}
+
+export interface StoredResource extends ResourceKey {
+  /** The resource as JSON text, without type, mesh, name and times. */
+  readonly body: string;
+  /** Starts at 1, grows by 1 with each change of this key. */
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly modifiedAt: Date;
+  /** True when it belongs to its mesh (made by mesh-ca itself) and is deleted with it. */
+  readonly owned: boolean;
+}
+
+export interface PutResource extends ResourceKey {
+  readonly body: string;
+  readonly owned?: boolean;
+}
+
+export interface ListQuery {
+  readonly type: string;
+  /** Absent: over all meshes. */
+  readonly mesh?: string;
+  /** A part of the name, as Kuma's `name=` filter. */
+  readonly nameContains?: string;
+  readonly offset?: number;
+  /** Absent: all. */
+  readonly size?: number;
+}
+
+export interface ResourcePage {
+  /** Sorted by mesh, then name (bytewise). */
+  readonly items: readonly StoredResource[];
+  /** Count without offset and size. */
+  readonly total: number;
+}
+
+/**
+ * The one certificate of a data plane that was answered last. Never its private key.
+ * Key: mesh + dataplane.
+ */
+export interface CertificateRecord {
+  readonly mesh: string;
+  readonly dataplane: string;
+  readonly backend: string;
+  readonly backendType: string;
+  /** SHA-256 (hex) over what of the backend's conf decides about certificates. */
+  readonly backendHash: string;
+  /** SHA-256 (hex) over SANs and common name. */
+  readonly identityHash: string;
+  /** SHA-256 (hex) of the SubjectPublicKeyInfo. */
+  readonly keyHash: string;
+  /** DER. */
+  readonly leaf: Buffer;
+  /** DER, the leaf's issuer first, without root. */
+  readonly chain: readonly Buffer[];
+  /** SHA-256 (hex) of the roots it ends in. */
+  readonly rootHashes: readonly string[];
+  /** Lower-case hex, no leading zeros beyond a full byte. */
+  readonly serialNumber: string;
+  readonly issuedAt: Date;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  readonly renewAt: Date;
+}
+
+export interface StoredCertificate extends CertificateRecord {
+  /** How many certificates this data plane got, this one included. Counted by the store. */
+  readonly regenerations: number;
+}
+
+/** What a data plane itself said about the trust bundle that it holds. */
+export interface TrustStatement {
+  readonly mesh: string;
+  readonly dataplane: string;
+  readonly bundleVersion: number;
+  readonly statedAt: Date;
+}
+
+/** One version of a mesh's trust bundle. Versions of a mesh only grow, also over deletion of the mesh. */
+export interface StoredTrustBundle {
+  readonly mesh: string;
+  readonly version: number;
+  /** JSON text of the roots and the backends they belong to. */
+  readonly body: string;
+  readonly createdAt: Date;
+}
+
+/** `resource`: that key changed (here or in another process). `unknown`: something changed, re-read what you depend on. */
+export type StoreChange = { readonly kind: 'resource'; readonly key: ResourceKey } | { readonly kind: 'unknown' };
+
+export interface Store {
+  getResource(key: ResourceKey): Promise<StoredResource | undefined>;
+  listResources(query: ListQuery): Promise<ResourcePage>;
+  /**
+   * Creates or replaces. `expectedVersion` 0: must not exist; n: must be at n; absent: whatever is there.
+   * `createdAt` and `owned` of an existing resource stay.
+   * @throws ConflictError when the expectation fails; nothing is changed
+   */
+  putResource(resource: PutResource, options?: { readonly expectedVersion?: number }): Promise<StoredResource>;
+  /** Creates all or, when any of the keys exists, none. True when created. */
+  createResources(resources: readonly PutResource[]): Promise<boolean>;
+  /** False when there was none. */
+  deleteResource(key: ResourceKey): Promise<boolean>;
+  /** In one transaction: the Mesh, its owned resources, certificates, trust statements. Bundle versions stay. False when there was none. */
+  deleteMesh(mesh: string): Promise<boolean>;
+
+  getCertificate(mesh: string, dataplane: string): Promise<StoredCertificate | undefined>;
+  /** Sorted by data plane. */
+  listCertificates(mesh: string): Promise<readonly StoredCertificate[]>;
+  /** Resolves once durable. Many calls at once share one commit. */
+  recordCertificate(record: CertificateRecord): Promise<void>;
+  deleteCertificate(mesh: string, dataplane: string): Promise<void>;
+
+  /** Keeps the newest statement of each data plane. May be written with delay of up to a second; lost on a crash at most that. */
+  recordTrustStatement(statement: TrustStatement): Promise<void>;
+  listTrustStatements(mesh: string): Promise<readonly TrustStatement[]>;
+  getTrustStatement(mesh: string, dataplane: string): Promise<TrustStatement | undefined>;
+
+  /** Newest version of a mesh's bundle. */
+  getTrustBundle(mesh: string): Promise<StoredTrustBundle | undefined>;
+  getTrustBundleVersion(mesh: string, version: number): Promise<StoredTrustBundle | undefined>;
+  /**
+   * Appends `previousVersion + 1`. `previousVersion` 0: there is none yet.
+   * @throws ConflictError when another writer was first
+   */
+  appendTrustBundle(mesh: string, body: string, previousVersion: number): Promise<StoredTrustBundle>;
+
+  /** Called after the change is durable. Returns what ends it. */
+  onChange(listener: (change: StoreChange) => void): () => void;
+
+  /** What `/readyz` asks: can it be read and written now? Rejects with the reason. */
+  ping(): Promise<void>;
+  /** Idempotent. Waits for commits under way. */
+  close(): Promise<void>;
+}
