@@ -1,0 +1,4 @@
+path "/kmesh-pki-default/issue/dataplane-proxies"
+{
+capabilities = ["create", "update"]
+}
