@@ -1,16 +1,16 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findOpenBao } from './openbao-program.ts';
 import { makeServerCertificate } from './server-certificate.ts';
-import { findFreePort, startServerProcess } from './server-process.ts';
+import { findFreePort, pollUntil, startServerProcess } from './server-process.ts';
 import { requestVault, type VaultReply, type VaultRequestOptions } from './vault-request.ts';
 
 export interface OpenBaoOptions {
   /** HTTPS with a CA of its own. A list names other subject alternative names than `IP:127.0.0.1,DNS:localhost`. */
   readonly tls?: true | readonly string[];
-  /** `file` survives `restart()`. Default `inmem`. */
-  readonly storage?: 'inmem' | 'file';
+  /** `disk` survives `restart()`. Default `memory`. */
+  readonly storage?: 'memory' | 'disk';
   /** More lines for the server's configuration file (HCL). */
   readonly config?: string;
   /** Told what is used. Default: nobody. */
@@ -33,7 +33,13 @@ export interface StartedOpenBao {
   close(): Promise<void>;
 }
 
+const MEMORY_STORAGE = 'storage "inmem" {}\ndisable_clustering = true';
+/** Integrated storage: the only one on disk that both OpenBao and Vault still have. It wants a cluster address even when alone. */
+const diskStorage = (folder: string, clusterPort: number) =>
+  `storage "raft" {\n  path = "${folder}"\n  node_id = "1"\n  performance_multiplier = 1\n}\ncluster_addr = "https://127.0.0.1:${clusterPort}"`;
+
 const READY_WITHIN_MS = 20_000;
+const UNSEALED_WITHIN_MS = 20_000;
 const PORT_TRIES = 3;
 
 /**
@@ -79,21 +85,21 @@ async function startInFolder(program: string, folder: string, options: OpenBaoOp
   const address = `${certificate === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
   const caCertPem = certificate === undefined ? undefined : await readFile(certificate.caCertFile, 'utf8');
   const configFile = join(folder, 'openbao.hcl');
-  const storage = options.storage === 'file' ? `"file" {\n  path = "${join(folder, 'storage')}"\n}` : '"inmem" {}';
+  const storage = join(folder, 'storage');
+  await mkdir(storage);
   const tls =
     certificate === undefined
       ? 'tls_disable = true'
       : `tls_cert_file = "${certificate.certFile}"\n  tls_key_file = "${certificate.keyFile}"`;
   await writeFile(
     configFile,
-    `storage ${storage}
+    `${options.storage === 'disk' ? diskStorage(storage, await findFreePort()) : MEMORY_STORAGE}
 listener "tcp" {
   address = "127.0.0.1:${port}"
   cluster_address = "127.0.0.1:0"
   ${tls}
 }
 api_addr = "${address}"
-disable_clustering = true
 disable_mlock = true
 ${options.config ?? ''}
 `,
@@ -119,6 +125,8 @@ ${options.config ?? ''}
     const calls = createCalls({ address, caCertPem }, rootToken);
     const unseal = async () => {
       await calls.must('PUT', 'sys/unseal', { key: unsealKey }, { token: '' });
+      // With storage on disk it stands by for a moment before it becomes active.
+      await pollUntil(UNSEALED_WITHIN_MS, async () => (await calls.request('GET', 'sys/health')).status === 200);
     };
     await unseal();
     return {

@@ -22,7 +22,7 @@ export interface ServerProcess {
 
 const LAST_LINES_MAX = 12_000;
 const STOP_GRACE_MS = 5_000;
-const READY_POLL_MS = 25;
+const POLL_MS = 25;
 
 /**
  * Starts a server as a child of this process; it is ended with it.
@@ -53,15 +53,25 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     return stopping;
   };
 
-  const deadline = performance.now() + options.readyWithinMs;
-  while (!(await options.isReady().catch(() => false))) {
-    if (ended !== undefined || performance.now() > deadline) {
-      await stop();
-      throw new Error(`${program} ${ended ?? `was not ready within ${options.readyWithinMs} ms`}; it said:\n${lines}`);
-    }
-    await sleep(READY_POLL_MS);
+  const isReadyOrEnded = async () => ended !== undefined || (await options.isReady());
+  const answered = await pollUntil(options.readyWithinMs, isReadyOrEnded).then(
+    () => true,
+    () => false,
+  );
+  if (!answered || ended !== undefined) {
+    await stop();
+    throw new Error(`${program} ${ended ?? `was not ready within ${options.readyWithinMs} ms`}; it said:\n${lines}`);
   }
   return { pid: child.pid ?? 0, lastLines: () => lines, stop };
+}
+
+/** Asks every few milliseconds until it is true; a rejection counts as false. */
+export async function pollUntil(withinMs: number, isTrue: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!(await isTrue().catch(() => false))) {
+    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms`);
+    await sleep(POLL_MS);
+  }
 }
 
 /** A port that was free a moment ago. Another process may be faster: be ready to try again. */
