@@ -1,4 +1,4 @@
-import { parseDocument } from 'yaml';
+import { isMap, parseDocument } from 'yaml';
 import { ConfigError, type Violation } from '../issuer/errors.ts';
 import {
   SETTING_KEYS,
@@ -100,7 +100,7 @@ const splitList = (text: string): string[] => (text === '' ? [] : text.split(','
 
 function showValue(row: SettingRow, value: unknown): string {
   if (row.hideValue) return 'its value (not shown) is not usable';
-  const text = JSON.stringify(value) ?? typeof value;
+  const text = redactText(JSON.stringify(value) ?? typeof value);
   const shown = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}...` : text;
   return `${shown} is not usable`;
 }
@@ -117,11 +117,18 @@ function readFile(text: string | undefined, violations: Violation[]): ReadonlyMa
     violations.push({ field: '--config', message: `line ${line}, column ${col}: not valid YAML (${error.code})` });
   }
   if (document.errors.length > 0) return new Map();
-  const content: unknown = document.toJS({ maxAliasCount: 0 });
-  if (content === null || content === undefined) return new Map();
-  if (typeof content === 'object' && !Array.isArray(content)) return new Map(Object.entries(content));
-  violations.push({ field: '--config', message: 'the file holds no mapping: expected `name: value` lines' });
-  return new Map();
+  if (document.contents === null) return new Map();
+  if (!isMap(document.contents)) {
+    violations.push({ field: '--config', message: 'the file holds no mapping: expected `name: value` lines' });
+    return new Map();
+  }
+  try {
+    // Resolved aliases could let a small file grow without end.
+    return new Map(Object.entries(document.toJS({ maxAliasCount: 0 })));
+  } catch {
+    violations.push({ field: '--config', message: 'the file uses YAML aliases (`*name`): write the values out' });
+    return new Map();
+  }
 }
 
 function findUnknownNames(
@@ -149,12 +156,12 @@ function findUnknownNames(
   }
 }
 
-/** The known name that shares most of its characters' pairs with `name`, if that is most of them. */
+/** The known name that is most like `name`, if any is like it at all. */
 function findNearest(name: string, known: readonly string[]): string | undefined {
   let best: { name: string; score: number } | undefined;
   for (const candidate of known) {
     const score = similarity(name.toLowerCase(), candidate.toLowerCase());
-    if (score > (best?.score ?? 0.75)) best = { name: candidate, score };
+    if (score > (best?.score ?? 0.6)) best = { name: candidate, score };
   }
   return best?.name;
 }
