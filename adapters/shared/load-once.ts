@@ -1,0 +1,59 @@
+import { IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import type { CallOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { orAborted } from './or-aborted.ts';
+
+/** Longest wait for secrets and files: local storage that takes longer is not well. */
+const LOAD_TIMEOUT_MS = 10_000;
+
+export interface Loaded<T> {
+  /** The value if it is there already: for the hot path. */
+  peek(): T | undefined;
+  /** Loads at the first call; calls under way share one load; a failure is not remembered. */
+  get(options: CallOptions): Promise<T>;
+  /** Gives up a load under way. Later calls of `get` fail. */
+  close(): void;
+}
+
+/**
+ * Keeps what `load` gave. The load runs under its own deadline, so that the caller who happens to start it cannot abort it for the others.
+ */
+export function loadOnce<T>(load: (options: CallOptions) => Promise<T>, clock: IssuerDeps['clock']): Loaded<T> {
+  const closing = new AbortController();
+  let value: T | undefined;
+  let loading: Promise<T> | undefined;
+
+  async function start(): Promise<T> {
+    const deadline = clock.deadline(LOAD_TIMEOUT_MS, closing.signal);
+    try {
+      value = await orAborted(load({ signal: deadline.signal }), deadline.signal);
+      return value;
+    } catch (error) {
+      if (deadline.signal.aborted && !closing.signal.aborted) {
+        throw new IssuerUnavailableError(`the CA key pair could not be read within ${LOAD_TIMEOUT_MS} ms`, {
+          cause: error,
+          fix: 'look at the store and the file systems that mesh-ca reads from',
+        });
+      }
+      throw error;
+    } finally {
+      deadline.clear();
+      loading = undefined;
+    }
+  }
+
+  return {
+    peek: () => value,
+    get({ signal }) {
+      if (closing.signal.aborted) return Promise.reject(closing.signal.reason);
+      if (value !== undefined) return Promise.resolve(value);
+      loading ??= start();
+      return orAborted(loading, signal);
+    },
+    close() {
+      value = undefined;
+      closing.abort(
+        new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' }),
+      );
+    },
+  };
+}
