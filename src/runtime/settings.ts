@@ -1,5 +1,6 @@
 import { isMap, parseDocument } from 'yaml';
 import { ConfigError, type Violation } from '../issuer/errors.ts';
+import { redactText } from './redact.ts';
 import {
   SETTING_KEYS,
   SETTINGS,
