@@ -1,0 +1,111 @@
+import type { z } from 'zod';
+import { ConfigError, type Violation } from '../issuer/errors.ts';
+
+/** Deepest nesting of objects and lists that a resource may have. */
+const MAX_DEPTH = 48;
+/** Most values (objects, lists and scalars) that one resource may hold. */
+const MAX_VALUES = 100_000;
+
+/** A JSON object of unknown content. */
+export type JsonObject = Record<string, unknown>;
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** `mtls.backends[0].conf`, and `tags["kuma.io/service"]` for keys that are no plain words: Kuma's way to write a field. */
+export function formatPath(path: readonly PropertyKey[]): string {
+  let text = '';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(String(part))) text += text === '' ? String(part) : `.${String(part)}`;
+    else text += keyPath('', String(part));
+  }
+  return text;
+}
+
+/** `tags["version"]`. */
+export function keyPath(field: string, key: string): string {
+  return `${field}[${JSON.stringify(key)}]`;
+}
+
+/**
+ * Checks a value from outside against its schema and pushes one violation for each mistake, all at once. Undefined when there was one.
+ * Too deep or too large input, and the key `__proto__`, are refused before the schema sees them.
+ */
+export function readShape<S extends z.ZodType>(
+  schema: S,
+  input: unknown,
+  violations: Violation[],
+): z.output<S> | undefined {
+  const excess = findExcess(input);
+  if (excess) {
+    violations.push(excess);
+    return undefined;
+  }
+  const result = schema.safeParse(input, { error: describeIssue });
+  if (result.success) return result.data;
+  for (const issue of result.error.issues) violations.push({ field: formatPath(issue.path), message: issue.message });
+  return undefined;
+}
+
+/** @throws ConfigError with all of them, when there are any */
+export function throwIfAny(violations: readonly Violation[], what: string): void {
+  if (violations.length === 0) return;
+  const list = violations.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`)).join('; ');
+  throw new ConfigError(`${what} is not valid: ${list}`, { violations });
+}
+
+const EXPECTED: Readonly<Record<string, string>> = {
+  string: 'a string',
+  boolean: 'true or false',
+  number: 'a number',
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+};
+
+function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type': {
+      if (issue.input === undefined) return 'has to be defined';
+      const quotes = issue.expected === 'string' && isScalar(issue.input) ? '; put it in quotes' : '';
+      return `has to be ${EXPECTED[issue.expected] ?? issue.expected}, got ${describeType(issue.input)}${quotes}`;
+    }
+    case 'invalid_value':
+      return `has to be one of ${issue.values.join(', ')}`;
+    case 'too_big':
+      return `cannot ${issue.origin === 'array' ? `have more than ${issue.maximum} items` : `be longer than ${issue.maximum} characters`}`;
+    default:
+      return undefined;
+  }
+}
+
+function isScalar(value: unknown): boolean {
+  return typeof value === 'number' || typeof value === 'boolean';
+}
+
+/** `a list`, `a number`: never the value itself, which may be a secret. */
+export function describeType(value: unknown): string {
+  if (value === null) return 'null';
+  if (value === undefined) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object') return 'an object';
+  if (typeof value === 'boolean') return String(value);
+  return `a ${typeof value}`;
+}
+
+function findExcess(input: unknown): Violation | undefined {
+  const stack: { value: unknown; depth: number }[] = [{ value: input, depth: 0 }];
+  let count = 0;
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    const { value, depth } = next;
+    count += 1;
+    if (count > MAX_VALUES) return { field: '', message: `cannot hold more than ${MAX_VALUES} values` };
+    if (typeof value !== 'object' || value === null) continue;
+    if (depth >= MAX_DEPTH) return { field: '', message: `cannot be nested deeper than ${MAX_DEPTH} levels` };
+    if (Object.hasOwn(value, '__proto__')) return { field: '', message: 'cannot have a key named "__proto__"' };
+    for (const child of Object.values(value)) stack.push({ value: child, depth: depth + 1 });
+  }
+  return undefined;
+}
