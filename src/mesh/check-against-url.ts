@@ -1,6 +1,5 @@
 import type { Violation } from '../issuer/errors.ts';
 import { checkLabels } from './labels.ts';
-import { checkExistingName, checkName } from './names.ts';
 import { isJsonObject } from './violations.ts';
 
 /** Type, mesh ('' outside a mesh) and name that the URL of a PUT names. */
@@ -11,22 +10,16 @@ export interface UrlKey {
 }
 
 /**
- * What Kuma asks of a PUT body once the resource itself is valid, in Kuma's order: name, type and mesh as in the URL, labels, then the rules
- * for names. A resource that exists already may keep a name of the older, laxer rule.
+ * What Kuma asks of a PUT body once the resource itself is valid, in Kuma's order: name, type and mesh as in the URL, then the labels. The
+ * rules for names (`names.ts`) come after.
  */
-export function checkAgainstUrl(body: unknown, key: UrlKey, options: { readonly exists?: boolean } = {}): Violation[] {
+export function checkAgainstUrl(body: unknown, key: UrlKey): Violation[] {
   const given = isJsonObject(body) ? body : {};
-  const violations: Violation[] = [];
-  const compare = (field: 'name' | 'type' | 'mesh') => {
-    if ((given[field] ?? '') === key[field]) return;
-    violations.push({ field, message: `${field} from the URL has to be the same as in body` });
-  };
-  compare('name');
-  compare('type');
-  if (key.mesh !== '') compare('mesh');
+  const fields = key.mesh === '' ? (['name', 'type'] as const) : (['name', 'type', 'mesh'] as const);
+  const violations: Violation[] = fields
+    .filter((field) => given[field] !== key[field])
+    .map((field) => ({ field, message: `${field} from the URL has to be the same as in body` }));
   if (isJsonObject(given.labels)) violations.push(...checkLabels(textsOf(given.labels)));
-  violations.push(...(options.exists ? checkExistingName : checkName)(key.name));
-  if (key.mesh !== '') violations.push(...checkExistingName(key.mesh, 'mesh'));
   return violations;
 }
 

@@ -48,6 +48,11 @@ export function protobufDurationMs({ seconds, nanos }: ProtobufDuration): number
   return seconds * 1000 + nanos / 1_000_000;
 }
 
+export function protobufDurationOf(ms: number): ProtobufDuration {
+  const seconds = Math.trunc(ms / 1000);
+  return { seconds, nanos: Math.round((ms - seconds * 1000) * 1_000_000) };
+}
+
 /** Protobuf's canonical JSON: seconds with 0, 3, 6 or 9 digits after the point. */
 export function formatProtobufDuration({ seconds, nanos }: ProtobufDuration): string {
   const sign = seconds < 0 || nanos < 0 ? '-' : '';

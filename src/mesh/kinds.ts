@@ -3,6 +3,8 @@ import { type Mesh, meshToJson, parseMesh } from './mesh.ts';
 import { parseSecret, type Secret, secretToJson } from './secret.ts';
 import type { JsonObject } from './violations.ts';
 
+export { checkAgainstUrl, type UrlKey } from './check-against-url.ts';
+
 export type Resource = Mesh | Secret | Dataplane;
 
 /** All that is to be known about one kind of resource. Adding a kind is one row in `KINDS`. */

@@ -5,6 +5,8 @@ import { checkMtls, type Mtls, mtlsSchema, mtlsToJson } from './mtls.ts';
 import { labels, optional, verbatim, withoutUndefined } from './shape.ts';
 import { type JsonObject, readShape, throwIfAny } from './violations.ts';
 
+export type { MeshBackend, Mtls } from './mtls.ts';
+
 /** The Mesh of Kuma 2.14. What has nothing to do with mTLS is kept as it was written; fields that Kuma does not know are dropped. */
 export interface Mesh {
   readonly type: 'Mesh';

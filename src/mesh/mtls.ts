@@ -3,8 +3,8 @@ import type { Violation } from '../issuer/errors.ts';
 import {
   formatProtobufDuration,
   parseDuration,
-  parseProtobufDuration,
   protobufDurationMs,
+  protobufDurationOf,
   readProtobufDuration,
 } from './duration.ts';
 import { flag, optional, text, unlessEmpty, verbatim, withoutUndefined } from './shape.ts';
@@ -31,15 +31,15 @@ export interface MeshBackend {
 }
 
 export interface DpCert {
-  /** `expiration` is in Kuma's grammar (`parseDuration`). */
-  readonly rotation: { readonly expiration: string } | undefined;
-  /** Canonical protobuf Duration, as `10s`. */
-  readonly requestTimeout: string | undefined;
+  /** `expiration` as written, in Kuma's grammar. */
+  readonly rotation: { readonly expiration: string; readonly expirationMs: number };
+  /** Limit on getting one data plane certificate; undefined: none. */
+  readonly requestTimeoutMs: number | undefined;
 }
 
 export interface RootChain {
-  /** Canonical protobuf Duration, as `10s`. */
-  readonly requestTimeout: string | undefined;
+  /** Limit on getting the CA certificates; undefined: Kuma's 10 s. */
+  readonly requestTimeoutMs: number | undefined;
 }
 
 const MAX_BACKENDS = 64;
@@ -60,29 +60,37 @@ const mode = z
   .nullish()
   .transform((value): MtlsMode => value ?? 'STRICT');
 
-const requestTimeout = optional(
-  z.unknown().transform((value, context) => {
-    if (value === undefined || value === null) return undefined;
-    const duration = readProtobufDuration(value);
-    if (duration === undefined) {
-      context.addIssue({ code: 'custom', message: 'has to be a duration in seconds such as "10s" or "0.5s"' });
-      return z.NEVER;
-    }
-    if (protobufDurationMs(duration) <= 0) {
-      context.addIssue({ code: 'custom', message: 'has to be greater than 0s' });
-      return z.NEVER;
-    }
-    return formatProtobufDuration(duration);
-  }),
-);
+const requestTimeout = z.unknown().transform((value, context) => {
+  if (value === undefined || value === null) return undefined;
+  const duration = readProtobufDuration(value);
+  const ms = duration && protobufDurationMs(duration);
+  if (ms === undefined) context.addIssue('has to be a duration in seconds such as "10s" or "0.5s"');
+  else if (ms < 1) context.addIssue('has to be at least 0.001s');
+  return ms;
+});
+
+/** NaN stands for an expiration that is missing or wrong until `checkMtls` reports it. */
+const rotation = z
+  .object({ expiration: text(64) })
+  .nullish()
+  .transform((value) => {
+    const expiration = value?.expiration ?? '';
+    return { expiration, expirationMs: parseDuration(expiration) ?? Number.NaN };
+  });
 
 const backend = z
   .object({
     name: text(MAX_NAME),
     type: text(MAX_NAME),
     mode,
-    dpCert: optional(z.object({ rotation: optional(z.object({ expiration: text(64) })), requestTimeout })),
-    rootChain: optional(z.object({ requestTimeout })),
+    dpCert: optional(
+      z
+        .object({ rotation, requestTimeout })
+        .transform(({ rotation, requestTimeout }): DpCert => ({ rotation, requestTimeoutMs: requestTimeout })),
+    ),
+    rootChain: optional(
+      z.object({ requestTimeout }).transform(({ requestTimeout }): RootChain => ({ requestTimeoutMs: requestTimeout })),
+    ),
     conf: verbatim(),
     config: z.unknown(),
   })
@@ -121,7 +129,7 @@ export function checkMtls(mtls: Mtls): Violation[] {
     names.add(name);
   }
   for (const { dpCert } of mtls.backends) {
-    if (dpCert && parseDuration(dpCert.rotation?.expiration ?? '') === undefined) {
+    if (dpCert && Number.isNaN(dpCert.rotation.expirationMs)) {
       violations.push({ field: 'mtls.dpcert.rotation.expiration', message: 'has to be a valid format' });
     }
   }
@@ -144,10 +152,15 @@ function backendToJson({ name, type, mode, dpCert, rootChain, conf }: MeshBacken
   return withoutUndefined({
     name: unlessEmpty(name),
     type: unlessEmpty(type),
-    dpCert: dpCert && withoutUndefined({ ...dpCert, rotation: dpCert.rotation && { ...dpCert.rotation } }),
+    dpCert:
+      dpCert &&
+      withoutUndefined({
+        rotation: { expiration: dpCert.rotation.expiration },
+        requestTimeout: timeoutToJson(dpCert.requestTimeoutMs),
+      }),
     conf,
     mode: mode === 'STRICT' ? undefined : mode,
-    rootChain: rootChain && withoutUndefined({ ...rootChain }),
+    rootChain: rootChain && withoutUndefined({ requestTimeout: timeoutToJson(rootChain.requestTimeoutMs) }),
   });
 }
 
@@ -156,14 +169,18 @@ export function enabledBackendOf(mtls: Mtls | undefined): MeshBackend | undefine
   return mtls?.backends.find(({ name }) => name === mtls.enabledBackend);
 }
 
-/** Lifetime of data plane certificates in milliseconds; undefined when the backend does not say. */
+function timeoutToJson(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : formatProtobufDuration(protobufDurationOf(ms));
+}
+
+/** Lifetime of data plane certificates in milliseconds; undefined when the backend does not say. 0 is what Kuma accepts as `0`. */
 export function expirationMs(backend: Pick<MeshBackend, 'dpCert'>): number | undefined {
-  return parseDuration(backend.dpCert?.rotation?.expiration ?? '');
+  return backend.dpCert?.rotation.expirationMs;
 }
 
 /** Limit on getting one data plane certificate in milliseconds; undefined: none. */
 export function dpCertRequestTimeoutMs(backend: Pick<MeshBackend, 'dpCert'>): number | undefined {
-  return parseProtobufDuration(backend.dpCert?.requestTimeout ?? '');
+  return backend.dpCert?.requestTimeoutMs;
 }
 
 /** Kuma's limit on getting the CA certificates where the backend sets none. */
@@ -171,5 +188,5 @@ const DEFAULT_ROOT_CHAIN_TIMEOUT_MS = 10_000;
 
 /** Limit on getting the CA certificates in milliseconds. */
 export function rootChainRequestTimeoutMs(backend: Pick<MeshBackend, 'rootChain'>): number {
-  return parseProtobufDuration(backend.rootChain?.requestTimeout ?? '') ?? DEFAULT_ROOT_CHAIN_TIMEOUT_MS;
+  return backend.rootChain?.requestTimeoutMs ?? DEFAULT_ROOT_CHAIN_TIMEOUT_MS;
 }

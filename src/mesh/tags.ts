@@ -90,6 +90,10 @@ function checkTag(name: string, values: readonly string[], field: string, violat
   }
 }
 
+export function isTagName(text: string): boolean {
+  return text !== '' && text.length <= MAX_LENGTH && NAME.test(text);
+}
+
 /** `kuma.io/service=web version=v1` for tables; several values are joined by commas. */
 export function formatTags(tags: Tags): string {
   return [...tags].map(([name, values]) => `${name}=${values.join(',')}`).join(' ');
