@@ -1,0 +1,115 @@
+import { IssuerResponseError } from '../../src/issuer/errors.ts';
+import type { CaBundle } from '../../src/issuer/issuer.ts';
+import { type Certificate, parseCertificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
+import { buildChain } from '../../src/x509/chain.ts';
+import { decodePem } from '../../src/x509/pem.ts';
+import { X509Error } from '../../src/x509/x509-error.ts';
+
+/** Both in DER, as an issuer answers them. */
+export interface Chain {
+  readonly chain: readonly Buffer[];
+  readonly roots: readonly Buffer[];
+}
+
+export interface ChainReader {
+  /**
+   * The way from `leaf` to its roots. `caPems` is what came with it, in any order, with doubles, the leaf among them, or nothing at all: what is
+   * missing is asked of the mount.
+   * @throws IssuerResponseError when no root is known or a signature does not verify
+   */
+  read(leaf: Certificate, caPems: readonly string[], signal: AbortSignal): Promise<Chain>;
+}
+
+export interface MountCas {
+  get(signal: AbortSignal): Promise<readonly Certificate[]>;
+  peek(): readonly Certificate[] | undefined;
+  forget(): void;
+}
+
+export function createChainReader(pki: string, mountCas: MountCas): ChainReader {
+  // A mount answers with the same CA text until its CA changes: parsed once.
+  let last: { readonly text: string; readonly cas: readonly Certificate[] } = { text: '', cas: [] };
+
+  return {
+    async read(leaf, caPems, signal) {
+      const text = caPems.join('\n');
+      if (text !== last.text) {
+        last = { text, cas: parseCas(text) };
+        mountCas.forget();
+      }
+      const told = pathOf(leaf, last.cas);
+      if (told !== undefined) return told;
+      const known = [...last.cas, ...(await mountCas.get(signal))];
+      const path = pathOf(leaf, known);
+      if (path !== undefined) return path;
+      mountCas.forget();
+      throw incompleteChain(pki, leaf, known);
+    },
+  };
+}
+
+/** @throws IssuerResponseError */
+export function parseCas(text: string): readonly Certificate[] {
+  return parseOrRefuse('a CA certificate', () =>
+    decodePem(text)
+      .filter(({ label }) => label === 'CERTIFICATE')
+      .map(({ der }) => parseCertificate(der)),
+  );
+}
+
+/** @throws IssuerResponseError */
+export function parseLeaf(pem: string): Certificate {
+  return parseOrRefuse('the certificate', () => {
+    const [first] = decodePem(pem).filter(({ label }) => label === 'CERTIFICATE');
+    if (first === undefined) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE');
+    return parseCertificate(first.der);
+  });
+}
+
+/**
+ * The CA certificates of a mount, sorted into what proxies are to trust and what only leads there.
+ * @throws IssuerResponseError when there is no root among them
+ */
+export function bundleOf(pki: string, cas: readonly Certificate[]): CaBundle {
+  const roots = cas.filter((ca) => ca.isSelfIssued && verifyCertificateSignature(ca, ca));
+  if (roots.length === 0) throw rootMissing(pki, `${cas.length} CA certificates and no root among them`);
+  return {
+    roots: roots.map(({ der }) => der),
+    intermediates: cas.filter((ca) => !roots.includes(ca)).map(({ der }) => der),
+  };
+}
+
+export function rootMissing(pki: string, what: string): IssuerResponseError {
+  return new IssuerResponseError(`mount ${pki} tells ${what}`, {
+    fix: `give the mount its whole chain, the intermediate first and the root last: vault write ${pki}/intermediate/set-signed certificate=@intermediate-and-root.pem`,
+  });
+}
+
+function pathOf(leaf: Certificate, cas: readonly Certificate[]): Chain | undefined {
+  const { chain, roots, complete } = buildChain(leaf, cas);
+  if (!complete || roots.length === 0) return undefined;
+  return { chain: chain.map(({ der }) => der), roots: roots.map(({ der }) => der) };
+}
+
+function incompleteChain(pki: string, leaf: Certificate, known: readonly Certificate[]): IssuerResponseError {
+  const { chain } = buildChain(leaf, known);
+  const end = chain.at(-1) ?? leaf;
+  const isNamed = known.some(({ subjectDer }) => subjectDer.equals(end.issuerDer));
+  if (!isNamed) return rootMissing(pki, `no certificate of ${JSON.stringify(end.issuer)}, where the chain goes on`);
+  return new IssuerResponseError(
+    `mount ${pki} gave a certificate whose signature does not verify with the CA ${JSON.stringify(end.issuer)} that it tells`,
+    { fix: `compare the issuers of the mount (vault list ${pki}/issuers) with the CA that proxies are to trust` },
+  );
+}
+
+function parseOrRefuse<T>(what: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    if (!(cause instanceof X509Error)) throw cause;
+    throw new IssuerResponseError(`vault's answer holds ${what} that cannot be read: ${cause.message}`, {
+      cause,
+      fix: 'check that fromCp.address is a Vault server',
+    });
+  }
+}

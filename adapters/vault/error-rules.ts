@@ -1,0 +1,229 @@
+import type { FailureKind } from './failure.ts';
+
+/** What a call was about, as far as messages need it. */
+export interface CallContext {
+  readonly endpoint: string;
+  /** Field of the conf that holds the endpoint. */
+  readonly endpointField: string;
+  /** Without `/v1/`. */
+  readonly path: string;
+  readonly capability: 'read' | 'update';
+  readonly pki: string;
+  readonly role: string;
+  readonly mesh: string;
+  /** Never appears in a message. */
+  readonly token: string;
+}
+
+export interface Rule {
+  readonly kind: FailureKind;
+  readonly message: string;
+  fix(context: CallContext): string;
+}
+
+const roleWrite = (context: CallContext, change: string) =>
+  `vault write ${context.pki}/roles/${context.role} ${change}`;
+
+/** By the code of Node's or OpenSSL's error; the first that matches. */
+export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
+  {
+    codes: /^ECONNREFUSED$/,
+    kind: 'network',
+    message: 'refuses connections',
+    fix: (c) => `start Vault, or correct ${c.endpointField}`,
+  },
+  {
+    codes: /^(ENOTFOUND|EAI_AGAIN)$/,
+    kind: 'network',
+    message: 'has a host name that cannot be resolved',
+    fix: (c) => `correct the host name in ${c.endpointField}, or the DNS of this machine`,
+  },
+  {
+    codes: /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/,
+    kind: 'network',
+    message: 'cannot be reached over the network',
+    fix: (c) => `open the way (routes, firewalls, network policies) to ${c.endpointField}`,
+  },
+  {
+    codes: /^(CERT_HAS_EXPIRED|CERT_NOT_YET_VALID)$/,
+    kind: 'tls',
+    message: 'shows a TLS certificate outside its validity',
+    fix: () => "renew the certificate of Vault's listener, or correct the clock of this machine",
+  },
+  {
+    codes: /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    kind: 'tls',
+    message: 'shows a TLS certificate for another name',
+    fix: (c) => `set fromCp.tls.serverName to a name in that certificate, or correct ${c.endpointField}`,
+  },
+  {
+    codes: /SELF_SIGNED|UNABLE_TO_|CERT_(UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|INVALID_CA/,
+    kind: 'tls',
+    message: 'shows a TLS certificate that is not trusted',
+    fix: () => "set fromCp.tls.caCert to the CA certificate of Vault's listener",
+  },
+  {
+    codes: /^(EPROTO|ERR_SSL_|ERR_TLS_)/,
+    kind: 'tls',
+    message: 'does not speak TLS as expected',
+    fix: (c) => `check that ${c.endpointField} names the port of a TLS listener, and the TLS versions it allows`,
+  },
+  {
+    codes: /^HPE_/,
+    kind: 'network',
+    message: 'does not speak HTTP',
+    fix: (c) => `check that ${c.endpointField} names Vault's API port, with https where its listener has TLS`,
+  },
+  {
+    codes: /^RESPONSE_TOO_LARGE$/,
+    kind: 'malformed',
+    message: 'sent an answer larger than 1 MiB',
+    fix: (c) => `check that ${c.endpointField} is a Vault server`,
+  },
+];
+
+export const NETWORK_DEFAULT: Rule = {
+  kind: 'network',
+  message: 'broke the connection',
+  fix: () => "look at Vault's log and at what stands between it and mesh-ca",
+};
+
+/** By what Vault says in a 400, 404, 405 or 500 answer; the first that matches. */
+export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
+  {
+    text: /unknown role/i,
+    kind: 'absent',
+    message: 'has no such role',
+    fix: (c) => `make the role (${roleWrite(c, '...')}), or correct fromCp.role`,
+  },
+  {
+    text: /role requires keys of type|requires a minimum of a \d+-bit key|key type .* not (allowed|supported)/i,
+    kind: 'key-type',
+    message: "refuses the key of the request by its role's key_type",
+    fix: (c) => `send a CSR with a key of that type, or ${roleWrite(c, 'key_type=any')}`,
+  },
+  {
+    text: /URI Subject Alternative Name/i,
+    kind: 'role',
+    message: "refuses the identity by its role's allowed_uri_sans",
+    fix: (c) => roleWrite(c, `allowed_uri_sans="spiffe://${c.mesh}/*,kuma://*"`),
+  },
+  {
+    text: /common name .* not allowed/i,
+    kind: 'role',
+    message: "refuses the common name by its role's allowed_domains",
+    fix: (c) => `${roleWrite(c, 'allowed_domains=<domain> allow_subdomains=true')}, or change fromCp.commonName`,
+  },
+  {
+    text: /common_name field is required/i,
+    kind: 'role',
+    message: 'wants a common name (require_cn of its role)',
+    fix: (c) => `${roleWrite(c, 'require_cn=false')}, or set fromCp.commonName`,
+  },
+  {
+    text: /subject alternate name .* not allowed/i,
+    kind: 'role',
+    message: "refuses a DNS name by its role's allowed_domains",
+    fix: (c) => roleWrite(c, 'allowed_domains=<domain> allow_subdomains=true'),
+  },
+  {
+    text: /beyond the expiration of the CA|cannot satisfy request, as TTL/i,
+    kind: 'role',
+    message: 'has a CA that ends before the certificate would',
+    fix: (c) => `renew the CA of ${c.pki}, or ask for less in dpCert.rotation.expiration`,
+  },
+  {
+    text: /no default issuer|must be configured with a CA|no issuers? (currently )?configured|does not have a configured CA/i,
+    kind: 'absent',
+    message: 'has no CA in this mount',
+    fix: (c) => `make the CA: vault write ${c.pki}/root/generate/internal ... (or intermediate/set-signed)`,
+  },
+  {
+    text: /namespace not found/i,
+    kind: 'absent',
+    message: 'has no such namespace',
+    fix: () => 'correct fromCp.namespace',
+  },
+  {
+    text: /no handler for route|unsupported (path|operation)/i,
+    kind: 'absent',
+    message: 'has no PKI mount at this path',
+    fix: (c) => `enable it (vault secrets enable -path=${c.pki} pki), or correct fromCp.pki`,
+  },
+];
+
+/** By status; the first whose range holds it. Kept apart from the texts, which are only asked where a status says little. */
+export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to: number })[] = [
+  {
+    from: 300,
+    to: 399,
+    kind: 'standby',
+    message: 'answers with a redirect, which is never followed because the token would go along',
+    fix: (c) =>
+      `set ${c.endpointField} to the active node or to a load balancer in front of it; a standby that forwards works, too`,
+  },
+  {
+    from: 401,
+    to: 401,
+    kind: 'denied',
+    message: 'does not accept the token',
+    fix: () => 'give a valid token in fromCp.auth.token',
+  },
+  {
+    from: 403,
+    to: 403,
+    kind: 'denied',
+    message:
+      'denies access: the token is invalid or has expired, its policy lacks this path, or the mount or role has another name',
+    fix: (c) =>
+      `check the token (vault token lookup), fromCp.pki and fromCp.role, and that its policy has: path "${c.path}" { capabilities = ["${c.capability}"] }`,
+  },
+  {
+    from: 412,
+    to: 412,
+    kind: 'server',
+    message: 'has not caught up with its own writes yet',
+    fix: () => 'try again in a moment',
+  },
+  {
+    from: 429,
+    to: 429,
+    kind: 'rate-limited',
+    message: 'limits the rate of requests (a quota)',
+    fix: () => 'raise the rate limit quota of this path in Vault, or wait',
+  },
+  {
+    from: 472,
+    to: 473,
+    kind: 'standby',
+    message: 'is a standby that does not serve this',
+    fix: (c) => `set ${c.endpointField} to the active node`,
+  },
+  {
+    from: 400,
+    to: 499,
+    kind: 'role',
+    message: 'refuses the request',
+    fix: (c) => `compare the role with the documented one: vault read ${c.pki}/roles/${c.role}`,
+  },
+  {
+    from: 502,
+    to: 504,
+    kind: 'server',
+    message: 'is not available',
+    fix: () => 'look at the load balancer and the Vault servers behind it',
+  },
+  { from: 500, to: 599, kind: 'server', message: 'has an internal error', fix: () => "look at Vault's log" },
+];
+
+export const SEALED: Rule = { kind: 'sealed', message: 'is sealed', fix: () => 'unseal it: vault operator unseal' };
+export const PLAIN_HTTP: Rule = {
+  kind: 'tls',
+  message: 'speaks HTTPS at this address',
+  fix: (c) => `write https:// in ${c.endpointField}`,
+};
+export const UNKNOWN_STATUS: Rule = {
+  kind: 'malformed',
+  message: 'answers with an unexpected status',
+  fix: (c) => `check that ${c.endpointField} is a Vault server`,
+};

@@ -1,0 +1,69 @@
+import {
+  type CallContext,
+  NETWORK_DEFAULT,
+  NETWORK_RULES,
+  PLAIN_HTTP,
+  type Rule,
+  SEALED,
+  STATUS_RULES,
+  TEXT_RULES,
+  UNKNOWN_STATUS,
+} from './error-rules.ts';
+import type { Failure } from './failure.ts';
+import { cleanText, retryAfterMs } from './reply-text.ts';
+import type { TransportReply } from './transport.ts';
+
+/** The failure behind an error of the transport. */
+export function networkFailure(error: unknown, context: CallContext): Failure {
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const rule = NETWORK_RULES.find(({ codes }) => codes.test(code)) ?? NETWORK_DEFAULT;
+  return describe(rule, context, code, { cause: error });
+}
+
+export function timeoutFailure(timeoutMs: number, context: CallContext): Failure {
+  return {
+    kind: 'timeout',
+    message: `vault at ${context.endpoint} gives no answer within ${timeoutMs} ms (${context.path})`,
+    fix: `look at the load of Vault, and at the network to ${context.endpointField}`,
+  };
+}
+
+/** The failure behind an answer whose status is not 200 or 204. */
+export function statusFailure(reply: TransportReply, context: CallContext, now: Date): Failure {
+  const text = cleanText(reply.body, context.token);
+  const wait = retryAfterMs(reply.headers, now);
+  const rule = findRule(reply.status, text);
+  return describe(
+    rule,
+    context,
+    text === '' ? `status ${reply.status}` : text,
+    wait === undefined ? {} : { retryAfterMs: wait },
+  );
+}
+
+export function malformedFailure(what: string, context: CallContext): Failure {
+  return {
+    kind: 'malformed',
+    message: `vault at ${context.endpoint} gave an answer to ${context.path} that is not usable: ${what}`,
+    fix: `check that ${context.endpointField} is a Vault server and ${context.pki} a PKI mount`,
+  };
+}
+
+function findRule(status: number, text: string): Rule {
+  if (status === 503 && /sealed/i.test(text)) return SEALED;
+  if (status === 400 && /HTTP request to an HTTPS server/i.test(text)) return PLAIN_HTTP;
+  const isTelling = status === 400 || status === 404 || status === 405 || status === 500;
+  const byText = isTelling ? TEXT_RULES.find((rule) => rule.text.test(text)) : undefined;
+  return byText ?? STATUS_RULES.find(({ from, to }) => status >= from && status <= to) ?? UNKNOWN_STATUS;
+}
+
+function describe(
+  rule: Rule,
+  context: CallContext,
+  detail: string,
+  more: Pick<Failure, 'cause' | 'retryAfterMs'>,
+): Failure {
+  const place = `vault at ${context.endpoint}`;
+  const said = detail === '' ? context.path : `${context.path}: ${detail}`;
+  return { kind: rule.kind, message: `${place} ${rule.message} (${said})`, fix: rule.fix(context), ...more };
+}

@@ -1,0 +1,65 @@
+import {
+  type CaError,
+  type CaErrorOptions,
+  ConfigError,
+  IssuerDeniedError,
+  IssuerResponseError,
+  IssuerUnavailableError,
+  RateLimitedError,
+  RequestInvalidError,
+} from '../../src/issuer/errors.ts';
+
+/** Why a call of Vault gave nothing usable. */
+export interface Failure {
+  readonly kind: FailureKind;
+  /** One clause that names the server or the path, and what Vault said. Holds no secret. */
+  readonly message: string;
+  readonly fix: string;
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/** Who must act, for each kind of failure: the class of error it becomes. */
+const CLASSES = {
+  /** A secret or file of the conf cannot be loaded or used. */
+  conf: ConfigError,
+  network: IssuerUnavailableError,
+  tls: IssuerUnavailableError,
+  timeout: IssuerUnavailableError,
+  sealed: IssuerUnavailableError,
+  standby: IssuerUnavailableError,
+  server: IssuerUnavailableError,
+  'rate-limited': RateLimitedError,
+  /** 403: token, policy, or a path that does not exist. */
+  denied: IssuerDeniedError,
+  /** Mount, namespace or CA are not there. */
+  absent: IssuerDeniedError,
+  /** The role does not allow what was asked. */
+  role: IssuerDeniedError,
+  /** The role does not sign this type of key. */
+  'key-type': RequestInvalidError,
+  malformed: IssuerResponseError,
+} as const satisfies Record<string, new (message: string, options?: CaErrorOptions) => CaError>;
+
+export type FailureKind = keyof typeof CLASSES;
+
+export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+
+export function failed<T>(failure: Failure): Outcome<T> {
+  return { ok: false, failure };
+}
+
+export function toError(failure: Failure): CaError {
+  const { message, fix, cause, retryAfterMs } = failure;
+  return new CLASSES[failure.kind](message, {
+    fix,
+    ...(cause === undefined ? {} : { cause }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** @throws the error that the failure stands for */
+export function valueOrThrow<T>(outcome: Outcome<T>): T {
+  if (!outcome.ok) throw toError(outcome.failure);
+  return outcome.value;
+}

@@ -1,0 +1,142 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import type {
+  Identity,
+  IssuedCertificate,
+  Issuer,
+  IssuerContext,
+  IssuerDeps,
+  KeyPairIssuer,
+} from '../../src/issuer/issuer.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
+import { loadPrivateKey } from '../../src/x509/key-pair.ts';
+import { encodePem } from '../../src/x509/pem.ts';
+import { X509Error } from '../../src/x509/x509-error.ts';
+import { abilitiesOf, findKnowledge } from './abilities.ts';
+import { bundleOf, createChainReader, parseCas, parseLeaf } from './chain.ts';
+import type { SubjectBody, VaultClient } from './client.ts';
+import type { VaultConf } from './config.ts';
+import { createConnector } from './connector.ts';
+import { type Outcome, valueOrThrow } from './failure.ts';
+import { inspectVault } from './inspect.ts';
+import { remember } from './remembered.ts';
+import type { IssuedReply } from './replies.ts';
+import { learnFromRefusal } from './role.ts';
+
+/** For the two or three calls that are made once and remembered. */
+const PREPARE_TIMEOUT_MS = 60_000;
+
+export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps: IssuerDeps): Issuer & KeyPairIssuer {
+  const closing = new AbortController();
+  const connector = createConnector(context, conf, deps, closing.signal);
+  const knowledge = remember(
+    async (signal) =>
+      valueOrThrow(await findKnowledge(await connector.get(signal), `${conf.pki} and ${conf.role}`, signal)),
+    deps.clock,
+    PREPARE_TIMEOUT_MS,
+    closing.signal,
+  );
+  const mountCas = remember(readMountCas, deps.clock, PREPARE_TIMEOUT_MS, closing.signal);
+  const chains = createChainReader(conf.pki, mountCas);
+
+  async function readMountCas(signal: AbortSignal): Promise<readonly Certificate[]> {
+    const client = await connector.get(signal);
+    return parseCas(valueOrThrow(await client.readCaChain(signal)));
+  }
+
+  /** One call of `sign` or `issue`. A refusal corrects what is remembered, so that the next call does better. */
+  async function request(
+    call: (client: VaultClient) => Promise<Outcome<IssuedReply>>,
+    signal: AbortSignal,
+  ): Promise<IssuedReply> {
+    const outcome = await call(await connector.get(signal));
+    if (outcome.ok) return outcome.value;
+    const { kind, message } = outcome.failure;
+    if (kind === 'denied') {
+      knowledge.forget();
+      connector.reloadToken();
+    }
+    const known = knowledge.peek();
+    if (kind === 'key-type' && known !== undefined) {
+      knowledge.set({ ...known, role: learnFromRefusal(known.role, message) });
+    }
+    return valueOrThrow(outcome);
+  }
+
+  async function toIssued(reply: IssuedReply, leaf: Certificate, signal: AbortSignal): Promise<IssuedCertificate> {
+    const caPems = [reply.issuing_ca ?? '', ...(reply.ca_chain ?? [])];
+    const { chain, roots } = await chains.read(leaf, caPems, signal);
+    return { leaf: leaf.der, chain, roots, notBefore: leaf.notBefore, notAfter: leaf.notAfter };
+  }
+
+  return {
+    subject: (who) => ({ commonName: conf.commonName?.render(who) ?? '', dnsNames: [] }),
+
+    async abilities({ signal }) {
+      return abilitiesOf(await knowledge.get(signal));
+    },
+
+    async sign({ csrDer, spkiDer, identity, ttlSeconds }, { signal }) {
+      const body = { ...subjectBody(identity, ttlSeconds), csr: encodePem('CERTIFICATE REQUEST', csrDer) };
+      const reply = await request((client) => client.sign(body, signal), signal);
+      const leaf = parseLeaf(reply.certificate);
+      if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(conf);
+      return toIssued(reply, leaf, signal);
+    },
+
+    async issueKeyPair({ identity, ttlSeconds }, { signal }) {
+      const body = { ...subjectBody(identity, ttlSeconds), private_key_format: 'pkcs8' } as const;
+      const reply = await request((client) => client.issue(body, signal), signal);
+      const leaf = parseLeaf(reply.certificate);
+      const privateKey = parsePrivateKey(reply.private_key ?? '');
+      const spkiDer = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
+      if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(conf);
+      const issued = await toIssued(reply, leaf, signal);
+      return { ...issued, privateKeyDer: privateKey.export({ type: 'pkcs8', format: 'der' }) };
+    },
+
+    async trustBundle({ signal }) {
+      const cas = await readMountCas(signal);
+      mountCas.set(cas);
+      return bundleOf(conf.pki, cas);
+    },
+
+    inspect: ({ signal }) => inspectVault(conf, connector, deps.clock, signal),
+
+    async close() {
+      closing.abort(
+        new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' }),
+      );
+      connector.close();
+    },
+  };
+}
+
+function subjectBody(identity: Identity, ttlSeconds: number): SubjectBody {
+  return {
+    ...(identity.commonName === '' ? {} : { common_name: identity.commonName }),
+    ...(identity.dnsNames.length === 0 ? {} : { alt_names: identity.dnsNames }),
+    exclude_cn_from_sans: true,
+    uri_sans: identity.uriSans,
+    ttl: `${Math.max(1, Math.floor(ttlSeconds))}s`,
+    format: 'pem',
+  };
+}
+
+function parsePrivateKey(pem: string): KeyObject {
+  try {
+    return loadPrivateKey(pem);
+  } catch (cause) {
+    if (!(cause instanceof X509Error)) throw cause;
+    // The parser's own words stay out: they are about a key.
+    throw new IssuerResponseError("vault's answer to issue holds no readable private key", {
+      fix: 'check that fromCp.address is a Vault server',
+    });
+  }
+}
+
+function wrongKey(conf: VaultConf): IssuerResponseError {
+  return new IssuerResponseError(`vault at ${conf.endpoint} gave a certificate for another key`, {
+    fix: 'check what stands between mesh-ca and Vault: an answer must never be cached or mixed up',
+  });
+}

@@ -1,0 +1,63 @@
+import { z } from 'zod';
+
+/** Longest PEM text of one certificate or key, and most certificates in a chain. */
+const MAX_PEM = 64 * 1024;
+const MAX_CHAIN = 32;
+
+const pem = z.string().max(MAX_PEM);
+
+/** `sign` and `issue`. A mount may leave out the chain, or say null. */
+export const issuedReply = z.object({
+  data: z.object({
+    certificate: pem,
+    issuing_ca: pem.nullish(),
+    ca_chain: z.array(pem).max(MAX_CHAIN).nullish(),
+    private_key: pem.optional(),
+  }),
+});
+export type IssuedReply = z.output<typeof issuedReply>['data'];
+
+/** `cert/ca` and `cert/ca_chain`: all certificates in one PEM text. Vault before 1.11 fills only `certificate`. */
+export const caReply = z.object({
+  data: z.object({
+    certificate: z.string().max(MAX_CHAIN * MAX_PEM),
+    ca_chain: z
+      .string()
+      .max(MAX_CHAIN * MAX_PEM)
+      .nullish(),
+  }),
+});
+
+/** Path -> capabilities. Vault repeats them outside `data` for old clients. */
+export const capabilitiesReply = z.object({ data: z.record(z.string(), z.array(z.string())) });
+
+/** What of a role decides about CSRs. */
+export const roleReply = z.object({
+  data: z.object({
+    key_type: z.string(),
+    key_bits: z.number().int().nonnegative().default(0),
+    use_csr_sans: z.boolean().default(true),
+    use_csr_common_name: z.boolean().default(true),
+  }),
+});
+export type RoleReply = z.output<typeof roleReply>['data'];
+
+/** `auth/token/lookup-self`. */
+export const tokenReply = z.object({
+  data: z.object({
+    ttl: z.number().nonnegative(),
+    renewable: z.boolean().default(false),
+    type: z.string().default('service'),
+  }),
+});
+
+/** `sys/health`, whatever its status. */
+export const healthReply = z.object({
+  initialized: z.boolean(),
+  sealed: z.boolean(),
+  standby: z.boolean(),
+  server_time_utc: z.number(),
+  version: z.string().max(100).default('unknown'),
+});
+
+export const anyReply = z.unknown();
