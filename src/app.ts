@@ -1,0 +1,165 @@
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { ADAPTERS } from '../adapters/index.ts';
+import { Backends } from './backends/backends.ts';
+import { createAccess } from './http/access.ts';
+import { createOpenApi } from './http/openapi.ts';
+import { problemOf } from './http/problem.ts';
+import type { Route } from './http/route.ts';
+import { certificateRoutes } from './http/routes/certificates.ts';
+import { resourceRoutes } from './http/routes/resources.ts';
+import { serviceRoutes } from './http/routes/service.ts';
+import { trustRoutes } from './http/routes/trust.ts';
+import { createHttpServer } from './http/server.ts';
+import { Certificates } from './issuance/certificates.ts';
+import { createLastSeen } from './issuance/last-seen.ts';
+import { createKeyMaker } from './issuance/make-key.ts';
+import { ConfigError } from './issuer/errors.ts';
+import { createDataplaneRules } from './resources/dataplane-rules.ts';
+import { createMeshRules } from './resources/mesh-rules.ts';
+import { Overviews } from './resources/overview.ts';
+import { Resources } from './resources/resources.ts';
+import { createSecretRules } from './resources/secret-rules.ts';
+import { type Clock, systemClock } from './runtime/clock.ts';
+import type { Log } from './runtime/log.ts';
+import { createMetrics } from './runtime/metrics.ts';
+import { createSystemRandom, type Random } from './runtime/random.ts';
+import type { Settings } from './runtime/settings.ts';
+import { openStore } from './store/open-store.ts';
+import { TrustBundles } from './trust/trust-bundles.ts';
+import { VERSION } from './version.ts';
+
+/** What tests may replace. */
+export interface AppParts {
+  readonly log: Log;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export interface App {
+  /** `http://host:port` */
+  readonly address: string;
+  readonly addresses: Readonly<Record<string, string>>;
+  /** Stops taking requests, finishes those under way, closes everything. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * The composition root: the only place that builds stores, issuers, services and servers.
+ * @throws ConfigError when the settings cannot be carried out (store, key file, token file, address)
+ */
+export async function startApp(settings: Settings, parts: AppParts): Promise<App> {
+  const { log, clock = systemClock, random = createSystemRandom() } = parts;
+  const apiToken = settings.apiTokenFile === undefined ? undefined : await readToken(settings.apiTokenFile);
+  const metrics = createMetrics();
+  const store = await openStore(settings.store, {
+    dataDir: settings.dataDir,
+    keyFile: settings.storeKeyFile,
+    clock,
+    random,
+    log,
+  });
+  const backends = new Backends({
+    store,
+    adapters: ADAPTERS,
+    clock,
+    random,
+    log,
+    metrics,
+    fileDirs: settings.fileDataSourceDirs,
+    defaults: { expirationMs: settings.dpCertExpirationMs, issueTimeoutMs: settings.requestTimeoutMs },
+  });
+  const bundles = new TrustBundles({ store, backends, clock, log });
+  const certificates = new Certificates({
+    store,
+    backends,
+    bundles,
+    makeKey: createKeyMaker(),
+    clock,
+    random,
+    log,
+    profile: settings.certificateProfile,
+    keyType: settings.dpKeyType,
+  });
+  const lastSeen = createLastSeen(clock);
+  const zone = { zoneName: settings.zoneName };
+  const resources = new Resources(store, {
+    Mesh: createMeshRules(store, backends),
+    Secret: createSecretRules(store, backends),
+    Dataplane: createDataplaneRules(store, settings.zoneName),
+  });
+  const overviews = new Overviews({
+    ...zone,
+    store,
+    clock,
+    onlineForMs: settings.dataplaneOnlineForMs,
+    lastSeen: lastSeen.get,
+  });
+  const problem = (error: unknown) => problemOf(error, random.bytes(8).toString('hex'));
+  const [hot, ...others] = certificateRoutes({ certificates, lastSeen, problem, log });
+  const routes: readonly Route[] = [
+    ...(hot === undefined ? [] : [hot]),
+    ...others,
+    ...trustRoutes({ bundles, store, clock, lastSeen }),
+    ...resourceRoutes({ resources, overviews, zone }),
+    ...serviceRoutes({
+      product: settings.product,
+      hostname: hostname(),
+      instanceId: `${hostname()}-${random.bytes(2).toString('hex')}`,
+      version: VERSION,
+      store,
+      metrics,
+      log,
+      openApi: () => createOpenApi(routes, VERSION),
+    }),
+  ];
+  const server = createHttpServer({
+    routes,
+    hotRoutes: hot === undefined ? [] : [hot],
+    access: createAccess({ localhostIsAdmin: settings.localhostIsAdmin, apiToken }),
+    clock,
+    random,
+    log,
+    metrics,
+  });
+
+  let closing: Promise<void> | undefined;
+  const closeAll = async () => {
+    // Long polls end first, or they would hold the server open; the store goes last, because answers wait for it.
+    await bundles.close();
+    await server.close(settings.shutdownTimeoutMs);
+    await certificates.close();
+    await backends.close();
+    await store.close();
+  };
+  const close = () => {
+    closing ??= closeAll();
+    return closing;
+  };
+
+  try {
+    const { host, port } = await server.listen(settings.apiHost, settings.apiPort);
+    const address = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    if (apiToken === undefined && !settings.localhostIsAdmin) {
+      log.warn({}, 'nobody is admin: set localhostIsAdmin or apiTokenFile');
+    }
+    return { address, addresses: { api: address }, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function readToken(path: string): Promise<string> {
+  const refuse = (why: string, cause?: unknown) =>
+    new ConfigError(`apiTokenFile: ${why}`, {
+      cause,
+      fix: 'write one line with a random token of at least 16 characters into it, mode 0600',
+    });
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw refuse(`cannot be read (${error.code ?? 'error'})`, error);
+  });
+  const token = text.trim();
+  if (!/^[\x21-\x7e]{16,4096}$/.test(token)) throw refuse('does not hold one token of 16 to 4096 printable characters');
+  return token;
+}

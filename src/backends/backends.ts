@@ -1,0 +1,221 @@
+import { hash } from 'node:crypto';
+import { ConfigError, NotFoundError } from '../issuer/errors.ts';
+import type { IssuerDeps, IssuerModule } from '../issuer/issuer.ts';
+import { type Mesh, parseMesh } from '../mesh/mesh.ts';
+import { dpCertRequestTimeoutMs, expirationMs, type MeshBackend, rootChainRequestTimeoutMs } from '../mesh/mtls.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import type { Metrics } from '../runtime/metrics.ts';
+import type { Random } from '../runtime/random.ts';
+import type { Store } from '../store/store.ts';
+import { Backend } from './backend.ts';
+import { createDataSourceLoader } from './load-data-source.ts';
+import { createSecretAccess } from './store-secrets.ts';
+
+/** Type -> how to get its adapter module. The list is `adapters/index.ts`. */
+export type AdapterList = Readonly<Record<string, () => Promise<IssuerModule<unknown>>>>;
+
+export interface BackendsOptions {
+  readonly store: Store;
+  readonly adapters: AdapterList;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly fileDirs: readonly string[];
+  readonly defaults: { readonly expirationMs: number; readonly issueTimeoutMs: number };
+}
+
+/** A mesh with its live backends. A new object after each change of the mesh or of a secret in it: compare by identity. */
+export interface MeshBackends {
+  readonly mesh: Mesh;
+  readonly backends: ReadonlyMap<string, Backend>;
+  /** Undefined: mTLS is off. */
+  readonly enabled: Backend | undefined;
+}
+
+interface Kept {
+  readonly fingerprint: string;
+  readonly backend: Backend;
+}
+
+/**
+ * The live issuers of all meshes: made when first needed, kept while neither conf nor used secrets change, retired after. Follows the store's
+ * changes, also those of another process.
+ */
+export class Backends {
+  readonly #options: BackendsOptions;
+  readonly #meshes = new Map<string, MeshBackends>();
+  readonly #loading = new Map<string, Promise<MeshBackends>>();
+  readonly #kept = new Map<string, Map<string, Kept>>();
+  readonly #generation = new Map<string, number>();
+  readonly #stopListening: () => void;
+
+  constructor(options: BackendsOptions) {
+    this.#options = options;
+    this.#stopListening = options.store.onChange((change) => {
+      if (change.kind === 'unknown') {
+        for (const mesh of new Set([...this.#meshes.keys(), ...this.#loading.keys(), ...this.#kept.keys()]))
+          this.#forget(mesh);
+      } else if (change.key.type === 'Mesh') this.#forget(change.key.name);
+      else if (change.key.type === 'Secret') this.#forget(change.key.mesh);
+    });
+  }
+
+  /** What is known without waiting: for the hot path. Undefined: ask `get`. */
+  peek(mesh: string): MeshBackends | undefined {
+    return this.#meshes.get(mesh);
+  }
+
+  /** @throws NotFoundError when there is no such mesh; ConfigError when its stored conf cannot be read any more */
+  get(mesh: string): Promise<MeshBackends> {
+    const known = this.#meshes.get(mesh);
+    if (known !== undefined) return Promise.resolve(known);
+    let loading = this.#loading.get(mesh);
+    if (loading === undefined) {
+      loading = this.#load(mesh).finally(() => this.#loading.delete(mesh));
+      this.#loading.set(mesh, loading);
+    }
+    return loading;
+  }
+
+  /** The adapter of a type; undefined when none is installed. */
+  async module(type: string): Promise<IssuerModule<unknown> | undefined> {
+    return Object.hasOwn(this.#options.adapters, type) ? this.#options.adapters[type]?.() : undefined;
+  }
+
+  /**
+   * An issuer for a backend that is not stored yet, to try it. The caller closes it.
+   * @throws ConfigError with all violations of its conf, fields relative to `conf`
+   */
+  async create(mesh: string, backend: MeshBackend): Promise<Backend> {
+    const module = await this.module(backend.type);
+    if (module === undefined) {
+      throw new ConfigError(`backend "${backend.name}" of mesh "${mesh}" has type "${backend.type}"`, {
+        violations: [{ field: 'type', message: 'could not find installed plugin for this type' }],
+        fix: `use one of the types ${Object.keys(this.#options.adapters).join(', ')}`,
+      });
+    }
+    const { store, clock, random, log, metrics, defaults, fileDirs } = this.#options;
+    const context = { mesh, backend: backend.name };
+    const conf = module.parseConf(backend.conf, context);
+    const secrets = createSecretAccess(store, mesh);
+    const deps: IssuerDeps = {
+      secrets,
+      load: createDataSourceLoader({ mesh, secrets, fileDirs }),
+      clock,
+      random,
+      log: log.child({ mesh, backend: backend.name, type: backend.type }),
+    };
+    return new Backend({
+      mesh,
+      name: backend.name,
+      type: backend.type,
+      local: module.local,
+      hash: confHash(backend),
+      ttlSeconds: Math.max(1, Math.floor((expirationMs(backend) ?? defaults.expirationMs) / 1000)),
+      limits: {
+        issueTimeoutMs: dpCertRequestTimeoutMs(backend) ?? defaults.issueTimeoutMs,
+        rootTimeoutMs: rootChainRequestTimeoutMs(backend),
+      },
+      issuer: module.create(context, conf, deps),
+      clock,
+      metrics: metrics.backend({ mesh, backend: backend.name, type: backend.type }),
+    });
+  }
+
+  /** Names of the secrets that a backend uses; empty when its type or conf is unknown (Kuma allows the deletion then, too). */
+  async usedSecrets(mesh: string, backend: MeshBackend): Promise<readonly string[]> {
+    const module = await this.module(backend.type);
+    if (module === undefined) return [];
+    const context = { mesh, backend: backend.name };
+    try {
+      return module.usedSecrets(module.parseConf(backend.conf, context), context);
+    } catch (error) {
+      if (error instanceof ConfigError) return [];
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stopListening();
+    await Promise.allSettled(this.#loading.values());
+    const all = [...this.#kept.values()].flatMap((backends) => [...backends.values()]);
+    this.#kept.clear();
+    this.#meshes.clear();
+    await Promise.all(all.map(({ backend }) => backend.close()));
+  }
+
+  #forget(mesh: string): void {
+    this.#meshes.delete(mesh);
+    this.#generation.set(mesh, (this.#generation.get(mesh) ?? 0) + 1);
+  }
+
+  async #load(name: string): Promise<MeshBackends> {
+    // A change that arrives while we read makes what we read old: read again.
+    for (;;) {
+      const generation = this.#generation.get(name) ?? 0;
+      const loaded = await this.#read(name);
+      if ((this.#generation.get(name) ?? 0) === generation) {
+        this.#meshes.set(name, loaded);
+        return loaded;
+      }
+    }
+  }
+
+  async #read(name: string): Promise<MeshBackends> {
+    const stored = await this.#options.store.getResource({ type: 'Mesh', mesh: '', name });
+    if (stored === undefined) {
+      this.#retireAll(name);
+      this.#generation.delete(name);
+      throw new NotFoundError(`mesh "${name}" not found`, { fix: 'mesh-ca get meshes lists those there are' });
+    }
+    const mesh = parseMesh(JSON.parse(stored.body), { name });
+    const before = this.#kept.get(name) ?? new Map<string, Kept>();
+    const after = new Map<string, Kept>();
+    for (const spec of mesh.mtls?.backends ?? []) {
+      const fingerprint = await this.#fingerprint(name, spec);
+      const old = before.get(spec.name);
+      if (old?.fingerprint === fingerprint) after.set(spec.name, old);
+      else {
+        // One backend that cannot be made (its adapter is gone, its conf was made by an older version) must not take the mesh down.
+        try {
+          after.set(spec.name, { fingerprint, backend: await this.create(name, spec) });
+        } catch (error) {
+          if (!(error instanceof ConfigError)) throw error;
+          this.#options.log.error(
+            { mesh: name, backend: spec.name, type: spec.type, violations: error.violations },
+            'backend unusable',
+          );
+        }
+      }
+    }
+    for (const [backendName, { backend }] of before) if (after.get(backendName)?.backend !== backend) backend.retire();
+    this.#kept.set(name, after);
+    const backends = new Map([...after].map(([backendName, { backend }]) => [backendName, backend]));
+    return { mesh, backends, enabled: backends.get(mesh.mtls?.enabledBackend ?? '') };
+  }
+
+  #retireAll(mesh: string): void {
+    for (const { backend } of this.#kept.get(mesh)?.values() ?? []) backend.retire();
+    this.#kept.delete(mesh);
+  }
+
+  /** Everything an instance depends on: the spec as written and the versions of the secrets it reads. */
+  async #fingerprint(mesh: string, spec: MeshBackend): Promise<string> {
+    const versions: string[] = [];
+    for (const name of await this.usedSecrets(mesh, spec)) {
+      const secret = await this.#options.store.getResource({ type: 'Secret', mesh, name });
+      versions.push(`${name}@${secret?.version ?? 0}/${secret?.createdAt.getTime() ?? 0}`);
+    }
+    return JSON.stringify([spec, versions]);
+  }
+}
+
+/** Adding a backend or changing `mode` or time-outs must not re-issue certificates; type, conf and lifetime must. */
+function confHash(backend: MeshBackend): string {
+  return hash(
+    'sha256',
+    JSON.stringify([backend.name, backend.type, backend.conf ?? null, expirationMs(backend) ?? null]),
+  );
+}

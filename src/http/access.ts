@@ -1,0 +1,75 @@
+import { hash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+import { AccessDeniedError, UnauthenticatedError } from '../issuer/errors.ts';
+import type { Access } from './route.ts';
+
+/** Kuma's names for who asks. */
+export interface Caller {
+  readonly name: 'mesh-system:admin' | 'mesh-system:anonymous';
+  readonly groups: readonly string[];
+}
+
+const ADMIN: Caller = { name: 'mesh-system:admin', groups: ['mesh-system:admin'] };
+const ANONYMOUS: Caller = { name: 'mesh-system:anonymous', groups: ['mesh-system:unauthenticated'] };
+
+export interface AccessOptions {
+  readonly localhostIsAdmin: boolean;
+  /** Bearer token of the admin; undefined: no token is known. */
+  readonly apiToken: string | undefined;
+}
+
+/** A proxy that set one of these speaks for somebody else. */
+const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-real-ip'] as const;
+
+/** Decides who asks and what they may do. */
+export function createAccess(options: AccessOptions): (request: IncomingMessage, access: Access) => Caller {
+  const token = options.apiToken === undefined ? undefined : hash('sha256', options.apiToken, 'buffer');
+  const callerOf = (request: IncomingMessage): Caller => {
+    if (options.localhostIsAdmin && isLocalhost(request)) return ADMIN;
+    const { authorization } = request.headers;
+    if (authorization === undefined) return ANONYMOUS;
+    const sent = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(authorization)?.[1];
+    // Hashes are compared, so that neither length nor content of the token shows in the time it takes.
+    if (token !== undefined && sent !== undefined && timingSafeEqual(hash('sha256', sent, 'buffer'), token))
+      return ADMIN;
+    throw new UnauthenticatedError('Unauthenticated', {
+      fix:
+        token === undefined
+          ? 'start mesh-ca with MESH_CA_API_TOKEN_FILE, and send that token'
+          : 'send the token of MESH_CA_API_TOKEN_FILE',
+    });
+  };
+  return (request, access) => {
+    if (access === 'anyone') return ANONYMOUS;
+    const caller = callerOf(request);
+    if (caller === ADMIN) return caller;
+    throw new AccessDeniedError(`user "${caller.name}/${caller.groups.join(',')}" cannot access this resource`, {
+      fix: 'ask from localhost, or send "Authorization: Bearer <token of MESH_CA_API_TOKEN_FILE>"',
+    });
+  };
+}
+
+/**
+ * Kuma's rule for `localhostIsAdmin`: peer and Host are loopback, nobody forwards, and no foreign page of a browser asks (the Host check
+ * stops DNS rebinding, the other two stop cross-site requests).
+ */
+function isLocalhost({ socket, headers }: IncomingMessage): boolean {
+  if (!isLoopback(socket.remoteAddress ?? '')) return false;
+  const host = headers.host ?? '';
+  if (!isLoopback(hostname(host))) return false;
+  if (FORWARDED.some((name) => headers[name] !== undefined)) return false;
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return false;
+  const { origin } = headers;
+  return origin === undefined || origin === `http://${host}` || origin === `https://${host}`;
+}
+
+function hostname(host: string): string {
+  return host.startsWith('[') ? host.slice(1, host.indexOf(']')) : (host.split(':', 1)[0] ?? '');
+}
+
+function isLoopback(address: string): boolean {
+  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
+  return plain === 'localhost' || plain === '::1' || (isIP(plain) === 4 && plain.startsWith('127.'));
+}

@@ -1,0 +1,153 @@
+import type { CertificateAnswer } from '../../issuance/certificate-request.ts';
+import type { Certificates } from '../../issuance/certificates.ts';
+import { issueMany } from '../../issuance/issue-many.ts';
+import type { LastSeen } from '../../issuance/last-seen.ts';
+import { CaError } from '../../issuer/errors.ts';
+import type { Tags } from '../../issuer/issuer.ts';
+import { checkExistingName } from '../../mesh/names.ts';
+import { parseTags } from '../../mesh/tags.ts';
+import { throwIfAny } from '../../mesh/violations.ts';
+import type { Log } from '../../runtime/log.ts';
+import { encodePem } from '../../x509/pem.ts';
+import { readLines } from '../read-lines.ts';
+import { json, type Route, route } from '../route.ts';
+import {
+  type CertificateLine,
+  type CertificateRequestBody,
+  certificateAnswer,
+  certificateLine,
+  certificateRequest,
+  type IdentityRequestBody,
+  identityAnswer,
+  identityRequest,
+} from '../schemas.ts';
+
+/** A CSR with 256 SANs, a chain and all tags fit. */
+const MAX_BODY_BYTES = 128 * 1024;
+
+export interface CertificateRoutesOptions {
+  readonly certificates: Certificates;
+  readonly lastSeen: LastSeen;
+  /** Problem JSON of an error inside a stream. */
+  problem(error: unknown): object;
+  readonly log: Log;
+}
+
+/** The main job. The first route of the list is served in front of Express. */
+export function certificateRoutes(options: CertificateRoutesOptions): readonly Route[] {
+  const { certificates, lastSeen } = options;
+  const issue = async (
+    mesh: string,
+    dataplane: string,
+    body: CertificateRequestBody,
+    signal: () => AbortSignal,
+  ): Promise<CertificateAnswer> => {
+    throwIfAny(checkExistingName(dataplane, 'dataplane'), 'the request');
+    const answer = await certificates.issue(
+      {
+        mesh,
+        dataplane,
+        ...optionalTags(body.tags),
+        ...(body.csr === undefined ? {} : { csrPem: body.csr }),
+        ...(body.current === undefined ? {} : { currentPem: body.current }),
+        ...(body.force === undefined ? {} : { force: body.force }),
+      },
+      {
+        get signal() {
+          return signal();
+        },
+      },
+    );
+    lastSeen.note(mesh, dataplane);
+    return answer;
+  };
+  return [
+    route<CertificateRequestBody>({
+      method: 'POST',
+      path: '/meshes/:mesh/dataplanes/:dataplane/_certificate',
+      summary: 'A certificate for a data plane; the same one again while it stands',
+      tag: 'certificates',
+      access: 'admin',
+      body: { kind: 'json', schema: certificateRequest, maxBytes: MAX_BODY_BYTES, optional: true },
+      answers: {
+        201: { description: 'A new certificate', content: { 'application/json': certificateAnswer } },
+        200: { description: 'The certificate there is', content: { 'application/json': certificateAnswer } },
+      },
+      async handle(call) {
+        const { mesh = '', dataplane = '' } = call.params;
+        const answer = await issue(mesh, dataplane, call.body, () => call.signal);
+        return json(answer.outcome === 'issued' ? 201 : 200, answerJson(answer));
+      },
+    }),
+    route<IdentityRequestBody>({
+      method: 'POST',
+      path: '/meshes/:mesh/dataplanes/:dataplane/_identity',
+      summary: 'What a CSR for this data plane should carry',
+      tag: 'certificates',
+      access: 'admin',
+      body: { kind: 'json', schema: identityRequest, maxBytes: MAX_BODY_BYTES, optional: true },
+      answers: { 200: { description: 'Names and key types', content: { 'application/json': identityAnswer } } },
+      async handle({ params: { mesh = '', dataplane = '' }, body, signal }) {
+        throwIfAny(checkExistingName(dataplane, 'dataplane'), 'the request');
+        return json(200, await certificates.identity(mesh, dataplane, optionalTags(body.tags).tags, { signal }));
+      },
+    }),
+    route<undefined>({
+      method: 'POST',
+      path: '/meshes/:mesh/_certificates',
+      summary: 'Certificates for many data planes, a JSON object a line in and out, answers in any order',
+      tag: 'certificates',
+      access: 'admin',
+      body: { kind: 'lines', schema: certificateLine },
+      answers: {
+        200: {
+          description: 'An answer, or {dataplane, error}, a line',
+          content: { 'application/x-ndjson': certificateAnswer },
+        },
+      },
+      handle({ params: { mesh = '' }, request, signal }) {
+        const work = async (line: {
+          value?: CertificateLine;
+          error?: unknown;
+          dataplane?: string;
+        }): Promise<string> => {
+          try {
+            if (line.value === undefined) throw line.error;
+            return `${JSON.stringify(answerJson(await issue(mesh, line.value.dataplane, line.value, () => signal)))}\n`;
+          } catch (error) {
+            if (!(error instanceof CaError)) options.log.error({ mesh, err: error }, 'request in a stream failed');
+            return `${JSON.stringify({ dataplane: line.dataplane ?? '', error: options.problem(error) })}\n`;
+          }
+        };
+        const lines = readLines(request, certificateLine, MAX_BODY_BYTES);
+        return { status: 200, contentType: 'application/x-ndjson', body: issueMany(lines, work, { signal }) };
+      },
+    }),
+  ];
+}
+
+function optionalTags(tags: CertificateRequestBody['tags']): { readonly tags?: Tags } {
+  return tags === undefined ? {} : { tags: parseTags(tags) };
+}
+
+/** The JSON of API.md, section Issue a certificate. */
+export function answerJson(answer: CertificateAnswer): object {
+  return {
+    mesh: answer.mesh,
+    dataplane: answer.dataplane,
+    backend: answer.backend,
+    type: answer.type,
+    certificate: encodePem('CERTIFICATE', answer.leaf),
+    caChain: answer.chain.map((der) => encodePem('CERTIFICATE', der)),
+    ...(answer.privateKeyDer === undefined ? {} : { privateKey: encodePem('PRIVATE KEY', answer.privateKeyDer) }),
+    serialNumber: answer.serialNumber,
+    uriSans: answer.uriSans,
+    commonName: answer.commonName,
+    notBefore: answer.notBefore.toISOString(),
+    notAfter: answer.notAfter.toISOString(),
+    renewAt: answer.renewAt.toISOString(),
+    outcome: answer.outcome,
+    ...(answer.retryAfterMs === undefined ? {} : { retryAfterSeconds: Math.ceil(answer.retryAfterMs / 1000) }),
+    trustBundle: { version: String(answer.bundle.version), pem: answer.bundle.pem },
+  };
+}

@@ -1,0 +1,109 @@
+import { z } from 'zod';
+
+/** Shapes of our own calls (API.md). Requests are checked by them, and openapi.json is made from them. */
+
+const instant = z.iso.datetime().describe('RFC 3339, UTC');
+const pem = z.string().describe('PEM');
+
+const tags = z
+  .record(z.string(), z.union([z.string(), z.array(z.string())]))
+  .describe('Tag to its value or list of values. Absent: the tags of the Dataplane resource');
+
+export const identityRequest = z.strictObject({ tags: tags.optional() });
+export type IdentityRequestBody = z.output<typeof identityRequest>;
+
+/** Twice the largest CSR that is accepted, and room for a chain. */
+const MAX_PEM = 48 * 1024;
+
+export const certificateRequest = z.strictObject({
+  tags: tags.optional(),
+  csr: z
+    .string()
+    .max(MAX_PEM)
+    .optional()
+    .describe('PKCS#10, PEM. Only its public key is used. Absent: a key pair is made and returned'),
+  current: z.string().max(MAX_PEM).optional().describe('PEM of the leaf that the proxy holds; kept if it still stands'),
+  force: z.boolean().optional().describe('Issue even if what there is stands'),
+});
+export type CertificateRequestBody = z.output<typeof certificateRequest>;
+
+export const certificateLine = z.strictObject({ dataplane: z.string().min(1).max(253), ...certificateRequest.shape });
+export type CertificateLine = z.output<typeof certificateLine>;
+
+export const certificateAnswer = z.object({
+  mesh: z.string(),
+  dataplane: z.string(),
+  backend: z.string(),
+  type: z.string().describe('Type of the backend'),
+  certificate: pem.describe('The leaf, PEM'),
+  caChain: z.array(pem).describe('Intermediates, the issuer of the leaf first, never a root'),
+  privateKey: pem.optional().describe('PKCS#8; only when the key was made here or by the backend'),
+  serialNumber: z.string().describe('Lower-case hex'),
+  uriSans: z.array(z.string()),
+  commonName: z.string(),
+  notBefore: instant,
+  notAfter: instant,
+  renewAt: instant,
+  outcome: z.enum(['issued', 'reused', 'kept', 'stale']),
+  retryAfterSeconds: z.int().optional().describe('With `stale`: when to ask again'),
+  trustBundle: z.object({ version: z.string(), pem: pem.describe('All roots of the mesh') }),
+});
+
+export const identityAnswer = z.object({
+  uriSans: z.array(z.string()),
+  dnsNames: z.array(z.string()),
+  commonName: z.string(),
+  signsCsrAsIs: z.boolean().describe('A CSR has to carry exactly these names'),
+  keyTypes: z.array(z.string()),
+});
+
+export const trustBundle = z.object({
+  mesh: z.string(),
+  version: z.string().describe('An integer that only grows'),
+  roots: z.array(
+    z.object({
+      backends: z.array(z.string()),
+      subject: z.string(),
+      serialNumber: z.string(),
+      fingerprintSha256: z.string(),
+      notBefore: instant,
+      notAfter: instant,
+      pem,
+    }),
+  ),
+});
+
+export const problem = z.object({
+  type: z.string(),
+  status: z.int(),
+  title: z.string(),
+  detail: z.string(),
+  instance: z.string().optional(),
+  invalid_parameters: z.array(z.object({ field: z.string(), reason: z.string() })).optional(),
+  details: z.string(),
+  causes: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  code: z.string().describe('Stable name of the error'),
+  retry: z.boolean().describe('Whether the same request may succeed later'),
+  retryAfterSeconds: z.int().optional(),
+  fix: z.string().optional().describe('What to do about it'),
+});
+
+/** Kuma's resources are checked by their own parsers, with Kuma's fields and messages. */
+export const resource = z.looseObject({
+  type: z.string().optional(),
+  mesh: z.string().optional(),
+  name: z.string().optional(),
+});
+export const anyJson = z.unknown();
+
+export const resourceList = z.object({ total: z.int(), items: z.array(resource), next: z.string().nullable() });
+export const putAnswer = z.object({ warnings: z.array(z.string()).optional() });
+export const index = z.object({
+  hostname: z.string(),
+  product: z.string(),
+  version: z.string(),
+  instanceId: z.string(),
+  clusterId: z.string(),
+  gui: z.string(),
+  basedOnKuma: z.string().optional(),
+});
