@@ -1,0 +1,114 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { findKind } from '../../mesh/kinds.ts';
+import { CliError } from '../cli-error.ts';
+import type { CliIo } from '../cli-io.ts';
+import { type ClientContext, usage, withClient } from '../client-options.ts';
+import { formatValue } from '../output.ts';
+import { withProgress } from '../progress.ts';
+import { readSources, type SourceDocument } from '../read-sources.ts';
+import { resourcePath } from '../resource-views.ts';
+import { plainText } from '../text.ts';
+
+const answerSchema = z.looseObject({ warnings: z.array(z.string()).default([]) });
+
+/** `mesh-ca apply -f FILE` */
+export function configureApply(command: Command, io: CliIo): void {
+  command
+    .requiredOption(
+      '-f, --file <place>',
+      'file, folder, http(s) URL, or - for standard input; repeatable',
+      (place: string, previous: string[] = []) => [...previous, place],
+    )
+    .option('--dry-run', 'only read and check the files, and print what would be sent')
+    .addHelpText(
+      'after',
+      `
+Resources are sent in the order in which they stand; YAML and JSON, Universal and Kubernetes form, several in a file.
+A secret needs its mesh, and a backend needs its secrets: put a Mesh without mtls first, then the secrets, then the Mesh with mtls.
+
+Examples:
+  mesh-ca apply -f mesh.yaml
+  mesh-ca apply -f examples/ --dry-run
+  cat mesh.yaml | mesh-ca apply -f -`,
+    )
+    .action(({ file, dryRun }: { file: string[]; dryRun?: boolean }) =>
+      withClient(command, io, async (context) => {
+        const { mesh: defaultMesh, timeoutMs } = context;
+        const documents = await readSources(file, { io, defaultMesh, timeoutMs });
+        if (documents.length === 0) throw usage('there is no resource in what was given', 'see mesh-ca apply --help');
+        await (dryRun ? tell(context, documents) : apply(context, documents));
+      }),
+    );
+}
+
+async function tell({ io, output }: ClientContext, documents: readonly SourceDocument[]): Promise<void> {
+  const text = await formatValue(
+    documents.map(({ body }) => body),
+    output,
+  );
+  const lines = documents.map((document) => `PUT ${pathOf(document)}   (${placeOf(document)})\n`);
+  io.stdout.write(text ?? lines.join(''));
+}
+
+async function apply({ api, io }: ClientContext, documents: readonly SourceDocument[]): Promise<void> {
+  for (const [index, document] of documents.entries()) {
+    const label = labelOf(document);
+    const progress = `applying ${label} (${index + 1} of ${documents.length})`;
+    const { status, text } = await withProgress(io, progress, () =>
+      api.send('PUT', pathOf(document), { body: document.body }),
+    ).catch((error: unknown) => {
+      throw explain(error, documents, index);
+    });
+    io.stdout.write(`${label} ${status === 201 ? 'created' : 'updated'}\n`);
+    for (const warning of readWarnings(text)) io.stderr.write(`warning: ${label}: ${plainText(warning)}\n`);
+  }
+}
+
+function readWarnings(text: string): readonly string[] {
+  try {
+    return answerSchema.parse(JSON.parse(text)).warnings;
+  } catch {
+    return [];
+  }
+}
+
+/** The server's reasons, which resource they are about, and what of the rest is in place. */
+function explain(error: unknown, documents: readonly SourceDocument[], index: number): unknown {
+  const document = documents[index];
+  if (!(error instanceof CliError) || document === undefined) return error;
+  const left = documents.length - index - 1;
+  const rest = [
+    index > 0 ? `the ${index} before it stay applied` : '',
+    left > 0 ? `the ${left} after it were not sent` : '',
+  ]
+    .filter(Boolean)
+    .join(', ');
+  const late = documents.slice(index + 1).find((other) => isMissingSecret(other, document, error));
+  const fix =
+    late && `put ${labelOf(late)} (${placeOf(late)}) before it; the secret itself needs a Mesh without mtls first`;
+  const told = error.within(
+    `could not apply ${labelOf(document)} (${placeOf(document)})${rest && `; ${rest}`}`,
+    fix ?? error.fix,
+  );
+  return told;
+}
+
+/** Whether a reason names a secret of the same mesh that comes later. */
+function isMissingSecret(other: SourceDocument, document: SourceDocument, { why }: CliError): boolean {
+  if (other.type !== 'Secret' || document.type !== 'Mesh' || other.mesh !== document.name) return false;
+  return why.some((reason) => reason.split(/[^0-9a-z\-_.]+/).includes(other.name));
+}
+
+function pathOf({ type, mesh, name }: SourceDocument): string {
+  const kind = findKind(type);
+  if (kind === undefined) throw new TypeError(`unknown kind ${type}`);
+  return resourcePath(kind, mesh, name);
+}
+
+/** `mesh/default`, `secret/ca-cert of mesh default` */
+function labelOf({ type, mesh, name }: SourceDocument): string {
+  return `${type.toLowerCase()}/${name}${mesh === '' ? '' : ` of mesh ${mesh}`}`;
+}
+
+const placeOf = ({ source, line }: SourceDocument): string => `${source}, line ${line}`;

@@ -1,0 +1,18 @@
+import type { CliError } from './cli-error.ts';
+import type { CliIo } from './cli-io.ts';
+
+const MAX_LINES = 100;
+
+/** `error:`, `why:` and `fix:`; several reasons stand below each other. */
+export async function formatFailure(failure: CliError, io: CliIo, plain: boolean): Promise<string> {
+  const colour = !plain && io.stderr.isTTY && !io.env.NO_COLOR && io.env.TERM !== 'dumb';
+  const { default: picocolors } = await import('picocolors');
+  const { red, dim, green } = picocolors.createColors(colour);
+  const why = failure.why.slice(0, MAX_LINES);
+  if (failure.why.length > MAX_LINES) why.push(`and ${failure.why.length - MAX_LINES} more`);
+  const lines = [`${red('error:')} ${failure.message}`];
+  for (const [index, reason] of why.entries())
+    lines.push(index === 0 ? `  ${dim('why:')} ${reason}` : `       ${reason}`);
+  if (failure.fix !== undefined) lines.push(`  ${green('fix:')} ${failure.fix}`);
+  return `${lines.join('\n')}\n`;
+}
