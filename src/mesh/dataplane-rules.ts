@@ -9,7 +9,8 @@ const PROTOCOLS = ['grpc', 'http', 'http2', 'kafka', 'tcp'];
 const DOMAIN_NAME = /^[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62}(?:\.[a-zA-Z0-9_][a-zA-Z0-9_-]{0,62})*[._]?$/;
 
 /** The rules of Kuma 2.14 for `networking` (`dataplane_validator.go`), in its order and words. */
-export function checkNetworking(networking: Networking, labels: Labels, violations: Violation[]): void {
+export function checkNetworking(networking: Networking, labels: Labels): Violation[] {
+  const violations: Violation[] = [];
   const { address, inbound, outbound, gateway } = networking;
   const hasWorkload = Boolean(labels[WORKLOAD_LABEL]);
   if (gateway) {
@@ -31,6 +32,7 @@ export function checkNetworking(networking: Networking, labels: Labels, violatio
   for (const [index, one] of outbound.entries()) {
     checkOutbound(one, `networking.outbound[${index}]`, violations);
   }
+  return violations;
 }
 
 function checkAddress(address: string, violations: Violation[]): void {

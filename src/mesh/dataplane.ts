@@ -5,7 +5,7 @@ import { checkNetworking } from './dataplane-rules.ts';
 import type { Labels } from './labels.ts';
 import { labels, optional, text, unlessEmpty, verbatim, withoutUndefined } from './shape.ts';
 import { collectTags, SERVICE_TAG, WORKLOAD_LABEL, ZONE_TAG } from './tags.ts';
-import { type JsonObject, readShape, throwIfAny } from './violations.ts';
+import { describeType, type JsonObject, readShapeAndRules, throwIfAny } from './violations.ts';
 
 /** A Dataplane: one proxy. What no rule here needs is kept as it was written. */
 export interface Dataplane {
@@ -57,9 +57,15 @@ const GATEWAY_TYPES = ['DELEGATED', 'BUILTIN'] as const;
 
 /** Protobuf JSON writes integers as numbers or texts. */
 const port = z
-  .union([z.number(), z.string().regex(/^[0-9]{1,10}$/)], { error: 'has to be a number' })
-  .nullish()
-  .transform((value) => Number(value ?? 0));
+  .unknown()
+  .optional()
+  .transform((value, context) => {
+    if (value === undefined || value === null) return 0;
+    if (typeof value === 'number') return value;
+    if (typeof value === 'string' && /^[0-9]{1,10}$/.test(value)) return Number(value);
+    context.addIssue(`has to be a number, got ${describeType(value)}`);
+    return z.NEVER;
+  });
 
 const plainTags = z
   .record(z.string(), z.string())
@@ -118,17 +124,16 @@ export function parseDataplane(
   { name, mesh }: { readonly name: string; readonly mesh: string },
 ): Dataplane {
   const violations: Violation[] = [];
-  const what = `dataplane ${JSON.stringify(name)}`;
-  const shape = readShape(dataplaneSchema, input, violations);
-  throwIfAny(violations, what);
-  const networking = shape?.networking;
-  if (networking === undefined) violations.push({ field: 'networking', message: 'must be defined' });
-  else {
-    checkNetworking(networking, shape?.labels ?? {}, violations);
-    if (violations.length === 0) collectTags(listenerTags(networking), 'networking.tags', violations);
-  }
-  throwIfAny(violations, what);
-  return { type: 'Dataplane', mesh, name, ...shape, networking: networking ?? NO_NETWORKING };
+  const shape = readShapeAndRules(dataplaneSchema, input, dataplaneRules, violations);
+  throwIfAny(violations, `dataplane ${JSON.stringify(name)}`);
+  return { type: 'Dataplane', mesh, name, ...shape, networking: shape?.networking ?? NO_NETWORKING };
+}
+
+function dataplaneRules({ labels, networking }: z.output<typeof dataplaneSchema>): Violation[] {
+  if (networking === undefined) return [{ field: 'networking', message: 'must be defined' }];
+  const violations = checkNetworking(networking, labels ?? {});
+  if (violations.length === 0) collectTags(listenerTags(networking), 'networking.tags', violations);
+  return violations;
 }
 
 const NO_NETWORKING: Networking = { address: '', inbound: [], outbound: [] };

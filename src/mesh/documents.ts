@@ -1,4 +1,4 @@
-import { Composer, type Document, LineCounter, Parser } from 'yaml';
+import { Composer, type CST, type Document, LineCounter, Parser } from 'yaml';
 import { ConfigError, type Violation } from '../issuer/errors.ts';
 import { findKind, KINDS } from './kinds.ts';
 import { toUniversal } from './kubernetes-form.ts';
@@ -23,6 +23,9 @@ const MAX_DOCUMENTS = 10_000;
 const MAX_ALIASES = 100;
 /** Mistakes told at once. */
 const MAX_MISTAKES = 100;
+/** One slip in YAML often draws others after it. */
+const MAX_MISTAKES_OF_A_DOCUMENT = 3;
+const MAX_DEPTH = 64;
 const DEFAULT_MESH = 'default';
 
 /**
@@ -38,21 +41,16 @@ export function parseDocuments(text: string, options: { readonly defaultMesh?: s
   const lines = new LineCounter();
   const violations: Violation[] = [];
   const found: ResourceDocument[] = [];
+  const seen = 0;
   let count = 0;
-  try {
-    for (const document of compose(text, lines)) {
-      count += 1;
-      if (count > MAX_DOCUMENTS) {
-        violations.push({ field: '', message: `the file holds more than ${MAX_DOCUMENTS} documents` });
-        break;
-      }
-      const resource = readDocument(document, lines, options.defaultMesh ?? DEFAULT_MESH, violations);
-      if (resource !== undefined) found.push(resource);
-      if (violations.length >= MAX_MISTAKES) break;
-    }
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    violations.push({ field: '', message: 'the file is nested too deep' });
+  for (const document of compose(text, lines, violations)) {
+    if (isEmpty(document)) continue;
+    count += 1;
+    if (count > MAX_DOCUMENTS)
+      violations.push({ field: '', message: `more than ${MAX_DOCUMENTS} documents in one file` });
+    if (violations.length >= MAX_MISTAKES || count > MAX_DOCUMENTS || seen > 2 * MAX_DOCUMENTS) break;
+    const resource = readDocument(document, lines, options.defaultMesh ?? DEFAULT_MESH, violations);
+    if (resource !== undefined) found.push(resource);
   }
   if (violations.length > 0) {
     const list = violations.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`));
@@ -61,9 +59,45 @@ export function parseDocuments(text: string, options: { readonly defaultMesh?: s
   return found;
 }
 
-function compose(text: string, lines: LineCounter): Iterable<Document.Parsed> {
+function compose(text: string, lines: LineCounter, violations: Violation[]): Iterable<Document.Parsed> {
   const composer = new Composer({ merge: true, prettyErrors: false, schema: 'core', uniqueKeys: true, version: '1.2' });
-  return composer.compose(new Parser(lines.addNewLine).parse(text));
+  return composer.compose(shallowTokens(text, lines, violations));
+}
+
+/** The composer calls itself for each level: what is nested too deep must not reach it. */
+function* shallowTokens(text: string, lines: LineCounter, violations: Violation[]): Iterable<CST.Token> {
+  for (const token of new Parser(lines.addNewLine).parse(text)) {
+    const tooDeep = findDeepToken(token);
+    if (tooDeep === undefined) yield token;
+    else violations.push({ field: place(lines, tooDeep), message: `nested deeper than ${MAX_DEPTH} levels` });
+  }
+}
+
+/** Offset of the first value that is nested too deep. */
+function findDeepToken(root: CST.Token): number | undefined {
+  const stack: { token: CST.Token; depth: number }[] = [{ token: root, depth: 0 }];
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    const { token, depth } = next;
+    if (depth > MAX_DEPTH) return token.offset;
+    if (token.type === 'document' && token.value) stack.push({ token: token.value, depth });
+    if (!('items' in token)) continue;
+    for (const { key, value } of token.items) {
+      for (const child of [key, value]) if (child) stack.push({ token: child, depth: depth + 1 });
+    }
+  }
+  return undefined;
+}
+
+function isEmpty(document: Document.Parsed): boolean {
+  const { contents, errors, warnings } = document;
+  const isNothing =
+    contents === null || ('value' in contents && contents.value === null && contents.range[0] === contents.range[1]);
+  return isNothing && errors.length + warnings.length === 0;
+}
+
+function place(lines: LineCounter, offset: number): string {
+  const { line, col } = lines.linePos(offset);
+  return `line ${line}, column ${col}`;
 }
 
 function readDocument(
@@ -73,13 +107,10 @@ function readDocument(
   violations: Violation[],
 ): ResourceDocument | undefined {
   const [start = 0] = document.contents?.range ?? document.range;
-  const add = (offset: number, message: string) => {
-    const { line, col } = lines.linePos(offset);
-    violations.push({ field: `line ${line}, column ${col}`, message });
-  };
+  const add = (offset: number, message: string) => void violations.push({ field: place(lines, offset), message });
   const mistakes = [...document.errors, ...document.warnings];
   if (mistakes.length > 0) {
-    for (const { pos, message } of mistakes.slice(0, MAX_MISTAKES)) add(pos[0], message);
+    for (const { pos, message } of mistakes.slice(0, MAX_MISTAKES_OF_A_DOCUMENT)) add(pos[0], message);
     return undefined;
   }
   const value = toPlain(document, (message) => add(start, message));
@@ -98,8 +129,8 @@ function toPlain(document: Document.Parsed, report: (message: string) => void): 
   try {
     return document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (error) {
-    if (error instanceof RangeError) throw error;
-    report(error instanceof Error ? error.message : String(error));
+    const isBomb = error instanceof ReferenceError && /alias count/.test(error.message);
+    report(isBomb ? `an anchor is repeated more than ${MAX_ALIASES} times` : String(error));
     return undefined;
   }
 }

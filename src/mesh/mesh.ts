@@ -3,7 +3,7 @@ import type { Violation } from '../issuer/errors.ts';
 import type { Labels } from './labels.ts';
 import { checkMtls, type Mtls, mtlsSchema, mtlsToJson } from './mtls.ts';
 import { labels, optional, verbatim, withoutUndefined } from './shape.ts';
-import { type JsonObject, readShape, throwIfAny } from './violations.ts';
+import { type JsonObject, readShapeAndRules, throwIfAny } from './violations.ts';
 
 export type { MeshBackend, Mtls } from './mtls.ts';
 
@@ -43,13 +43,17 @@ const meshSchema = z.object({
  */
 export function parseMesh(input: unknown, { name }: { readonly name: string }): Mesh {
   const violations: Violation[] = [];
-  const shape = readShape(meshSchema, input, violations);
-  if (shape?.mtls) violations.push(...checkMtls(shape.mtls));
-  if (shape?.routing?.zoneEgress && !shape.mtls?.enabledBackend) {
-    violations.push({ field: 'mtls', message: 'has to be set when zoneEgress enabled' });
-  }
+  const shape = readShapeAndRules(meshSchema, input, meshRules, violations);
   throwIfAny(violations, `mesh ${JSON.stringify(name)}`);
   return { type: 'Mesh', name, ...shape };
+}
+
+function meshRules({ mtls, routing }: z.output<typeof meshSchema>): Violation[] {
+  const violations = mtls ? checkMtls(mtls) : [];
+  if (routing?.zoneEgress && !mtls?.enabledBackend) {
+    violations.push({ field: 'mtls', message: 'has to be set when zoneEgress enabled' });
+  }
+  return violations;
 }
 
 /** Protobuf JSON as Kuma answers it, without type, name and times. */

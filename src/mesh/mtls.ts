@@ -60,14 +60,17 @@ const mode = z
   .nullish()
   .transform((value): MtlsMode => value ?? 'STRICT');
 
-const requestTimeout = z.unknown().transform((value, context) => {
-  if (value === undefined || value === null) return undefined;
-  const duration = readProtobufDuration(value);
-  const ms = duration && protobufDurationMs(duration);
-  if (ms === undefined) context.addIssue('has to be a duration in seconds such as "10s" or "0.5s"');
-  else if (ms < 1) context.addIssue('has to be at least 0.001s');
-  return ms;
-});
+const requestTimeout = z
+  .unknown()
+  .optional()
+  .transform((value, context) => {
+    if (value === undefined || value === null) return undefined;
+    const duration = readProtobufDuration(value);
+    const ms = duration && protobufDurationMs(duration);
+    if (ms === undefined) context.addIssue('has to be a duration in seconds such as "10s" or "0.5s"');
+    else if (ms < 1) context.addIssue('has to be at least 0.001s');
+    return ms;
+  });
 
 /** NaN stands for an expiration that is missing or wrong until `checkMtls` reports it. */
 const rotation = z
@@ -92,7 +95,7 @@ const backend = z
       z.object({ requestTimeout }).transform(({ requestTimeout }): RootChain => ({ requestTimeoutMs: requestTimeout })),
     ),
     conf: verbatim(),
-    config: z.unknown(),
+    config: z.unknown().optional(),
   })
   .check((context) => {
     // One sample of the product pages writes `config:`, which Kuma drops without a word.

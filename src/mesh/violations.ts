@@ -13,13 +13,17 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** `mtls.backends[0].conf`, and `tags["kuma.io/service"]` for keys that are no plain words: Kuma's way to write a field. */
+/** Below these stand names that users chose, not fields. */
+const MAPS = new Set<PropertyKey | undefined>(['labels', 'tags']);
+
+/** `mtls.backends[0].conf`, and `tags["version"]` for names that users chose: Kuma's way to write a field. */
 export function formatPath(path: readonly PropertyKey[]): string {
   let text = '';
-  for (const part of path) {
+  for (const [index, part] of path.entries()) {
     if (typeof part === 'number') text += `[${part}]`;
-    else if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(String(part))) text += text === '' ? String(part) : `.${String(part)}`;
-    else text += keyPath('', String(part));
+    else if (MAPS.has(path[index - 1]) || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(String(part)))
+      text = keyPath(text, String(part));
+    else text += text === '' ? String(part) : `.${String(part)}`;
   }
   return text;
 }
@@ -45,8 +49,65 @@ export function readShape<S extends z.ZodType>(
   }
   const result = schema.safeParse(input, { error: describeIssue });
   if (result.success) return result.data;
-  for (const issue of result.error.issues) violations.push({ field: formatPath(issue.path), message: issue.message });
+  violations.push(...violationsOf(result.error));
   return undefined;
+}
+
+/**
+ * As `readShape`, and then the `rules` for what a schema cannot say. Where a part has the wrong form the rules still see all the rest, so
+ * that every mistake is told at once.
+ */
+export function readShapeAndRules<S extends z.ZodType>(
+  schema: S,
+  input: unknown,
+  rules: (shape: z.output<S>) => readonly Violation[],
+  violations: Violation[],
+): z.output<S> | undefined {
+  const excess = findExcess(input);
+  if (excess) {
+    violations.push(excess);
+    return undefined;
+  }
+  let rest = input;
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const result = schema.safeParse(rest, { error: describeIssue });
+    if (result.success) {
+      const told = violations.map(({ field }) => field);
+      const isNews = ({ field }: Violation) => !told.some((one) => isWithin(field, one) || isWithin(one, field));
+      violations.push(...rules(result.data).filter(isNews));
+      return violations.length === 0 ? result.data : undefined;
+    }
+    violations.push(...violationsOf(result.error));
+    rest = without(
+      rest,
+      result.error.issues.map(({ path }) => path),
+    );
+  }
+  return undefined;
+}
+
+/** Some mistakes show only when others are out of the way. */
+const MAX_ROUNDS = 4;
+
+function violationsOf(error: z.ZodError): Violation[] {
+  return error.issues.map(({ path, message }) => ({ field: formatPath(path), message }));
+}
+
+/** A copy that lacks what stands at the paths; elements of lists become empty objects, so that the others keep their index. */
+function without(input: unknown, paths: readonly (readonly PropertyKey[])[]): unknown {
+  const copy = structuredClone(input);
+  for (const path of paths) {
+    let parent: unknown = copy;
+    for (const part of path.slice(0, -1)) parent = Object(parent)[part];
+    const last = path.at(-1);
+    if (Array.isArray(parent)) parent[Number(last)] = {};
+    else if (isJsonObject(parent) && last !== undefined) delete parent[String(last)];
+  }
+  return copy;
+}
+
+function isWithin(field: string, outer: string): boolean {
+  return field === outer || (field.startsWith(outer) && /^[.[]/.test(field.slice(outer.length)));
 }
 
 /** @throws ConfigError with all of them, when there are any */
