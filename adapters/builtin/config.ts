@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Violation } from '../../src/issuer/errors.ts';
 import type { IssuerContext, KeyType } from '../../src/issuer/issuer.ts';
 import { parseDuration } from '../../src/mesh/duration.ts';
+import { isJsonObject, readShape } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
 import { caSecretNames } from './ca-secrets.ts';
 
@@ -36,22 +37,19 @@ const expiration = z.string({ error: `has to be a valid format: ${DURATION_FORM}
 });
 
 const KEY_TYPE_CHOICE = ['RSA', 'EC-P256', 'EC-P384'] as const;
-const keyType = z.enum(KEY_TYPE_CHOICE, { error: `has to be one of ${KEY_TYPE_CHOICE.join(', ')}` });
+const keyType = z.enum(KEY_TYPE_CHOICE);
 
 /** Unknown fields are dropped, as Kuma drops them. */
 const schema = z
   .object(
     {
       caCert: z
-        .object(
-          {
-            RSAbits: rsaBits.nullish(),
-            rsaBits: rsaBits.nullish(),
-            expiration: expiration.nullish(),
-            keyType: keyType.nullish(),
-          },
-          { error: 'has to be an object' },
-        )
+        .object({
+          RSAbits: rsaBits.nullish(),
+          rsaBits: rsaBits.nullish(),
+          expiration: expiration.nullish(),
+          keyType: keyType.nullish(),
+        })
         .nullish(),
     },
     { error: 'could not convert backend config: has to be an object' },
@@ -65,13 +63,10 @@ const schema = z
  */
 export function parseConf(conf: unknown, context: IssuerContext): BuiltinConf {
   const violations: Violation[] = [];
-  const parsed = schema.safeParse(conf);
-  for (const issue of parsed.error?.issues ?? []) {
-    violations.push({ field: issue.path.join('.'), message: issue.message });
-  }
+  const read = readShape(schema, conf, violations);
   violations.push(...conflictsOf(conf), ...nameViolations(context));
-  if (!parsed.success || violations.length > 0) throw confError('builtin', context, violations);
-  const caCert = parsed.data?.caCert ?? {};
+  if (violations.length > 0) throw confError('builtin', context, violations);
+  const caCert = read?.caCert ?? {};
   const bits = caCert.RSAbits ?? caCert.rsaBits ?? DEFAULT_RSA_BITS;
   return {
     caCert: {
@@ -83,11 +78,14 @@ export function parseConf(conf: unknown, context: IssuerContext): BuiltinConf {
 
 /** Fields that exclude each other. Asked of what was written, so that they are told beside all other mistakes. */
 function conflictsOf(conf: unknown): Violation[] {
-  const written = z.object({ caCert: z.record(z.string(), z.unknown()) }).safeParse(conf).data?.caCert ?? {};
+  const written = isJsonObject(conf) && isJsonObject(conf.caCert) ? conf.caCert : {};
   const bitsFields = ['RSAbits', 'rsaBits'].filter((field) => written[field] !== undefined && written[field] !== null);
   const violations: Violation[] = [];
   if (bitsFields.length === 2) {
-    violations.push({ field: 'caCert.rsaBits', message: 'cannot be set together with RSAbits: it is another name for it' });
+    violations.push({
+      field: 'caCert.rsaBits',
+      message: 'cannot be set together with RSAbits: it is another name for it',
+    });
   }
   if (written.keyType === 'EC-P256' || written.keyType === 'EC-P384') {
     for (const field of bitsFields) {

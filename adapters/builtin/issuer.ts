@@ -111,5 +111,11 @@ function toKeyPair(pems: CaPems, context: IssuerContext): CaKeyPair {
 
 function failed(name: string, message: string, error: unknown): Check {
   const cause = error instanceof Error ? error.message : 'unknown';
-  return { name, ok: false, message, cause, fix: (error instanceof CaError && error.fix) || 'look at the store of mesh-ca' };
+  return {
+    name,
+    ok: false,
+    message,
+    cause,
+    fix: (error instanceof CaError && error.fix) || 'look at the store of mesh-ca',
+  };
 }

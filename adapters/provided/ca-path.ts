@@ -17,7 +17,9 @@ export interface CaPath {
  * earlier one in the file is taken.
  */
 export function findCaPath(file: readonly [Certificate, ...Certificate[]]): CaPath {
-  const doubles = file.flatMap((certificate, i) => (file.findIndex(({ der }) => der.equals(certificate.der)) < i ? [i] : []));
+  const doubles = file.flatMap((certificate, i) =>
+    file.findIndex(({ der }) => der.equals(certificate.der)) < i ? [i] : [],
+  );
   const positions: [number, ...number[]] = [0];
   let last = file[0];
   while (!isIssuedBy(last, last)) {
@@ -28,15 +30,27 @@ export function findCaPath(file: readonly [Certificate, ...Certificate[]]): CaPa
     last = found;
   }
   const strangers = file.flatMap((_, i) => (positions.includes(i) || doubles.includes(i) ? [] : [i]));
-  return { positions, complete: isIssuedBy(last, last), doubles, strangers };
+  return { positions, complete: isRoot(last), doubles, strangers };
 }
 
 /** The certificates of a path, the signing one first. */
-export function pathOf(file: readonly [Certificate, ...Certificate[]], { positions }: CaPath): [Certificate, ...Certificate[]] {
+export function pathOf(
+  file: readonly [Certificate, ...Certificate[]],
+  { positions }: CaPath,
+): [Certificate, ...Certificate[]] {
   const [signing, ...rest] = positions.flatMap((i) => file[i] ?? []);
   return [signing ?? file[0], ...rest];
 }
 
 function isIssuedBy(certificate: Certificate, issuer: Certificate): boolean {
   return certificate.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(certificate, issuer);
+}
+
+/**
+ * Nobody verifies a root's signature by its own key (RFC 5280, 6.1: it is trusted as it is), so that an old root with a SHA-1 signature
+ * is one, too. A self-issued certificate of a key change is none: its authority key is another one.
+ */
+function isRoot({ isSelfIssued, authorityKeyId, subjectKeyId }: Certificate): boolean {
+  if (authorityKeyId === undefined || subjectKeyId === undefined) return isSelfIssued;
+  return isSelfIssued && authorityKeyId.equals(subjectKeyId);
 }

@@ -30,12 +30,14 @@ const CERTIFICATE_RULES: readonly CertificateRule[] = [
   {
     level: 'warning',
     holds: ({ keyUsage }) => keyUsage?.has('digitalSignature') !== true,
-    message: "key usage extension 'digitalSignature' should not be set (see X509-SVID: Appendix A. X.509 Field Reference)",
+    message:
+      "key usage extension 'digitalSignature' should not be set (see X509-SVID: Appendix A. X.509 Field Reference)",
   },
   {
     level: 'warning',
     holds: ({ keyUsage }) => keyUsage?.has('keyEncipherment') !== true,
-    message: "key usage extension 'keyEncipherment' should not be set (see X509-SVID: Appendix A. X.509 Field Reference)",
+    message:
+      "key usage extension 'keyEncipherment' should not be set (see X509-SVID: Appendix A. X.509 Field Reference)",
   },
 ];
 
@@ -64,8 +66,10 @@ function checkLife(file: readonly Certificate[], at: Date, find: Find): void {
   for (const [i, certificate] of file.entries()) {
     const { state, sentence } = caLife(certificate, at);
     if (state === 'expired') find('violation', i, `${sentence}: provide a CA certificate that is still valid`);
-    if (state === 'not-yet-valid') find('violation', i, `${sentence}: wait until then, or check the clock of this machine`);
-    if (state === 'ends-soon') find('warning', i, `${sentence}: certificates of data planes end with it; rotate to a new backend`);
+    if (state === 'not-yet-valid')
+      find('violation', i, `${sentence}: wait until then, or check the clock of this machine`);
+    if (state === 'ends-soon')
+      find('warning', i, `${sentence}: certificates of data planes end with it; rotate to a new backend`);
   }
 }
 
@@ -86,14 +90,22 @@ function checkChain(file: readonly [Certificate, ...Certificate[]], violations: 
   const inOrder = [...path.positions].sort((a, b) => a - b);
   if (path.positions.some((position, i) => position !== inOrder[i])) {
     const order = path.positions.map((i) => `cert[${i}]`).join(', ');
-    find('warning', path.positions[1] ?? 0, `not in order: each certificate should be followed by its issuer: ${order}`);
+    find(
+      'warning',
+      path.positions[1] ?? 0,
+      `not in order: each certificate should be followed by its issuer: ${order}`,
+    );
   }
   // RFC 5280, 6.1.4 (l): self-issued certificates do not count.
   let below = 0;
   for (const i of path.positions) {
     const limit = file[i]?.basicConstraints?.pathLength;
     if (limit !== undefined && limit < below) {
-      find('violation', i, `path length ${limit} allows ${limit} CA certificates below it, but the chain has ${below}: give a CA made for intermediates`);
+      find(
+        'violation',
+        i,
+        `path length ${limit} allows ${limit} CA certificates below it, but the chain has ${below}: give a CA made for intermediates`,
+      );
     }
     if (file[i]?.isSelfIssued === false) below += 1;
   }

@@ -1,15 +1,28 @@
-import { CaError, ConfigError, type Violation } from '../../src/issuer/errors.ts';
-import type { CallOptions, Check, ConfChecker, ConfFindings, Issuer, IssuerContext, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { CaError, ConfigError } from '../../src/issuer/errors.ts';
+import type {
+  CallOptions,
+  Check,
+  ConfChecker,
+  ConfFindings,
+  Issuer,
+  IssuerContext,
+  IssuerDeps,
+} from '../../src/issuer/issuer.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 import { caLifeCheck } from '../shared/ca-life.ts';
 import { createLocalIssuer } from '../shared/local-issuer.ts';
 import { checkCa } from './check-ca.ts';
 import type { ProvidedConf } from './config.ts';
-import { type CaSources, type LoadedCa, loadSources, readCa } from './load-ca.ts';
+import { type CaSources, type LoadedCa, loadSources, pairViolations, readCa } from './load-ca.ts';
+import { tryCa } from './try-ca.ts';
 
 const RENEW = 'add a backend with a new CA to the mesh and rotate to it, before this one ends';
 
-export function createProvidedIssuer(context: IssuerContext, conf: ProvidedConf, deps: IssuerDeps): Issuer & ConfChecker {
+export function createProvidedIssuer(
+  context: IssuerContext,
+  conf: ProvidedConf,
+  deps: IssuerDeps,
+): Issuer & ConfChecker {
   const local = createLocalIssuer({
     context,
     deps,
@@ -36,10 +49,28 @@ export function createProvidedIssuer(context: IssuerContext, conf: ProvidedConf,
 
   async function checkData(call: CallOptions): Promise<ConfFindings> {
     call.signal.throwIfAborted();
+    let sources: CaSources;
     try {
-      return checkCa(readCa(await loadSources(conf, deps, call)).file, deps.clock.now());
+      sources = await loadSources(conf, deps, call);
     } catch (error) {
-      return { violations: violationsOf(error), warnings: [] };
+      if (!(error instanceof ConfigError)) throw error;
+      const { message } = error;
+      return {
+        violations: [
+          { field: 'cert', message },
+          { field: 'key', message },
+        ],
+        warnings: [],
+      };
+    }
+    try {
+      const ca = readCa(sources);
+      const findings = checkCa(ca.file, deps.clock.now());
+      if (findings.violations.length > 0) return findings;
+      return { ...findings, violations: await tryCa(ca, deps, RENEW) };
+    } catch (error) {
+      if (!(error instanceof X509Error)) throw error;
+      return { violations: pairViolations(error, sources), warnings: [] };
     }
   }
 
@@ -63,7 +94,14 @@ export function createProvidedIssuer(context: IssuerContext, conf: ProvidedConf,
       checks.push({ name, ok: true, message: 'the private key belongs to the first certificate' });
       return ca;
     } catch (error) {
-      checks.push(failed(name, 'not a valid TLS key pair', error, 'give the CA certificate first and the private key that belongs to it'));
+      checks.push(
+        failed(
+          name,
+          'not a valid TLS key pair',
+          error,
+          'give the CA certificate first and the private key that belongs to it',
+        ),
+      );
       return undefined;
     }
   }
@@ -71,7 +109,8 @@ export function createProvidedIssuer(context: IssuerContext, conf: ProvidedConf,
   function inspectRules({ file }: LoadedCa): Check {
     const name = 'provided.ca-rules';
     const { violations } = checkCa(file, deps.clock.now());
-    if (violations.length === 0) return { name, ok: true, message: `${file.length} CA certificates keep the documented rules` };
+    if (violations.length === 0)
+      return { name, ok: true, message: `${file.length} CA certificates keep the documented rules` };
     return {
       name,
       ok: false,
@@ -84,18 +123,6 @@ export function createProvidedIssuer(context: IssuerContext, conf: ProvidedConf,
 
 const INLINE_KEY =
   'key: an inline private key can be read by everybody who may read the Mesh; use a secret, inline is for development only';
-
-/** Where Kuma reports each failure: data that cannot be loaded on both fields, a bad pair on `cert`. */
-function violationsOf(error: unknown): Violation[] {
-  if (error instanceof ConfigError) {
-    return [
-      { field: 'cert', message: error.message },
-      { field: 'key', message: error.message },
-    ];
-  }
-  if (error instanceof X509Error) return [{ field: 'cert', message: `not a valid TLS key pair: ${error.message}` }];
-  throw error;
-}
 
 function failed(name: string, message: string, error: unknown, fix: string): Check {
   const cause = error instanceof Error ? error.message : 'unknown';

@@ -1,7 +1,11 @@
-import { ConfigError } from '../../src/issuer/errors.ts';
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { Violation } from '../../src/issuer/errors.ts';
 import type { CallOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
 import { loadCaKeyPair } from '../../src/x509/ca-key-pair.ts';
-import type { Certificate } from '../../src/x509/certificate.ts';
+import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
+import { loadPrivateKey } from '../../src/x509/key-pair.ts';
+import { decodePem } from '../../src/x509/pem.ts';
+import { X509Error } from '../../src/x509/x509-error.ts';
 import type { CaKeyPair } from '../shared/in-process-ca.ts';
 import { findCaPath, pathOf } from './ca-path.ts';
 import type { ProvidedConf } from './config.ts';
@@ -37,4 +41,33 @@ export function readCa({ certPem, keyPem }: CaSources): LoadedCa {
   if (signing === undefined) throw new TypeError('a CA key pair without a certificate');
   const file: [Certificate, ...Certificate[]] = [signing, ...rest];
   return { file, path: pathOf(file, findCaPath(file)), privateKey };
+}
+
+/** Where and how Kuma reports why `readCa` failed; a key that belongs to a later certificate of the file is pointed out. */
+export function pairViolations(error: X509Error, sources: CaSources): Violation[] {
+  if (error.index !== undefined && error.index > 0) {
+    return [{ field: `cert[${error.index}]`, message: `not a valid x509 certificate: ${error.message}` }];
+  }
+  const violations = [{ field: 'cert', message: `not a valid TLS key pair: ${error.message}` }];
+  const owner = error.rule === 'ca-key' || error.rule === 'ca-key-type' ? ownerOfKey(sources) : -1;
+  if (owner > 0) {
+    const message = 'the private key belongs to this certificate: put it first in the file, its issuers after it';
+    violations.push({ field: `cert[${owner}]`, message });
+  }
+  return violations;
+}
+
+function ownerOfKey({ certPem, keyPem }: CaSources): number {
+  const publicKey = createPublicKey(loadPrivateKey(keyPem));
+  const certificates = decodePem(certPem).filter(({ label }) => label === 'CERTIFICATE');
+  return certificates.map(({ der }) => parseCertificate(der)).findIndex((one) => hasKey(one, publicKey));
+}
+
+function hasKey(certificate: Certificate, publicKey: KeyObject): boolean {
+  try {
+    return certificate.keyObject().equals(publicKey);
+  } catch (error) {
+    if (error instanceof X509Error) return false;
+    throw error;
+  }
 }

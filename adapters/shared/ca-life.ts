@@ -36,6 +36,12 @@ export function caLifeCheck(name: string, path: readonly Certificate[], at: Date
     case 'expired':
       return { name, ok: false, message, cause: 'proxies refuse every certificate of an expired CA', fix: renew };
     case 'not-yet-valid':
-      return { name, ok: false, message, cause: 'its notBefore lies in the future', fix: 'wait until then, and check the clock of this machine' };
+      return {
+        name,
+        ok: false,
+        message,
+        cause: 'its notBefore lies in the future',
+        fix: 'wait until then, and check the clock of this machine',
+      };
   }
 }

@@ -15,7 +15,9 @@ export interface CaKeyPair {
 
 export interface InProcessCa {
   /** Gives the answer itself where the signature is cheap, and a promise where it is made in the thread pool. */
-  sign(request: Pick<SignRequest, 'spkiDer' | 'identity' | 'ttlSeconds'>): IssuedCertificate | Promise<IssuedCertificate>;
+  sign(
+    request: Pick<SignRequest, 'spkiDer' | 'identity' | 'ttlSeconds'>,
+  ): IssuedCertificate | Promise<IssuedCertificate>;
   readonly bundle: CaBundle;
 }
 
@@ -31,7 +33,11 @@ const BACKDATE_MS = 10_000;
  * @param renew what an operator does about a CA that is expired: one sentence
  * @throws X509Error when the CA has a key that cannot sign
  */
-export function createInProcessCa(ca: CaKeyPair, deps: Pick<IssuerDeps, 'clock' | 'random'>, renew: string): InProcessCa {
+export function createInProcessCa(
+  ca: CaKeyPair,
+  deps: Pick<IssuerDeps, 'clock' | 'random'>,
+  renew: string,
+): InProcessCa {
   const [signing, ...issuers] = ca.path;
   const signer = createLeafSigner({ certificate: signing, privateKey: ca.privateKey });
   const endsFirst = ca.path.reduce((a, b) => (b.notAfter < a.notAfter ? b : a));
@@ -43,12 +49,17 @@ export function createInProcessCa(ca: CaKeyPair, deps: Pick<IssuerDeps, 'clock' 
   function validity(ttlSeconds: number): { notBefore: Date; notAfter: Date } {
     const nowMs = deps.clock.now().getTime();
     if (!Number.isFinite(ttlSeconds) || ttlSeconds < 1) {
-      throw new RequestInvalidError(`lifetime of ${ttlSeconds} s cannot be issued`, { fix: 'ask for at least one second' });
+      throw new RequestInvalidError(`lifetime of ${ttlSeconds} s cannot be issued`, {
+        fix: 'ask for at least one second',
+      });
     }
     if (nowMs >= notAfterMs) {
-      throw new IssuerDeniedError(`CA certificate "${endsFirst.subject}" expired at ${endsFirst.notAfter.toISOString()}`, {
-        fix: renew,
-      });
+      throw new IssuerDeniedError(
+        `CA certificate "${endsFirst.subject}" expired at ${endsFirst.notAfter.toISOString()}`,
+        {
+          fix: renew,
+        },
+      );
     }
     if (nowMs < notBeforeMs) {
       throw new IssuerUnavailableError(

@@ -1,5 +1,11 @@
 import { ConfigError } from '../../src/issuer/errors.ts';
-import { type CallOptions, type Issuer, type IssuerContext, type IssuerDeps, KEY_TYPES } from '../../src/issuer/issuer.ts';
+import {
+  type CallOptions,
+  type Issuer,
+  type IssuerContext,
+  type IssuerDeps,
+  KEY_TYPES,
+} from '../../src/issuer/issuer.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 import { type CaKeyPair, createInProcessCa } from './in-process-ca.ts';
 import { loadOnce } from './load-once.ts';
@@ -51,6 +57,8 @@ export function keyPairError(error: unknown, { mesh, backend }: IssuerContext): 
   if (!(error instanceof ConfigError || error instanceof X509Error)) return error;
   return new ConfigError(`failed to load CA key pair for Mesh "${mesh}" and backend "${backend}": ${error.message}`, {
     cause: error,
-    fix: (error instanceof ConfigError ? error.fix : undefined) ?? 'give a CA certificate and the private key that belongs to it',
+    fix:
+      (error instanceof ConfigError ? error.fix : undefined) ??
+      'give a CA certificate and the private key that belongs to it',
   });
 }

@@ -1,0 +1,118 @@
+import { ConfigError } from '../../src/issuer/errors.ts';
+import type { IssuerDeps } from '../../src/issuer/issuer.ts';
+import type { Clock } from '../../src/runtime/clock.ts';
+import { silentLog } from '../../src/runtime/log.ts';
+import { createSystemRandom } from '../../src/runtime/random.ts';
+
+/** A clock that moves only when a test turns it. Sleepers and deadlines fire while it is turned. */
+export interface FakeClock extends Clock {
+  advance(ms: number): void;
+  setTo(at: Date): void;
+}
+
+interface Timer {
+  readonly atMs: number;
+  fire(): void;
+}
+
+export function createFakeClock(start: Date): FakeClock {
+  let nowMs = start.getTime();
+  const timers = new Set<Timer>();
+  const at = (ms: number, fire: () => void) => {
+    const timer = { atMs: nowMs + ms, fire };
+    timers.add(timer);
+    return () => timers.delete(timer);
+  };
+  function setTo(instant: Date): void {
+    nowMs = instant.getTime();
+    for (const timer of [...timers].sort((a, b) => a.atMs - b.atMs)) {
+      if (timer.atMs > nowMs || !timers.delete(timer)) continue;
+      timer.fire();
+    }
+  }
+  return {
+    now: () => new Date(nowMs),
+    monotonicMs: () => nowMs - start.getTime(),
+    sleep(ms, signal) {
+      return new Promise((resolve, reject) => {
+        signal?.throwIfAborted();
+        const cancel = at(ms, resolve);
+        signal?.addEventListener('abort', () => cancel() && reject(signal.reason), { once: true });
+      });
+    },
+    deadline(ms, parent) {
+      const controller = new AbortController();
+      const cancel = at(ms, () => controller.abort(new DOMException(`no answer within ${ms} ms`, 'TimeoutError')));
+      const onParent = () => controller.abort(parent?.reason);
+      if (parent?.aborted) onParent();
+      else parent?.addEventListener('abort', onParent, { once: true });
+      return { signal: controller.signal, clear: () => void cancel() };
+    },
+    advance: (ms) => setTo(new Date(nowMs + ms)),
+    setTo,
+  };
+}
+
+export interface TestDepsOptions<C extends IssuerDeps['clock']> {
+  /** Only used in messages. */
+  readonly mesh?: string;
+  readonly secrets?: Readonly<Record<string, Buffer | string>>;
+  /** Path -> content, for `file` data sources. */
+  readonly files?: Readonly<Record<string, Buffer | string>>;
+  readonly clock?: C;
+  readonly random?: IssuerDeps['random'];
+  readonly log?: IssuerDeps['log'];
+}
+
+export interface TestDeps<C extends IssuerDeps['clock'] = FakeClock> extends IssuerDeps {
+  readonly clock: C;
+  /** The secrets there are now. A test may change them. */
+  readonly stored: Map<string, Buffer>;
+  /** How often `createTogether` was called. */
+  readonly writes: { count: number };
+}
+
+/** Where the fake clock starts: between two whole seconds, as real clocks stand. */
+export const TEST_START = new Date('2026-09-01T12:00:00.250Z');
+
+/** Everything the registry hands to an adapter, in memory: honest about atomicity, quick, with a clock that a test turns. */
+export function createTestDeps(): TestDeps;
+export function createTestDeps<C extends IssuerDeps['clock'] = FakeClock>(options: TestDepsOptions<C>): TestDeps<C>;
+export function createTestDeps(options: TestDepsOptions<IssuerDeps['clock']> = {}): TestDeps<IssuerDeps['clock']> {
+  const mesh = options.mesh ?? 'default';
+  const toMap = (entries: Readonly<Record<string, Buffer | string>> = {}) =>
+    new Map(Object.entries(entries).map(([name, data]) => [name, Buffer.from(data)]));
+  const stored = toMap(options.secrets);
+  const files = toMap(options.files);
+  const writes = { count: 0 };
+  return {
+    stored,
+    writes,
+    clock: options.clock ?? createFakeClock(TEST_START),
+    random: options.random ?? createSystemRandom(),
+    log: options.log ?? silentLog,
+    secrets: {
+      async read(name) {
+        const data = stored.get(name);
+        return data && Buffer.from(data);
+      },
+      async createTogether(secrets) {
+        writes.count += 1;
+        if ([...secrets.keys()].some((name) => stored.has(name))) return false;
+        for (const [name, data] of secrets) stored.set(name, Buffer.from(data));
+        return true;
+      },
+    },
+    async load(source, { signal }) {
+      signal.throwIfAborted();
+      if (source.kind === 'inline') return source.inline;
+      const data = source.kind === 'secret' ? stored.get(source.secret) : files.get(source.file);
+      if (data !== undefined) return Buffer.from(data);
+      const cause =
+        source.kind === 'secret'
+          ? `resource not found: type="Secret" name="${source.secret}" mesh="${mesh}"`
+          : `file "${source.file}": no such file`;
+      throw new ConfigError(`could not load data: ${cause}`, { fix: 'put the data there first' });
+    },
+  };
+}
