@@ -38,19 +38,21 @@ export function parseDocuments(text: string, options: { readonly defaultMesh?: s
   if (Buffer.byteLength(text) > MAX_BYTES) {
     throw new ConfigError(`the file is larger than ${MAX_BYTES} bytes`, { fix: 'split the file' });
   }
+  const defaultMesh = options.defaultMesh ?? DEFAULT_MESH;
   const lines = new LineCounter();
   const violations: Violation[] = [];
   const found: ResourceDocument[] = [];
-  const seen = 0;
-  let count = 0;
+  let seen = 0;
   for (const document of compose(text, lines, violations)) {
-    if (isEmpty(document)) continue;
-    count += 1;
-    if (count > MAX_DOCUMENTS)
-      violations.push({ field: '', message: `more than ${MAX_DOCUMENTS} documents in one file` });
-    if (violations.length >= MAX_MISTAKES || count > MAX_DOCUMENTS || seen > 2 * MAX_DOCUMENTS) break;
-    const resource = readDocument(document, lines, options.defaultMesh ?? DEFAULT_MESH, violations);
+    seen += 1;
+    const hasContent = !isEmpty(document);
+    if (seen > 2 * MAX_DOCUMENTS || (hasContent && found.length === MAX_DOCUMENTS)) {
+      violations.push({ field: '', message: `the file holds more than ${MAX_DOCUMENTS} documents` });
+      break;
+    }
+    const resource = hasContent ? readDocument(document, lines, defaultMesh, violations) : undefined;
     if (resource !== undefined) found.push(resource);
+    if (violations.length >= MAX_MISTAKES) break;
   }
   if (violations.length > 0) {
     const list = violations.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`));
