@@ -1,0 +1,68 @@
+import { isAbsolute, join, resolve } from 'node:path';
+import { ConfigError } from '../issuer/errors.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import type { Random } from '../runtime/random.ts';
+import { encryptStore } from './encrypted-store.ts';
+import { openKeyFile } from './key-file.ts';
+import { createKeyring, KEY_BYTES } from './keyring.ts';
+import { createMemoryStore } from './memory/memory-store.ts';
+import type { Store } from './store.ts';
+
+export interface OpenStoreOptions {
+  /** Holds `store.key`. */
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export type StoreUrl = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'memory' };
+
+const FORMS = 'sqlite:///absolute/path.db, sqlite:./relative/path.db or memory:';
+/** Planned, so that the answer can be better than "unknown". */
+const LATER = /^(postgres|postgresql|kubernetes):/;
+
+/**
+ * Opens what `MESH_CA_STORE` names, with secrets encrypted at rest. Secrets in memory are, too: one way of working everywhere.
+ *
+ * @throws ConfigError when the URL, the database or the key file cannot be used
+ */
+export async function openStore(url: string, { dataDir, clock, random, log }: OpenStoreOptions): Promise<Store> {
+  const target = parseStoreUrl(url);
+  if (target.kind === 'memory') {
+    const keyring = createKeyring({ keys: [random.bytes(KEY_BYTES)], random, source: 'memory' });
+    return encryptStore(createMemoryStore({ clock }), keyring);
+  }
+  const keyring = await openKeyFile({ path: join(dataDir, 'store.key'), random });
+  // Here and not above: a memory store needs no native driver.
+  const { openSqliteStore } = await import('./sql/sqlite-store.ts');
+  return encryptStore(await openSqliteStore({ path: target.path, clock, log }), keyring);
+}
+
+/**
+ * `path` is absolute; a relative one counts from the working directory.
+ *
+ * @throws ConfigError naming the forms
+ */
+export function parseStoreUrl(url: string): StoreUrl {
+  if (url === 'memory:') return { kind: 'memory' };
+  if (LATER.test(url)) {
+    const scheme = url.slice(0, url.indexOf(':'));
+    throw new ConfigError(`store ${scheme}: is not supported in this version`, { fix: `use ${FORMS}` });
+  }
+  const path = pathOf(url);
+  if (path === undefined) throw new ConfigError(`store ${JSON.stringify(withoutPassword(url))} is not one of ${FORMS}`);
+  return { kind: 'sqlite', path: resolve(path) };
+}
+
+/** Undefined for `sqlite://file` (would be a host), `sqlite:` (no file) and whatever SQLite or a URL gives another meaning. */
+function pathOf(url: string): string | undefined {
+  const rest = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url)?.[1];
+  if (rest === undefined || /[?#\0]/.test(rest) || rest.endsWith('/') || rest === ':memory:') return undefined;
+  return rest.startsWith('//') && isAbsolute(rest) ? undefined : rest;
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, '//***@');
+}

@@ -1,0 +1,42 @@
+import { MessageChannel } from 'node:worker_threads';
+import type { Clock } from '../../runtime/clock.ts';
+import { isBusy } from './driver.ts';
+
+/** How long another process may keep us from writing before a call fails. */
+const PATIENCE_MS = 10_000;
+const FIRST_PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 25;
+
+/**
+ * Repeats `attempt` while another process holds the file's lock. Waiting blocks no thread: not ours, and none of the driver's few, one of
+ * which the holder of the lock may need for its COMMIT when it is a store of this same process.
+ */
+export async function retryWhileBusy<T>(clock: Clock, attempt: () => T | Promise<T>): Promise<T> {
+  const end = clock.monotonicMs() + PATIENCE_MS;
+  let awake: { close(): void } | undefined;
+  try {
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!isBusy(error)) throw error;
+        if (clock.monotonicMs() >= end) throw stillBusy(error);
+      }
+      awake ??= keepProcessAwake();
+      await clock.sleep(pauseMs);
+    }
+  } finally {
+    awake?.close();
+  }
+}
+
+/** A sleeping clock does not keep the process alive, and at start nothing else does: it would end with exit code 13 in mid-air. */
+function keepProcessAwake(): { close(): void } {
+  const { port1 } = new MessageChannel();
+  port1.ref();
+  return port1;
+}
+
+function stillBusy(cause: unknown): Error {
+  return new Error(`another process has held the lock of the database for ${PATIENCE_MS} ms`, { cause });
+}

@@ -1,0 +1,64 @@
+/**
+ * Every statement of the store, prepared once at opening. A text that goes out is cast to BLOB, because the driver cuts a TEXT at its first
+ * NUL; one that comes in needs nothing. `READS` runs on the reading connection, `WRITES` on the writing one, inside a transaction.
+ */
+
+const RESOURCE =
+  'CAST(type AS BLOB), CAST(mesh AS BLOB), CAST(name AS BLOB), CAST(body AS BLOB), version, created_at, modified_at, owned';
+const CERTIFICATE = `CAST(c.dataplane AS BLOB), c.regenerations, c.record, c.leaf, h.certificates
+  FROM certificates c LEFT JOIN chains h ON h.hash = c.chain`;
+const BUNDLE = 'version, CAST(body AS BLOB), created_at FROM trust_bundles';
+
+export const READS = {
+  begin: 'BEGIN',
+  commit: 'COMMIT',
+  getResource: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND mesh = ? AND name = ?`,
+  listInMesh: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND mesh = ? AND instr(name, ?) > 0
+    ORDER BY mesh, name LIMIT ? OFFSET ?`,
+  listInAll: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND instr(name, ?) > 0 ORDER BY mesh, name LIMIT ? OFFSET ?`,
+  countInMesh: 'SELECT count(*) FROM resources WHERE type = ? AND mesh = ? AND instr(name, ?) > 0',
+  countInAll: 'SELECT count(*) FROM resources WHERE type = ? AND instr(name, ?) > 0',
+  getCertificate: `SELECT ${CERTIFICATE} WHERE c.mesh = ? AND c.dataplane = ?`,
+  listCertificates: `SELECT ${CERTIFICATE} WHERE c.mesh = ? AND c.dataplane > ? ORDER BY c.dataplane LIMIT ?`,
+  getStatement: `SELECT CAST(dataplane AS BLOB), bundle_version, stated_at FROM trust_statements
+    WHERE mesh = ? AND dataplane = ?`,
+  listStatements: `SELECT CAST(dataplane AS BLOB), bundle_version, stated_at FROM trust_statements
+    WHERE mesh = ? AND dataplane > ? ORDER BY dataplane LIMIT ?`,
+  getBundle: `SELECT ${BUNDLE} WHERE mesh = ? ORDER BY version DESC LIMIT 1`,
+  getBundleVersion: `SELECT ${BUNDLE} WHERE mesh = ? AND version = ?`,
+  revision: 'SELECT value FROM revision',
+} as const;
+
+export const WRITES = {
+  begin: 'BEGIN IMMEDIATE',
+  rollback: 'ROLLBACK',
+  savepoint: 'SAVEPOINT job',
+  releaseSavepoint: 'RELEASE job',
+  rollbackToSavepoint: 'ROLLBACK TO job',
+  bumpRevision: 'UPDATE revision SET value = value + 1 RETURNING value',
+  findResource: 'SELECT version, created_at, owned FROM resources WHERE type = ? AND mesh = ? AND name = ?',
+  insertResource: `INSERT INTO resources (type, mesh, name, body, version, created_at, modified_at, owned)
+    VALUES (?, ?, ?, ?, 1, ?, ?, ?)`,
+  updateResource: `UPDATE resources SET body = ?, version = version + 1, modified_at = ?
+    WHERE type = ? AND mesh = ? AND name = ?`,
+  deleteResource: 'DELETE FROM resources WHERE type = ? AND mesh = ? AND name = ?',
+  findOwned: `SELECT json_group_array(json_array(type, name)) FROM
+    (SELECT type, name FROM resources WHERE mesh = ? AND owned = 1 ORDER BY name)`,
+  deleteOwned: 'DELETE FROM resources WHERE mesh = ? AND owned = 1',
+  putChain: 'INSERT INTO chains (hash, certificates) VALUES (?, ?) ON CONFLICT DO NOTHING',
+  putCertificate: `INSERT INTO certificates (mesh, dataplane, regenerations, chain, record, leaf) VALUES (?, ?, 1, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET regenerations = regenerations + 1, chain = excluded.chain, record = excluded.record,
+    leaf = excluded.leaf`,
+  deleteCertificate: 'DELETE FROM certificates WHERE mesh = ? AND dataplane = ?',
+  deleteCertificates: 'DELETE FROM certificates WHERE mesh = ?',
+  deleteUnusedChains: `DELETE FROM chains
+    WHERE NOT EXISTS (SELECT 1 FROM certificates WHERE certificates.chain = chains.hash)`,
+  putStatement: `INSERT INTO trust_statements (mesh, dataplane, bundle_version, stated_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET bundle_version = excluded.bundle_version, stated_at = excluded.stated_at
+    WHERE excluded.stated_at >= stated_at`,
+  deleteStatements: 'DELETE FROM trust_statements WHERE mesh = ?',
+  findBundleVersion: 'SELECT max(version) FROM trust_bundles WHERE mesh = ?',
+  insertBundle: 'INSERT INTO trust_bundles (mesh, version, body, created_at) VALUES (?, ?, ?, ?)',
+  /** Changes nothing, but needs a page written and synced: proves that the disk takes a commit. */
+  touch: 'UPDATE revision SET value = value',
+} as const;

@@ -1,0 +1,93 @@
+import { ConflictError } from '../issuer/errors.ts';
+import type { CertificateRecord, ListQuery, ResourceKey, StoreChange } from './store.ts';
+
+/** What every implementation does alike: refusals, the words of its errors, and the telling of changes. */
+
+/** @throws TypeError for a key that no caller of ours may hand in */
+export function checkKey(key: ResourceKey): void {
+  if (key.type === '' || key.name === '') throw new TypeError('a resource key needs a type and a name');
+}
+
+/** @throws TypeError when an offset or size is not a whole number from 0 */
+export function checkQuery(query: ListQuery): void {
+  for (const field of ['offset', 'size'] as const) {
+    const value = query[field];
+    if (value !== undefined && (!Number.isSafeInteger(value) || value < 0)) {
+      throw new TypeError(`${field} must be a whole number from 0, not ${value}`);
+    }
+  }
+}
+
+/** @throws TypeError when a time is not a time: it could be written but never read again */
+export function checkRecord(record: CertificateRecord): void {
+  for (const field of ['issuedAt', 'notBefore', 'notAfter', 'renewAt'] as const) checkTime(field, record[field]);
+}
+
+export function checkTime(field: string, time: Date): void {
+  if (Number.isNaN(time.getTime())) throw new TypeError(`${field} is not a time`);
+}
+
+/** `Secret default/tls`, `Mesh default`. */
+export function nameOf(key: ResourceKey): string {
+  return key.mesh === '' ? `${key.type} ${key.name}` : `${key.type} ${key.mesh}/${key.name}`;
+}
+
+/** `found` and `expected` are versions; 0 is absence. */
+export function versionConflict(key: ResourceKey, found: number, expected: number): ConflictError {
+  const is = found === 0 ? 'does not exist' : `is at version ${found}`;
+  const wanted = expected === 0 ? 'it should not exist yet' : `version ${expected} was expected`;
+  return new ConflictError(`${nameOf(key)} ${is}, ${wanted}`, { fix: 'read it again and repeat the change' });
+}
+
+export function bundleConflict(mesh: string, found: number, previous: number): ConflictError {
+  return new ConflictError(`trust bundle of mesh ${mesh} is at version ${found}, version ${previous} was expected`, {
+    fix: 'read it again and repeat the change',
+  });
+}
+
+export function meshKey(mesh: string): ResourceKey {
+  return { type: 'Mesh', mesh: '', name: mesh };
+}
+
+export function keyOf(resource: ResourceKey): ResourceKey {
+  return { type: resource.type, mesh: resource.mesh, name: resource.name };
+}
+
+export function closedError(): Error {
+  return new Error('the store is closed');
+}
+
+export interface ChangeListeners {
+  add(listener: (change: StoreChange) => void): () => void;
+  /** One listener's mistake reaches neither the others nor the writer, whose change is already stored. */
+  tell(changes: readonly StoreChange[]): void;
+  clear(): void;
+}
+
+export function createChangeListeners(onMistake: (error: unknown) => void): ChangeListeners {
+  const listeners = new Set<{ readonly call: (change: StoreChange) => void }>();
+  return {
+    add(call) {
+      const entry = { call };
+      listeners.add(entry);
+      return () => void listeners.delete(entry);
+    },
+    tell(changes) {
+      if (listeners.size === 0) return;
+      for (const change of changes) {
+        for (const listener of [...listeners]) {
+          try {
+            listener.call(change);
+          } catch (error) {
+            onMistake(error);
+          }
+        }
+      }
+    },
+    clear: () => listeners.clear(),
+  };
+}
+
+export function changeOf(key: ResourceKey): StoreChange {
+  return { kind: 'resource', key };
+}
