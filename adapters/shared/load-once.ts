@@ -25,8 +25,10 @@ export function loadOnce<T>(load: (options: CallOptions) => Promise<T>, clock: I
   async function start(): Promise<T> {
     const deadline = clock.deadline(LOAD_TIMEOUT_MS, closing.signal);
     try {
-      value = await orAborted(load({ signal: deadline.signal }), deadline.signal);
-      return value;
+      const loaded = await orAborted(load({ signal: deadline.signal }), deadline.signal);
+      closing.signal.throwIfAborted();
+      value = loaded;
+      return loaded;
     } catch (error) {
       if (deadline.signal.aborted && !closing.signal.aborted) {
         throw new IssuerUnavailableError(`the CA key pair could not be read within ${LOAD_TIMEOUT_MS} ms`, {
