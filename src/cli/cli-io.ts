@@ -12,6 +12,8 @@ export interface CliIo {
   readonly log: number | { write(line: string): void };
   /** Calls the listener at each SIGINT and SIGTERM, instead of ending. */
   onStopSignal(listener: () => void): void;
+  /** Calls the listener with an error that nobody caught, instead of ending with its stack on the terminal. */
+  onFatal(listener: (error: unknown) => void): void;
   /** Ends the process at once. */
   exit(code: number): void;
 }

@@ -29,6 +29,10 @@ const exitCode = await runCli(process.argv.slice(2), {
     process.on('SIGINT', listener);
     process.on('SIGTERM', listener);
   },
+  onFatal(listener) {
+    process.on('uncaughtException', listener);
+    process.on('unhandledRejection', listener);
+  },
   exit: (code) => process.exit(code),
 });
 // An empty write is done when everything before it is.

@@ -1,10 +1,10 @@
 import { Command, CommanderError } from 'commander';
+import { VERSION } from '../version.ts';
 import { toCliError } from './cli-error.ts';
 import type { CliIo } from './cli-io.ts';
 import { addClientOptions } from './client-options.ts';
 import { EXIT } from './exit-code.ts';
 import { formatFailure } from './failure-text.ts';
-import { readVersion } from './version.ts';
 
 type Configure = (command: Command, io: CliIo) => void | Promise<void>;
 
@@ -76,7 +76,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
 async function createProgram(argv: readonly string[], io: CliIo): Promise<Command> {
   const program = new Command('mesh-ca')
     .description('Certificates and trust bundles for the data planes of service meshes.')
-    .version(readVersion(), '--version', 'print the version')
+    .version(VERSION, '--version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .exitOverride()
     .configureOutput({

@@ -20,11 +20,16 @@ export interface RunningApp {
 export type StartApp = (settings: Settings, deps: { readonly log: Log }) => Promise<RunningApp>;
 
 const MAX_CONFIG_BYTES = 512 * 1024;
+/** The flags are long: what commander takes for a pipe leaves no room beside them. */
+const HELP_WIDTH = 140;
+/** `close` itself keeps to the shutdown timeout; this is for writing down what is left, and a guard against waiting for ever. */
+const CLOSE_GRACE_MS = 5000;
 /** As shells tell it: 128 + SIGINT. */
 const EXIT_ON_SECOND_SIGNAL = 130;
 
 /** `mesh-ca serve` */
 export function configureServe(command: Command, io: CliIo, startApp: StartApp = startRealApp): void {
+  command.configureHelp({ helpWidth: HELP_WIDTH });
   command.option('--config <file>', 'YAML file with settings (env: MESH_CA_CONFIG)');
   for (const key of SETTING_KEYS) {
     const { flag, env, option } = settingNames(key);
@@ -55,10 +60,12 @@ async function serve(flags: Record<string, unknown>, io: CliIo, startApp: StartA
   const settings = await readSettings(flags, io);
   const { createLog } = await import('../../runtime/create-log.ts');
   const log = createLog({ level: settings.logLevel, destination: io.log });
-  const stop = stopSignal(io);
-  const app = await startApp(settings, { log }).catch((error: unknown) => {
-    throw explainStart(error, settings);
+  io.onFatal((error) => {
+    log.error({ err: error }, 'mesh-ca ends: an error that nobody expected');
+    io.exit(EXIT.unexpected);
   });
+  const stop = stopSignal(io);
+  const app = await startApp(settings, { log });
   log.info(
     { address: app.address, addresses: app.addresses, startMs: Math.round(monotonicMs() - startedMs) },
     'mesh-ca is ready',
@@ -98,14 +105,14 @@ function stopSignal(io: CliIo): Promise<void> {
 }
 
 async function closeInTime(app: RunningApp, timeoutMs: number, io: CliIo): Promise<void> {
-  const deadline = io.clock.deadline(timeoutMs);
+  const deadline = io.clock.deadline(timeoutMs + CLOSE_GRACE_MS);
   const late = new Promise<never>((_, reject) => {
     deadline.signal.addEventListener('abort', () =>
       reject(
-        new CliError(`mesh-ca did not stop within ${timeoutMs} ms`, {
+        new CliError(`mesh-ca did not stop within ${timeoutMs + CLOSE_GRACE_MS} ms`, {
           exitCode: EXIT.unexpected,
-          why: ['requests under way did not end; their callers get no answer'],
-          fix: 'allow more time: --shutdown-timeout 30s',
+          why: ['what it holds open could not be closed'],
+          fix: 'please report it; nothing that was answered is lost',
         }),
       ),
     );
@@ -116,32 +123,6 @@ async function closeInTime(app: RunningApp, timeoutMs: number, io: CliIo): Promi
     deadline.clear();
   }
 }
-
-/** Failures at start that an operator can mend. */
-function explainStart(error: unknown, { apiHost, apiPort }: Settings): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  const where = `${apiHost} port ${apiPort}`;
-  if (code === 'EADDRINUSE') {
-    return new CliError(`could not listen on ${where}`, {
-      exitCode: EXIT.operator,
-      why: ['another program listens there'],
-      fix: 'stop it, or take another port: mesh-ca serve --api-port 5691 (0 takes a free one)',
-      cause: error,
-    });
-  }
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || (code === 'EACCES' && isListenError(error))) {
-    return new CliError(`could not listen on ${where}`, {
-      exitCode: EXIT.operator,
-      why: [code === 'EACCES' ? 'the port may not be used by this user' : 'this machine does not have that address'],
-      fix: 'correct --api-host and --api-port',
-      cause: error,
-    });
-  }
-  return error;
-}
-
-const isListenError = (error: unknown): boolean =>
-  error instanceof Error && 'syscall' in error && error.syscall === 'listen';
 
 const startRealApp: StartApp = async (settings, deps) => {
   const { startApp } = await import('../../app.ts');
