@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
  */
 const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   app: 'everything',
+  version: [],
   issuer: [],
   x509: [],
   runtime: [],
@@ -41,6 +42,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'x509',
     'issuer',
     'store/store.ts',
+    'version.ts',
     'runtime:types',
   ],
   zones: [
@@ -56,7 +58,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   ],
   sds: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],
   console: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],
-  cli: ['mesh', 'runtime', 'issuer/errors.ts', 'app.ts:lazy'],
+  cli: ['mesh', 'runtime', 'issuer/errors.ts', 'version.ts', 'app.ts:lazy'],
   // The list of adapters, and what adapters share: no adapter.
   'adapters/index.ts': ['issuer', 'adapters:lazy'],
   'adapters/shared': ['issuer', 'x509', 'mesh', 'runtime:types'],

@@ -182,6 +182,20 @@ describe('the CA of builtin', () => {
     expect(root.serialNumber.length).toBeLessThanOrEqual(32);
   });
 
+  for (const [name, byte, serialNumber] of [
+    ['all bits set', 0xff, `7f${'ff'.repeat(15)}`],
+    ['no bit set', 0, '01'],
+  ] as const) {
+    it(`has a positive serial number of at most 127 bits, also when chance gives ${name}`, async () => {
+      const random = { bytes: (length: number) => Buffer.alloc(length, byte), uniform: () => 0 };
+      const deps = createTestDeps({ random });
+      const issuer = create(deps);
+      await issuer.ensure(live());
+      const issued = await issuer.sign(await requestFor(IDENTITY, 'EC-P256', 60), live());
+      for (const der of [issued.leaf, ...issued.roots]) expect(parseCertificate(der).serialNumber).toBe(serialNumber);
+    });
+  }
+
   it('is made once when eight instances race, and all of them trust the same root', async () => {
     const deps = createTestDeps();
     const issuers = Array.from({ length: 8 }, () => create(deps));
