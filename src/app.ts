@@ -52,13 +52,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   const { log, clock = systemClock, random = createSystemRandom() } = parts;
   const apiToken = settings.apiTokenFile === undefined ? undefined : await readToken(settings.apiTokenFile);
   const metrics = createMetrics();
-  const store = await openStore(settings.store, {
-    dataDir: settings.dataDir,
-    keyFile: settings.storeKeyFile,
-    clock,
-    random,
-    log,
-  });
+  const store = await openStore(settings.store, { keyFile: settings.storeKeyFile, clock, random, log });
   const backends = new Backends({
     store,
     adapters: ADAPTERS,

@@ -21,7 +21,7 @@ export function readCsr(pem: string): Csr {
     if (!LABELS.has(block.label))
       throw new X509Error('pem-label', `is a PEM block "${block.label}", not "CERTIFICATE REQUEST"`);
     const csr = parseCsr(block.der);
-    if (!verifyCsrSignature(csr)) throw new X509Error('csr-signature', 'its signature does not verify with its key');
+    if (!verifyCsrSignature(csr)) throw new X509Error('signature', 'its signature does not verify with its key');
     return csr;
   } catch (error) {
     if (!(error instanceof X509Error)) throw error;

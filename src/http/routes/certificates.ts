@@ -3,13 +3,10 @@ import type { Certificates } from '../../issuance/certificates.ts';
 import { issueMany } from '../../issuance/issue-many.ts';
 import type { LastSeen } from '../../issuance/last-seen.ts';
 import { CaError } from '../../issuer/errors.ts';
-import type { Tags } from '../../issuer/issuer.ts';
-import { checkExistingName } from '../../mesh/names.ts';
-import { parseTags } from '../../mesh/tags.ts';
-import { throwIfAny } from '../../mesh/violations.ts';
 import type { Log } from '../../runtime/log.ts';
 import { encodePem } from '../../x509/pem.ts';
 import { readLines } from '../read-lines.ts';
+import { readTags, requireName } from '../read-names.ts';
 import { json, type Route, route } from '../route.ts';
 import {
   type CertificateLine,
@@ -42,12 +39,12 @@ export function certificateRoutes(options: CertificateRoutesOptions): readonly R
     body: CertificateRequestBody,
     signal: () => AbortSignal,
   ): Promise<CertificateAnswer> => {
-    throwIfAny(checkExistingName(dataplane, 'dataplane'), 'the request');
+    requireName('dataplane', dataplane);
     const answer = await certificates.issue(
       {
         mesh,
         dataplane,
-        ...optionalTags(body.tags),
+        ...(body.tags === undefined ? {} : { tags: readTags(body.tags) }),
         ...(body.csr === undefined ? {} : { csrPem: body.csr }),
         ...(body.current === undefined ? {} : { currentPem: body.current }),
         ...(body.force === undefined ? {} : { force: body.force }),
@@ -88,8 +85,13 @@ export function certificateRoutes(options: CertificateRoutesOptions): readonly R
       body: { kind: 'json', schema: identityRequest, maxBytes: MAX_BODY_BYTES, optional: true },
       answers: { 200: { description: 'Names and key types', content: { 'application/json': identityAnswer } } },
       async handle({ params: { mesh = '', dataplane = '' }, body, signal }) {
-        throwIfAny(checkExistingName(dataplane, 'dataplane'), 'the request');
-        return json(200, await certificates.identity(mesh, dataplane, optionalTags(body.tags).tags, { signal }));
+        requireName('dataplane', dataplane);
+        return json(
+          200,
+          await certificates.identity(mesh, dataplane, body.tags === undefined ? undefined : readTags(body.tags), {
+            signal,
+          }),
+        );
       },
     }),
     route<undefined>({
@@ -124,10 +126,6 @@ export function certificateRoutes(options: CertificateRoutesOptions): readonly R
       },
     }),
   ];
-}
-
-function optionalTags(tags: CertificateRequestBody['tags']): { readonly tags?: Tags } {
-  return tags === undefined ? {} : { tags: parseTags(tags) };
 }
 
 /** The JSON of API.md, section Issue a certificate. */

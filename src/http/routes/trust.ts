@@ -1,13 +1,12 @@
 import type { LastSeen } from '../../issuance/last-seen.ts';
 import { RequestInvalidError } from '../../issuer/errors.ts';
 import { parseDuration } from '../../mesh/duration.ts';
-import { checkExistingName } from '../../mesh/names.ts';
-import { throwIfAny } from '../../mesh/violations.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Store } from '../../store/store.ts';
 import { BUNDLE_FORMATS, type BundleFormat, writeBundle } from '../../trust/bundle-formats.ts';
 import type { TrustBundles } from '../../trust/trust-bundles.ts';
 import { HttpError } from '../problem.ts';
+import { requireName } from '../read-names.ts';
 import type { Answer, Call, Reply, Route } from '../route.ts';
 import { anyJson, trustBundle } from '../schemas.ts';
 
@@ -68,7 +67,7 @@ export function trustRoutes({ bundles, store, clock, lastSeen }: TrustRoutesOpti
       answers,
       async handle(call) {
         const { mesh = '', dataplane = '' } = call.params;
-        throwIfAny(checkExistingName(dataplane, 'dataplane'), 'the request');
+        requireName('dataplane', dataplane);
         const bundle = await bundles.get(mesh, call);
         const known = knownVersion(call.headers['if-none-match']);
         lastSeen.note(mesh, dataplane);

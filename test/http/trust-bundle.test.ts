@@ -1,0 +1,118 @@
+import { X509Certificate } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { builtinMesh, dataplane, startTestApp, type TestApp } from '../support/test-app.ts';
+
+let test: TestApp;
+beforeAll(async () => {
+  test = await startTestApp();
+});
+afterAll(() => test.close());
+
+const backends = (...names: string[]) =>
+  names.map((name) => ({ name, type: 'builtin', conf: { caCert: { keyType: 'EC-P256' } } }));
+const put = (mesh: string, names: readonly string[], enabledBackend = names[0]) =>
+  test.ok('PUT', `/meshes/${mesh}`, builtinMesh(mesh, { backends: backends(...names), enabledBackend }));
+const bundle = (mesh: string, headers: Record<string, string> = {}, query = '') =>
+  test.request('GET', `/meshes/${mesh}/_trust-bundle${query}`, undefined, headers);
+
+describe('a trust bundle', () => {
+  it('is PEM by default, with its version as ETag, and holds the roots of ALL backends', async () => {
+    await put('all', ['a', 'b', 'c']);
+    const { status, headers, text } = await bundle('all');
+    expect([status, headers.get('content-type'), headers.get('etag')]).toEqual([200, 'application/x-pem-file', '"1"']);
+    const roots = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n/g) ?? [];
+    expect(roots).toHaveLength(3);
+    for (const root of roots) expect(new X509Certificate(root).ca).toBe(true);
+  });
+
+  it('tells as JSON which root belongs to which backend', async () => {
+    await put('named', ['a', 'b']);
+    const { json } = await bundle('named', { accept: 'application/json' });
+    expect(json.version).toBe('1');
+    expect([json.roots?.[0]?.backends?.[0], json.roots?.[1]?.backends?.[0]].sort()).toEqual(['a', 'b']);
+    expect(json.roots?.[0]?.subject).toBe('CN=named,OU=Mesh,O=Kuma');
+  });
+
+  it('is a SPIFFE bundle on demand', async () => {
+    await put('spiffe', ['a']);
+    const { json, headers } = await bundle('spiffe', { accept: 'application/spiffe+json' });
+    expect(headers.get('content-type')).toBe('application/spiffe+json');
+    expect(json).toMatchObject({
+      spiffe_sequence: 1,
+      keys: [{ use: 'x509-svid', kty: 'EC', crv: 'P-256', x5c: [expect.any(String)] }],
+    });
+  });
+
+  it('keeps its version while its content stays, and the version grows when it changes', async () => {
+    await put('versions', ['a']);
+    expect((await bundle('versions')).headers.get('etag')).toBe('"1"');
+    await put('versions', ['a']);
+    expect((await bundle('versions')).headers.get('etag')).toBe('"1"');
+    await put('versions', ['a', 'b']);
+    expect((await bundle('versions')).headers.get('etag')).toBe('"2"');
+    await put('versions', ['b']);
+    expect((await bundle('versions')).headers.get('etag')).toBe('"3"');
+  });
+
+  it('answers 304 for a version that is known, at once or after the wait', async () => {
+    await put('known', ['a']);
+    await bundle('known');
+    expect((await bundle('known', { 'if-none-match': '"1"' })).status).toBe(304);
+    expect((await bundle('known', { 'if-none-match': '"1"' }, '?wait=50ms')).status).toBe(304);
+    expect((await bundle('known', { 'if-none-match': '"9"' })).status).toBe(200);
+  });
+
+  it('wakes a long poll when a backend joins', async () => {
+    await put('waiting', ['a']);
+    await bundle('waiting');
+    const waiting = bundle('waiting', { 'if-none-match': '"1"' }, '?wait=60s');
+    await put('waiting', ['a', 'b']);
+    const { status, headers } = await waiting;
+    expect([status, headers.get('etag')]).toEqual([200, '"2"']);
+  });
+
+  it('of a mesh that is not there is 404', async () => {
+    expect((await bundle('none')).status).toBe(404);
+  });
+});
+
+describe('the statement of a data plane', () => {
+  const overview = async (mesh: string, name: string) =>
+    (await test.ok('GET', `/meshes/${mesh}/dataplanes/${name}/_overview`)).json;
+
+  it('becomes supportedBackends; being sent a bundle does not', async () => {
+    await put('stated', ['a', 'b']);
+    await test.ok('PUT', '/meshes/stated/dataplanes/web', dataplane('stated', 'web', { 'kuma.io/service': 'web' }));
+    await test.ok('POST', '/meshes/stated/dataplanes/web/_certificate', {});
+    await test.ok('GET', '/meshes/stated/dataplanes/web/_trust-bundle');
+    const before = await overview('stated', 'web');
+    expect(before.dataplaneInsight?.mTLS).toEqual({
+      certificateExpirationTime: expect.any(String),
+      lastCertificateRegeneration: expect.any(String),
+      certificateRegenerations: 1,
+      issuedBackend: 'a',
+    });
+    const stated = await test.request('GET', '/meshes/stated/dataplanes/web/_trust-bundle', undefined, {
+      'if-none-match': '"1"',
+    });
+    expect(stated.status).toBe(304);
+    expect((await overview('stated', 'web')).dataplaneInsight?.mTLS?.supportedBackends).toEqual(['a', 'b']);
+  });
+
+  it('about a version that was never given out proves nothing', async () => {
+    await put('liar', ['a']);
+    await test.ok('PUT', '/meshes/liar/dataplanes/web', dataplane('liar', 'web', { 'kuma.io/service': 'web' }));
+    await test.ok('POST', '/meshes/liar/dataplanes/web/_certificate', {});
+    await test.request('GET', '/meshes/liar/dataplanes/web/_trust-bundle', undefined, { 'if-none-match': '"7"' });
+    expect((await overview('liar', 'web')).dataplaneInsight?.mTLS?.supportedBackends).toBeUndefined();
+  });
+
+  it('is counted with the certificates in the overview', async () => {
+    await put('counted', ['a']);
+    await test.ok('PUT', '/meshes/counted/dataplanes/web', dataplane('counted', 'web', { 'kuma.io/service': 'web' }));
+    for (let count = 0; count < 3; count += 1) await test.ok('POST', '/meshes/counted/dataplanes/web/_certificate', {});
+    const { json } = await test.ok('GET', '/meshes/counted/dataplanes/_overview');
+    expect(json.items?.[0]?.dataplaneInsight?.mTLS?.certificateRegenerations).toBe(3);
+    expect(json.items?.[0]?.type).toBe('DataplaneOverview');
+  });
+});
