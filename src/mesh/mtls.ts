@@ -27,7 +27,7 @@ export interface MeshBackend {
   readonly dpCert: DpCert | undefined;
   readonly rootChain: RootChain | undefined;
   /** As written; its adapter parses it. Undefined when it is not there. */
-  readonly conf: unknown;
+  readonly conf?: unknown;
 }
 
 export interface DpCert {

@@ -68,20 +68,22 @@ export function readShapeAndRules<S extends z.ZodType>(
     violations.push(excess);
     return undefined;
   }
+  const isNews = ({ field }: Violation) =>
+    !violations.some((one) => isWithin(field, one.field) || isWithin(one.field, field));
   let rest = input;
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const result = schema.safeParse(rest, { error: describeIssue });
     if (result.success) {
-      const told = violations.map(({ field }) => field);
-      const isNews = ({ field }: Violation) => !told.some((one) => isWithin(field, one) || isWithin(one, field));
       violations.push(...rules(result.data).filter(isNews));
       return violations.length === 0 ? result.data : undefined;
     }
-    violations.push(...violationsOf(result.error));
-    rest = without(
-      rest,
-      result.error.issues.map(({ path }) => path),
-    );
+    const news = violationsOf(result.error).filter(isNews);
+    violations.push(...news);
+    // What is told a second time stands in a list that takes no empty objects: the whole list goes.
+    const levelsUp = news.length === 0 ? -1 : undefined;
+    const paths = result.error.issues.map(({ path }) => path.slice(0, levelsUp));
+    if (paths.some((path) => path.length === 0)) return undefined;
+    rest = without(rest, paths);
   }
   return undefined;
 }
