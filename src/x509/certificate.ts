@@ -15,6 +15,7 @@ import {
   readExtensions,
 } from './extensions.ts';
 import { commonNamesOf, formatName, readName } from './name.ts';
+import { type NameConstraints, parseNameConstraints } from './name-constraints.ts';
 import { formatOid, type OidKey, type OidName, oidName } from './oids.ts';
 import { findSignatureAlgorithm, verifySignature } from './signature-algorithm.ts';
 import { parseSubjectPublicKey, type SubjectPublicKey } from './subject-public-key.ts';
@@ -52,6 +53,7 @@ export interface Certificate {
   readonly keyUsage: ReadonlySet<KeyUsage> | undefined;
   /** Names (`serverAuth`), or dotted OIDs where we have no name. */
   readonly extendedKeyUsage: readonly string[] | undefined;
+  readonly nameConstraints: NameConstraints | undefined;
   readonly subjectKeyId: Buffer | undefined;
   readonly authorityKeyId: Buffer | undefined;
   /** Subject and issuer are the same name. */
@@ -178,10 +180,12 @@ function readTime(reader: DerReader): Date {
 
 function toDate(text: string): Date {
   const [, ...digits] = TIME_PATTERN.exec(text) ?? [];
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = digits.map(Number);
+  const [year = 0, month = 0, day = 0, hour = 99, minute = 0, second = 0] = digits.map(Number);
   const date = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
-  const written = date.toISOString().replace(/[-:T]|\.000/g, '');
-  if (written !== text) throw new X509Error('time', 'a validity time is not a proper date');
+  const exists = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+  if (!exists || hour > 23 || minute > 59 || second > 59) {
+    throw new X509Error('time', 'a validity time is not a proper date');
+  }
   return date;
 }
 
@@ -211,6 +215,7 @@ type ExtensionFields = Pick<
   | 'basicConstraints'
   | 'keyUsage'
   | 'extendedKeyUsage'
+  | 'nameConstraints'
   | 'subjectKeyId'
   | 'authorityKeyId'
   | 'unhandledCriticalExtensions'
@@ -222,6 +227,7 @@ const HANDLED: ReadonlySet<OidName> = new Set<OidName>([
   'basicConstraints',
   'keyUsage',
   'extKeyUsage',
+  'nameConstraints',
   'subjectKeyIdentifier',
   'authorityKeyIdentifier',
   'certificatePolicies',
@@ -245,6 +251,7 @@ function readCertificateExtensions(tbs: DerReader, version: number): ExtensionFi
     basicConstraints: read('basicConstraints', parseBasicConstraints),
     keyUsage: read('keyUsage', parseKeyUsage),
     extendedKeyUsage: read('extKeyUsage', (value) => parseExtendedKeyUsage(value, nameOf)),
+    nameConstraints: read('nameConstraints', parseNameConstraints),
     subjectKeyId: read('subjectKeyIdentifier', parseSubjectKeyId),
     authorityKeyId: read('authorityKeyIdentifier', parseAuthorityKeyId),
     unhandledCriticalExtensions: list

@@ -1,4 +1,5 @@
 import { type Certificate, verifyCertificateSignature } from './certificate.ts';
+import { constraintFault } from './name-constraints.ts';
 
 /** Intermediates that a path may have. Real ones have one to three. */
 const MAX_INTERMEDIATES = 8;
@@ -51,7 +52,7 @@ export type Verdict = { readonly ok: true } | { readonly ok: false; readonly rea
 /**
  * Validates a path after RFC 5280 section 6, as far as a mesh needs it: names and key identifiers chain, every signature is right, every
  * certificate is valid at `at`, every issuer is a CA that may sign certificates, path lengths hold, extended key usages of CAs allow what
- * a proxy needs, and no critical extension is left unhandled. Names are compared byte for byte, as Go does. Revocation is not asked for.
+ * a proxy needs, name constraints hold, and no critical extension is left unhandled. Names are compared byte for byte, as Go does. Revocation is not asked for.
  *
  * @param path.chain the leaf's issuer first; a root at its end is allowed
  * @param path.roots the trust anchors; one of them must have issued the last of the chain
@@ -70,7 +71,7 @@ export function verifyChain(path: {
   if (roots.length === 0) return refuse('there is no root to end in');
   const below = [leaf, ...intermediates];
   for (const [i, issuer] of intermediates.entries()) {
-    const fault = linkFault(below[i] ?? leaf, issuer) ?? issuerFault(issuer, below.slice(1, i + 1), at);
+    const fault = linkFault(below[i] ?? leaf, issuer) ?? issuerFault(issuer, leaf, intermediates.slice(0, i), at);
     if (fault !== undefined) return refuse(fault);
   }
   const leafFault = certificateFault(leaf, at);
@@ -79,7 +80,7 @@ export function verifyChain(path: {
   const last = below.at(-1) ?? leaf;
   const faults: string[] = [];
   for (const root of roots) {
-    const fault = linkFault(last, root) ?? issuerFault(root, intermediates, at);
+    const fault = linkFault(last, root) ?? issuerFault(root, leaf, intermediates, at);
     if (fault === undefined) return { ok: true };
     faults.push(fault);
   }
@@ -120,8 +121,13 @@ function certificateFault(certificate: Certificate, at: Date): string | undefine
 /** Extended key usages of which a CA must have both, or "any", when it has the extension at all. */
 const PROXY_USAGES = ['serverAuth', 'clientAuth'];
 
-/** What keeps a certificate from issuing others. `intermediates`: those that stand below it in the path. */
-function issuerFault(issuer: Certificate, intermediates: readonly Certificate[], at: Date): string | undefined {
+/** What keeps a certificate from issuing those below it: the leaf and the `intermediates` that stand between. */
+function issuerFault(
+  issuer: Certificate,
+  leaf: Certificate,
+  intermediates: readonly Certificate[],
+  at: Date,
+): string | undefined {
   const fault = certificateFault(issuer, at);
   if (fault !== undefined) return fault;
   if (issuer.basicConstraints?.ca !== true) return `${label(issuer)} is not a CA`;
@@ -129,14 +135,20 @@ function issuerFault(issuer: Certificate, intermediates: readonly Certificate[],
     return `${label(issuer)} may not sign certificates (key usage keyCertSign is missing)`;
   }
   const { pathLength } = issuer.basicConstraints;
-  const depth = intermediates.filter((certificate) => !certificate.isSelfIssued).length;
-  if (pathLength !== undefined && depth > pathLength) {
-    return `${label(issuer)} allows ${pathLength} intermediates below it, there are ${depth}`;
+  const counted = intermediates.filter((certificate) => !certificate.isSelfIssued);
+  if (pathLength !== undefined && counted.length > pathLength) {
+    return `${label(issuer)} allows ${pathLength} intermediates below it, there are ${counted.length}`;
   }
   const usages = issuer.extendedKeyUsage;
   if (usages !== undefined && !usages.includes('anyExtendedKeyUsage')) {
     const missing = PROXY_USAGES.filter((usage) => !usages.includes(usage));
     if (missing.length > 0) return `${label(issuer)} does not allow the extended key usage ${missing.join(' and ')}`;
+  }
+  if (issuer.nameConstraints !== undefined) {
+    for (const certificate of [leaf, ...counted]) {
+      const name = constraintFault(issuer.nameConstraints, certificate);
+      if (name !== undefined) return `the name constraints of ${label(issuer)} do not allow ${name}`;
+    }
   }
   return undefined;
 }
