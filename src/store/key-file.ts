@@ -4,7 +4,7 @@ import { ConfigError } from '../issuer/errors.ts';
 import { createKeyring, KEY_BYTES, type Keyring } from './keyring.ts';
 
 export interface KeyFileOptions {
-  /** `<dataDir>/store.key`. One base64 key a line, the current one first; lines that begin with `#` say nothing. */
+  /** `<dataDir>/store.key`, or what MESH_CA_STORE_KEY_FILE says. One base64 key a line, the current one first; lines that begin with `#` say nothing. */
   readonly path: string;
   readonly random: { bytes(length: number): Buffer };
 }
@@ -24,7 +24,7 @@ export async function openKeyFile({ path, random }: KeyFileOptions): Promise<Key
     return createKeyring({ keys: parseKeys(text, path), random, source: path });
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    const fix = 'check MESH_CA_DATA_DIR and its permissions';
+    const fix = 'check MESH_CA_STORE_KEY_FILE, and that this user may read and write its folder';
     throw new ConfigError(`store key file ${path} cannot be used: ${messageOf(error)}`, { cause: error, fix });
   }
 }

@@ -66,7 +66,7 @@ export function createKeyring({ keys, random, source }: KeyringOptions): Keyring
       if (key === undefined) {
         const message = `${context} is encrypted with key ${keyId}, which is not in ${source}`;
         throw new ConfigError(message, {
-          fix: `put back the key file that belongs to this database, or add that key as a further line`,
+          fix: 'name the key file of this database in MESH_CA_STORE_KEY_FILE, or add that key to the file as a further line',
         });
       }
       const bytes = Buffer.from(content, 'base64');

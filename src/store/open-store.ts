@@ -1,4 +1,4 @@
-import { isAbsolute, join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { ConfigError } from '../issuer/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -10,8 +10,8 @@ import { createMemoryStore } from './memory/memory-store.ts';
 import type { Store } from './store.ts';
 
 export interface OpenStoreOptions {
-  /** Holds `store.key`. */
-  readonly dataDir: string;
+  /** File of the keys that encrypt secrets; made when missing. Not used in memory. */
+  readonly keyFile: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -19,7 +19,7 @@ export interface OpenStoreOptions {
 
 export type StoreUrl = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'memory' };
 
-const FORMS = 'sqlite:///absolute/path.db, sqlite:./relative/path.db or memory:';
+const FORMS = 'sqlite:///absolute/path.db, sqlite://relative/path.db or memory:';
 /** Planned, so that the answer can be better than "unknown". */
 const LATER = /^(postgres|postgresql|kubernetes):/;
 
@@ -28,13 +28,13 @@ const LATER = /^(postgres|postgresql|kubernetes):/;
  *
  * @throws ConfigError when the URL, the database or the key file cannot be used
  */
-export async function openStore(url: string, { dataDir, clock, random, log }: OpenStoreOptions): Promise<Store> {
+export async function openStore(url: string, { keyFile, clock, random, log }: OpenStoreOptions): Promise<Store> {
   const target = parseStoreUrl(url);
   if (target.kind === 'memory') {
     const keyring = createKeyring({ keys: [random.bytes(KEY_BYTES)], random, source: 'memory' });
     return encryptStore(createMemoryStore({ clock }), keyring);
   }
-  const keyring = await openKeyFile({ path: join(dataDir, 'store.key'), random });
+  const keyring = await openKeyFile({ path: keyFile, random });
   // Here and not above: a memory store needs no native driver.
   const { openSqliteStore } = await import('./sql/sqlite-store.ts');
   return encryptStore(await openSqliteStore({ path: target.path, clock, log }), keyring);
@@ -56,11 +56,11 @@ export function parseStoreUrl(url: string): StoreUrl {
   return { kind: 'sqlite', path: resolve(path) };
 }
 
-/** Undefined for `sqlite://file` (would be a host), `sqlite:` (no file) and whatever SQLite or a URL gives another meaning. */
+/** Undefined for no file at all, and for what SQLite or a URL would give another meaning. */
 function pathOf(url: string): string | undefined {
-  const rest = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url)?.[1];
-  if (rest === undefined || /[?#\0]/.test(rest) || rest.endsWith('/') || rest === ':memory:') return undefined;
-  return rest.startsWith('//') && isAbsolute(rest) ? undefined : rest;
+  const path = /^sqlite:(?:\/\/)?(.+)$/.exec(url)?.[1];
+  if (path === undefined || path === ':memory:' || path.endsWith('/') || /[?#\0]/.test(path)) return undefined;
+  return path;
 }
 
 function withoutPassword(url: string): string {

@@ -1,3 +1,4 @@
+import type { Clock } from '../../runtime/clock.ts';
 import type {
   ListQuery,
   ResourceKey,
@@ -8,6 +9,7 @@ import type {
   TrustStatement,
 } from '../store.ts';
 import { integerOf, type ReadConnection, type Row, type Statement } from './driver.ts';
+import { pause } from './pause.ts';
 import { bundleOf, certificateOf, resourceOf, statementOf } from './rows.ts';
 import { READS } from './statements.ts';
 
@@ -26,12 +28,13 @@ export interface Reader {
 
 type Statements = { readonly [name in keyof typeof READS]: Statement };
 
-/** Rows read in one go of a long list (about a millisecond); other work gets its turn in between. */
-const CHUNK_ROWS = 200;
+/** Rows read in one go of a long list, some milliseconds; other work gets its turn in between. */
+const CHUNK_ROWS = 500;
+const BREATH_MS = 1;
 /** SQLite's word for "no limit". */
 const NO_LIMIT = -1;
 
-export function createReader(connection: ReadConnection): Reader {
+export function createReader(connection: ReadConnection, clock: Clock): Reader {
   const prepared = Object.entries(READS).map(([name, text]) => [name, connection.prepare(text)]);
   const sql = Object.fromEntries(prepared) as Statements;
 
@@ -46,7 +49,7 @@ export function createReader(connection: ReadConnection): Reader {
       const rows = statement.all(mesh, found.at(-1)?.dataplane ?? '', CHUNK_ROWS);
       for (const row of rows) found.push(parse(mesh, row));
       if (rows.length < CHUNK_ROWS) return found;
-      await new Promise(setImmediate);
+      await pause(clock, BREATH_MS);
     }
   }
 

@@ -1,6 +1,6 @@
-import { MessageChannel } from 'node:worker_threads';
 import type { Clock } from '../../runtime/clock.ts';
 import { isBusy } from './driver.ts';
+import { pause } from './pause.ts';
 
 /** How long another process may keep us from writing before a call fails. */
 const PATIENCE_MS = 10_000;
@@ -13,30 +13,15 @@ const LONGEST_PAUSE_MS = 25;
  */
 export async function retryWhileBusy<T>(clock: Clock, attempt: () => T | Promise<T>): Promise<T> {
   const end = clock.monotonicMs() + PATIENCE_MS;
-  let awake: { close(): void } | undefined;
-  try {
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (!isBusy(error)) throw error;
-        if (clock.monotonicMs() >= end) throw stillBusy(error);
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      if (clock.monotonicMs() >= end) {
+        throw new Error(`another process has held the lock of the database for ${PATIENCE_MS} ms`, { cause: error });
       }
-      awake ??= keepProcessAwake();
-      await clock.sleep(pauseMs);
     }
-  } finally {
-    awake?.close();
+    await pause(clock, pauseMs);
   }
-}
-
-/** A sleeping clock does not keep the process alive, and at start nothing else does: it would end with exit code 13 in mid-air. */
-function keepProcessAwake(): { close(): void } {
-  const { port1 } = new MessageChannel();
-  port1.ref();
-  return port1;
-}
-
-function stillBusy(cause: unknown): Error {
-  return new Error(`another process has held the lock of the database for ${PATIENCE_MS} ms`, { cause });
 }

@@ -43,7 +43,7 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
 
   const writer = await createWriter({ connection: writeConnection, clock, onForeignWrite: tellForeignWrite });
   const queue = createCommitQueue(writer);
-  const reader = createReader(readConnection);
+  const reader = createReader(readConnection, clock);
   writer.noticeRevision(reader.revision());
 
   const stop = new AbortController();

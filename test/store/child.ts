@@ -1,0 +1,69 @@
+import { readdirSync, readlinkSync } from 'node:fs';
+import { systemClock } from '../../src/runtime/clock.ts';
+import { silentLog } from '../../src/runtime/log.ts';
+import { openSqliteStore } from '../../src/store/sql/sqlite-store.ts';
+import type { Store } from '../../src/store/store.ts';
+import { buildRecord } from '../conformance/store.ts';
+
+/** The other process in tests with two: `child.ts <job> <database>`. Prints one line for each thing it has done. */
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+const jobs: Record<string, (store: Store, path: string) => Promise<void>> = {
+  /** Writes until it is killed; prints the name of each data plane whose record is durable. */
+  async record(store) {
+    const writer = async (lane: number) => {
+      for (let i = 0; ; i++) {
+        const dataplane = `${process.pid}-${lane}-${i}`;
+        await store.recordCertificate(buildRecord({ dataplane, chain: [Buffer.alloc(700, lane)] }));
+        await store.putResource({ type: 'Dataplane', mesh: 'default', name: dataplane, body: '{"half":"written"}' });
+        say(dataplane);
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, (_, lane) => writer(lane)));
+  },
+
+  /** Races for 20 pairs of resources and 200 bundle versions; prints what it won. */
+  async race(store) {
+    for (let i = 0; i < 20; i++) {
+      const body = `${process.pid}`;
+      const pair = ['cert', 'key'].map((part) => ({ type: 'Secret', mesh: 'default', name: `${i}-${part}`, body }));
+      if (await store.createResources(pair)) say(`pair ${i}`);
+    }
+    for (let won = 0; won < 100; ) {
+      const version = (await store.getTrustBundle('default'))?.version ?? 0;
+      const [append] = await Promise.allSettled([store.appendTrustBundle('default', `${process.pid}`, version)]);
+      if (append.status === 'rejected') continue;
+      won++;
+      say(`bundle ${append.value.version}`);
+    }
+    await store.close();
+  },
+
+  /** Uses the store, closes it, and prints which of its files are still open. Ends by itself when nothing is left. */
+  async close(store, path) {
+    store.onChange(() => {});
+    await store.putResource({ type: 'Mesh', mesh: '', name: 'default', body: '{}' });
+    await store.recordCertificate(buildRecord());
+    await store.getCertificate('default', 'web-1');
+    await store.close();
+    gc?.();
+    await new Promise(setImmediate);
+    for (const descriptor of readdirSync('/proc/self/fd')) {
+      const file = linkOf(`/proc/self/fd/${descriptor}`);
+      if (file.startsWith(path)) say(`open: ${file}`);
+    }
+    say('closed');
+  },
+};
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+const [job = '', path = ''] = process.argv.slice(2);
+await jobs[job]?.(await openSqliteStore({ path, clock: systemClock, log: silentLog }), path);
