@@ -2,7 +2,7 @@ import { Composer, type CST, type Document, LineCounter, Parser } from 'yaml';
 import { ConfigError, type Violation } from '../issuer/errors.ts';
 import { findKind, KINDS } from './kinds.ts';
 import { toUniversal } from './kubernetes-form.ts';
-import { isJsonObject, type JsonObject } from './violations.ts';
+import { findExcess, isJsonObject, type JsonObject } from './violations.ts';
 
 /** One resource of a file, ready for a PUT. */
 export interface ResourceDocument {
@@ -62,7 +62,14 @@ export function parseDocuments(text: string, options: { readonly defaultMesh?: s
 }
 
 function compose(text: string, lines: LineCounter, violations: Violation[]): Iterable<Document.Parsed> {
-  const composer = new Composer({ merge: true, prettyErrors: false, schema: 'core', uniqueKeys: true, version: '1.2' });
+  const composer = new Composer({
+    merge: true,
+    prettyErrors: false,
+    logLevel: 'error',
+    schema: 'core',
+    uniqueKeys: true,
+    version: '1.2',
+  });
   return composer.compose(shallowTokens(text, lines, violations));
 }
 
@@ -117,6 +124,8 @@ function readDocument(
   }
   const value = toPlain(document, (message) => add(start, message));
   if (value === undefined || value === null) return undefined;
+  const excess = findExcess(value);
+  if (excess !== undefined) return add(start, excess.message);
   if (!isJsonObject(value)) {
     add(start, 'a resource has to be an object with "type", or with "apiVersion" and "kind"');
     return undefined;
@@ -132,9 +141,13 @@ function toPlain(document: Document.Parsed, report: (message: string) => void): 
     return document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (error) {
     const isBomb = error instanceof ReferenceError && /alias count/.test(error.message);
-    report(isBomb ? `an anchor is repeated more than ${MAX_ALIASES} times` : String(error));
+    report(isBomb ? `an anchor is repeated more than ${MAX_ALIASES} times` : messageOf(error));
     return undefined;
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function toResource(

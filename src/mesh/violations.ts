@@ -158,7 +158,8 @@ export function describeType(value: unknown): string {
   return `a ${typeof value}`;
 }
 
-function findExcess(input: unknown): Violation | undefined {
+/** The first way in which a value is too deep (a cycle is), too large, or holds a key `__proto__`. */
+export function findExcess(input: unknown): Violation | undefined {
   const stack: { value: unknown; depth: number }[] = [{ value: input, depth: 0 }];
   let count = 0;
   for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
