@@ -22,7 +22,7 @@ describe('settings', () => {
       apiHost: '127.0.0.1',
       apiPort: 5681,
       dataDir: './data',
-      store: 'sqlite://./data/mesh-ca.db',
+      store: 'sqlite:./data/mesh-ca.db',
       storeKeyFile: './data/store.key',
       zoneName: 'default',
       product: 'Kuma',
@@ -42,7 +42,7 @@ describe('settings', () => {
 
   it('put the store and its key below the data folder that is written', () => {
     const settings = loadSettings({ ...NOTHING, env: { MESH_CA_DATA_DIR: '/var/lib/mesh-ca' } });
-    expect(settings.store).toBe('sqlite:///var/lib/mesh-ca/mesh-ca.db');
+    expect(settings.store).toBe('sqlite:/var/lib/mesh-ca/mesh-ca.db');
     expect(settings.storeKeyFile).toBe('/var/lib/mesh-ca/store.key');
   });
 
