@@ -132,7 +132,6 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** `Title (detail)` as kumactl prints it, then a reason for each field. */
 function readProblem({ status, headers, text }: HttpAnswer, origin: string): CliError {
   const { success, data } = problemSchema.safeParse(parseJson(text));
   if (!success || (data.title === undefined && data.detail === undefined)) {
@@ -154,8 +153,10 @@ function readProblem({ status, headers, text }: HttpAnswer, origin: string): Cli
     .slice(0, MAX_TOLD)
     .map(({ field, reason }) => describeViolation({ field, message: reason }));
   const later = retryAfterSeconds > 0 ? `try again in ${retryAfterSeconds} s` : undefined;
-  const why = fields.length > 0 ? fields : [detail ?? title ?? ''];
-  return new ApiError(plainText([title, detail && `(${detail})`].filter(Boolean).join(' ')), status, {
+  // kumactl's `Title (detail)` before fields; without fields the detail is the reason.
+  const what = fields.length > 0 && title && detail ? `${title} (${detail})` : (title ?? detail ?? '');
+  const why = fields.length === 0 && title && detail ? [detail] : fields;
+  return new ApiError(plainText(what), status, {
     exitCode: exitCodeOf(code, status),
     why: why.map(plainText),
     fix: fix === undefined ? (later ?? defaultFix(status)) : plainText(fix),

@@ -1,0 +1,162 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type FakeApi, startFakeApi } from './fake-api.ts';
+import { type RunOptions, run } from './run.ts';
+
+let api: FakeApi;
+let folder: string;
+beforeEach(async () => {
+  api = await startFakeApi();
+  folder = await mkdtemp(join(tmpdir(), 'mesh-ca-apply-'));
+});
+afterEach(async () => {
+  await api.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const apply = (argv: readonly string[], options: RunOptions = {}) =>
+  run(['apply', ...argv], { ...options, env: { MESH_CA_ADDRESS: api.address } });
+const puts = () => api.received.filter(({ method }) => method === 'PUT').map(({ path }) => path);
+
+const MESH = 'type: Mesh\nname: demo\n';
+const SECRET = 'type: Secret\nmesh: demo\nname: ca-cert\ndata: c2VjcmV0\n';
+const MESH_WITH_MTLS = `type: Mesh
+name: demo
+mtls:
+  enabledBackend: ca-1
+  backends:
+    - name: ca-1
+      type: provided
+      conf:
+        cert: { secret: ca-cert }
+        key: { secret: ca-cert }
+`;
+
+describe('apply', () => {
+  it('sends the documents of a file in their order, and says what each became', async () => {
+    await writeFile(join(folder, 'demo.yaml'), [MESH, SECRET, MESH_WITH_MTLS].join('---\n'));
+    expect(await apply(['-f', join(folder, 'demo.yaml')])).toEqual({
+      code: 0,
+      stderr: '',
+      stdout: 'mesh/demo created\nsecret/ca-cert of mesh demo created\nmesh/demo updated\n',
+    });
+    expect(puts()).toEqual(['/meshes/demo', '/meshes/demo/secrets/ca-cert', '/meshes/demo']);
+    expect(api.received[0]).toMatchObject({
+      headers: { 'content-type': 'application/json' },
+      body: { type: 'Mesh', name: 'demo' },
+    });
+  });
+
+  it("takes the Kubernetes form of the product's pages", async () => {
+    const stdin = 'apiVersion: kuma.io/v1alpha1\nkind: Mesh\nmetadata:\n  name: k8s\nspec: {}\n';
+    expect(await apply(['-f', '-'], { stdin })).toMatchObject({ code: 0, stdout: 'mesh/k8s created\n' });
+  });
+
+  it('takes files, folders and standard input together', async () => {
+    await mkdir(join(folder, 'more'));
+    await writeFile(join(folder, 'more', 'b.yml'), 'type: Mesh\nname: b\n');
+    await writeFile(join(folder, 'more', 'a.json'), '{"type":"Mesh","name":"a"}');
+    await writeFile(join(folder, 'more', 'README.md'), '# not this');
+    await writeFile(join(folder, 'c.txt'), 'type: Mesh\nname: c\n');
+    const argv = ['-f', join(folder, 'more'), '-f', join(folder, 'c.txt'), '-f', '-'];
+    expect((await apply(argv, { stdin: 'type: Mesh\nname: d\n' })).code).toBe(0);
+    expect(puts()).toEqual(['a', 'b', 'c', 'd'].map((name) => `/meshes/${name}`));
+  });
+
+  it('reads a URL, without sending the token there', async () => {
+    await writeFile(join(folder, 'token'), 'secret-token');
+    api.canned.set('GET /mesh.yaml', { status: 200, text: MESH });
+    const argv = ['-f', `${api.address}/mesh.yaml`, '--token-file', join(folder, 'token')];
+    expect(await apply(argv)).toMatchObject({ code: 0, stdout: 'mesh/demo created\n' });
+    expect(api.received.map(({ headers }) => headers.authorization)).toEqual([undefined, 'Bearer secret-token']);
+  });
+
+  it('puts resources without a mesh into the mesh of the command line', async () => {
+    api.resources.set('/meshes/other', {});
+    const stdin = 'type: Secret\nname: s\ndata: eA==\n';
+    expect((await apply(['-f', '-', '-m', 'other'], { stdin })).code).toBe(0);
+    expect(puts()).toEqual(['/meshes/other/secrets/s']);
+  });
+
+  it('sends nothing when any document cannot be read, and tells all mistakes', async () => {
+    await writeFile(join(folder, 'a.yaml'), `${MESH}---\ntype: Cat\nname: x\n`);
+    await writeFile(join(folder, 'b.yaml'), 'type: Mesh\n');
+    const { code, stdout, stderr } = await apply(['-f', folder]);
+    expect({ code, stdout }).toEqual({ code: 5, stdout: '' });
+    expect(stderr).toMatch(
+      /^error: nothing was applied: what was given cannot be read\n {2}why: .*a\.yaml: line 4.*Cat.*\n {7}.*b\.yaml: line 1.*name.*\n {2}fix: /,
+    );
+    expect(api.received).toEqual([]);
+  });
+
+  it('only tells what it would send in a dry run', async () => {
+    await writeFile(join(folder, 'demo.yaml'), `${MESH}---\n${SECRET}`);
+    const file = join(folder, 'demo.yaml');
+    expect(await apply(['-f', file, '--dry-run'])).toEqual({
+      code: 0,
+      stderr: '',
+      stdout: `PUT /meshes/demo   (${file}, line 1)\nPUT /meshes/demo/secrets/ca-cert   (${file}, line 4)\n`,
+    });
+    expect(JSON.parse((await apply(['-f', file, '--dry-run', '-o', 'json'])).stdout)[0]).toEqual({
+      type: 'Mesh',
+      name: 'demo',
+    });
+    expect(api.received).toEqual([]);
+  });
+
+  it('stops at the first refusal, with all its reasons and what became of the rest', async () => {
+    const stdin = [MESH, MESH_WITH_MTLS, 'type: Mesh\nname: later\n'].join('---\n');
+    expect(await apply(['-f', '-'], { stdin })).toEqual({
+      code: 5,
+      stdout: 'mesh/demo created\n',
+      stderr: [
+        'error: could not apply mesh/demo (standard input, line 4); the 1 before it stay applied, the 1 after it were not sent',
+        '  why: mtls.backends[0].conf.cert: could not load data: secret "ca-cert" does not exist',
+        '       mtls.backends[0].conf.key: could not load data: secret "ca-cert" does not exist',
+        '',
+      ].join('\n'),
+    });
+  });
+
+  it('says which secret has to come first when it stands later in the file', async () => {
+    const { stderr } = await apply(['-f', '-'], { stdin: [MESH_WITH_MTLS, SECRET].join('---\n') });
+    expect(stderr).toContain(
+      'fix: put secret/ca-cert of mesh demo (standard input, line 12) before it; the secret itself needs a Mesh without mtls first',
+    );
+  });
+
+  it('prints warnings beside the result', async () => {
+    const { code, stdout, stderr } = await apply(['-f', '-'], { stdin: 'type: Mesh\nname: Odd\n' });
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: 'mesh/Odd created\n',
+      stderr: "warning: mesh/Odd: Invalid name: 'Odd'\n",
+    });
+  });
+
+  it.each([
+    {
+      name: 'a file that is not there',
+      argv: ['-f', 'no-such-file.yaml'],
+      code: 3,
+      stderr: /from no-such-file\.yaml\n {2}why: there is no such file/,
+    },
+    { name: 'nothing at all', argv: ['-f', '-'], code: 2, stderr: /there is no resource in what was given/ },
+    {
+      name: 'a host that is not there',
+      argv: ['-f', 'http://127.0.0.1:1/x'],
+      code: 4,
+      stderr: /could not read resources from http:\/\/127/,
+    },
+  ])('explains $name', async ({ argv, code, stderr }) => {
+    expect(await apply(argv)).toEqual({ code, stdout: '', stderr: expect.stringMatching(stderr) });
+  });
+
+  it('explains an empty folder, a URL that answers otherwise, and too much input', async () => {
+    expect((await apply(['-f', folder])).stderr).toContain('the folder holds no .yaml, .yml or .json file');
+    expect((await apply(['-f', `${api.address}/none`])).stderr).toContain('it answers HTTP 404');
+    expect((await apply(['-f', '-'], { stdin: '#'.repeat(5_000_000) })).stderr).toContain('it is larger than');
+  });
+});
