@@ -56,7 +56,7 @@ export function parseDocuments(text: string, options: { readonly defaultMesh?: s
   }
   if (violations.length > 0) {
     const list = violations.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`));
-    throw new ConfigError(list.join('\n'), { violations });
+    throw new ConfigError(list.join('; '), { violations });
   }
   return found;
 }

@@ -16,6 +16,9 @@ const MAX_ACTIONS = 16;
 /** Control and format characters, surrogates, private use, line and paragraph separators: nothing of a name. */
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
 
+/** White space beside an action may be cut off by a trim marker; what stays is refused when it is rendered. */
+const UNPRINTABLE_BUT_SPACE = /(?![\t\r\n])[\p{C}\p{Zl}\p{Zp}]/u;
+
 /** True when all of it may stand in a common name. */
 export function isPrintable(text: string): boolean {
   return !UNPRINTABLE.test(text);
@@ -53,36 +56,37 @@ class Reader {
   parts(): TemplatePart[] {
     const parts: TemplatePart[] = [];
     let actions = 0;
-    let trimNext = false;
-    while (this.#at < this.#source.length) {
-      const textAt = this.#at;
-      const open = this.#source.indexOf('{{', textAt);
-      let text = this.#source.slice(textAt, open === -1 ? undefined : open);
-      this.#checkText(text, textAt);
-      if (trimNext) text = text.replace(/^[ \t\r\n]+/, '');
-      trimNext = false;
-      this.#at = textAt + (open === -1 ? this.#source.length : open - textAt);
-      if (open !== -1) {
-        actions += 1;
-        if (actions > MAX_ACTIONS) this.#fail(`has more than ${MAX_ACTIONS} actions`, open);
-        this.#at = open + 2;
-        if (/^-[ \t\r\n]/.test(this.#source.slice(this.#at, this.#at + 2))) {
-          this.#at += 1;
-          text = text.replace(/[ \t\r\n]+$/, '');
-        }
-        if (text !== '') parts.push({ kind: 'text', text });
-        const action = this.#action(open);
-        parts.push(action.part);
-        trimNext = action.trimNext;
-      } else {
-        this.#at = this.#source.length;
-        if (text !== '') parts.push({ kind: 'text', text });
-      }
+    let trimsNext = false;
+    for (;;) {
+      const { text, open } = this.#text(trimsNext);
+      if (text !== '') parts.push({ kind: 'text', text });
+      if (open === undefined) return parts;
+      actions += 1;
+      if (actions > MAX_ACTIONS) this.#fail(`has more than ${MAX_ACTIONS} actions`, open);
+      const action = this.#action(open);
+      parts.push(action.part);
+      trimsNext = action.trimsNext;
     }
-    return parts;
   }
 
-  #action(open: number): { part: TemplatePart; trimNext: boolean } {
+  /** The text up to the next action, of which `open` is the index, or up to the end. */
+  #text(trimsStart: boolean): { text: string; open: number | undefined } {
+    const start = this.#at;
+    const found = this.#source.indexOf('{{', start);
+    const end = found === -1 ? this.#source.length : found;
+    let text = this.#source.slice(start, end);
+    this.#checkText(text, start);
+    if (trimsStart) text = text.replace(/^[ \t\r\n]+/, '');
+    if (found === -1) return { text, open: undefined };
+    this.#at = found + 2;
+    if (/^-[ \t\r\n]/.test(this.#source.slice(this.#at, this.#at + 2))) {
+      this.#at += 1;
+      text = text.replace(/[ \t\r\n]+$/, '');
+    }
+    return { text, open: found };
+  }
+
+  #action(open: number): { part: TemplatePart; trimsNext: boolean } {
     this.#skipSpace();
     this.#expectWord('tag', open);
     const tagAt = this.#at;
@@ -94,11 +98,11 @@ class Reader {
       this.#skipSpace();
       if (this.#source.startsWith('}}', this.#at)) {
         this.#at += 2;
-        return { part: { kind: 'tag', tag, replacements }, trimNext: false };
+        return { part: { kind: 'tag', tag, replacements }, trimsNext: false };
       }
       if (this.#at > before && this.#source.startsWith('-}}', this.#at)) {
         this.#at += 3;
-        return { part: { kind: 'tag', tag, replacements }, trimNext: true };
+        return { part: { kind: 'tag', tag, replacements }, trimsNext: true };
       }
       if (this.#at >= this.#source.length) this.#fail('this action is not closed by }}', open);
       if (this.#source[this.#at] !== '|') this.#unexpected('"|" or "}}"');
@@ -169,9 +173,8 @@ class Reader {
   #checkText(text: string, start: number): void {
     const brace = text.search(/[{}]/);
     if (brace !== -1) this.#fail('a brace outside of an action cannot be part of a name', start + brace);
-    const bad = text.search(UNPRINTABLE);
-    const trimmed = text.replace(/[\t\r\n]/g, ' ');
-    if (bad !== -1 && !isPrintable(trimmed)) this.#fail('a character that cannot be printed', start + bad);
+    const bad = text.search(UNPRINTABLE_BUT_SPACE);
+    if (bad !== -1) this.#fail('a character that cannot be printed', start + bad);
   }
 
   #unexpected(wanted: string): never {
