@@ -58,7 +58,7 @@ export function parseCommonName(source: string): CommonNameTemplate {
 
 /** What the two helpers see as `this`. */
 interface RenderContext {
-  readonly tags: Tags | 'any';
+  readonly tags: Tags | 'all empty';
   refuse(what: string, fix: string): RequestInvalidError;
 }
 
@@ -70,7 +70,7 @@ function createEngine(): typeof Handlebars {
   for (const name of Object.keys(own.helpers)) own.unregisterHelper(name);
   for (const name of Object.keys(own.decorators)) own.unregisterDecorator(name);
   own.registerHelper('tag', function tag(this: RenderContext, name: string): string {
-    if (this.tags === 'any') return 'x';
+    if (this.tags === 'all empty') return '';
     const value = [...(this.tags.get(name) ?? [])].sort()[0];
     if (value !== undefined) return value;
     const has = this.tags.size === 0 ? 'no tags' : `the tags ${formatTags(this.tags).slice(0, 512)}`;
@@ -110,18 +110,14 @@ function compile(parts: readonly TemplatePart[], source: string): (context: Rend
   });
   // Handlebars compiles at the first call: do that here, where a mistake is a mistake of the configuration.
   try {
-    template({ tags: 'any', refuse: (what, fix) => new RequestInvalidError(what, { fix }) });
+    template({ tags: 'all empty', refuse: (what, fix) => new RequestInvalidError(what, { fix }) });
   } catch (cause) {
-    const why =
-      cause instanceof RequestInvalidError
-        ? cause.message
-        : 'cannot be compiled: this process forbids code generation from strings';
-    const message = `commonName template ${JSON.stringify(source)} ${why}`;
-    const fix =
-      cause instanceof RequestInvalidError
-        ? cause.fix
-        : 'start node without --disallow-code-generation-from-strings, or remove commonName';
-    throw new ConfigError(message, { violations: [{ field: '', message }], cause, ...(fix && { fix }) });
+    const message = `commonName template ${JSON.stringify(source)} cannot be compiled: this process forbids code generation from strings`;
+    throw new ConfigError(message, {
+      violations: [{ field: '', message }],
+      cause,
+      fix: 'start node without --disallow-code-generation-from-strings, or remove commonName',
+    });
   }
   return template;
 }
