@@ -215,7 +215,7 @@ describe('any text taken for a commonName template', () => {
     vi.restoreAllMocks();
   });
 
-  it('is read, or refused with a ConfigError; nothing is written to the console, nobody else's Handlebars is changed', () => {
+  it('is read, or refused with a ConfigError; the console and the Handlebars of others stay untouched', () => {
     const log = vi.spyOn(console, 'log');
     const warn = vi.spyOn(console, 'warn');
     fc.assert(
