@@ -114,8 +114,8 @@ export function createApiClient({ address, token, timeoutMs, clock }: ApiClientO
       const page = await call(pageSchema, 'GET', `${path}?${query}`);
       items.push(...page.items);
       // `next` names the server as it sees itself, which behind a proxy is not where we reach it: only its place in the list counts.
-      const offset = page.next ? new URL(page.next, origin).searchParams.get('offset') : null;
-      if (offset === null || page.items.length === 0 || Number(offset) <= Number(query.get('offset') ?? 0)) break;
+      const offset = /[?&]offset=(\d+)/.exec(page.next ?? '')?.[1];
+      if (offset === undefined || page.items.length === 0 || Number(offset) <= Number(query.get('offset') ?? 0)) break;
       query.set('offset', offset);
     }
     return items;

@@ -8,10 +8,16 @@ export async function readFileText(file: string, maxBytes: number, what: string)
   try {
     const handle = await open(file, 'r');
     try {
-      const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(maxBytes + 1) });
-      if (bytesRead > maxBytes)
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      // A pipe (`-f <(...)`) gives what it has, piece by piece.
+      for await (const chunk of handle.createReadStream({ autoClose: false, end: maxBytes })) {
+        chunks.push(chunk);
+        bytes += chunk.length;
+      }
+      if (bytes > maxBytes)
         throw new CliError(failed, { exitCode: EXIT.request, why: [`it is larger than ${maxBytes} bytes`] });
-      return buffer.toString('utf8', 0, bytesRead);
+      return Buffer.concat(chunks).toString();
     } finally {
       await handle.close();
     }

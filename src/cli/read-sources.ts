@@ -61,10 +61,11 @@ interface Source {
 async function readPlace(place: string, { io, timeoutMs }: ReadOptions): Promise<Source[]> {
   if (place === '-') return [{ source: 'standard input', text: await readStdin(io) }];
   if (/^https?:\/\//.test(place)) return [{ source: place, text: await readUrl(place, io, timeoutMs) }];
-  const files = await listFiles(place);
-  return Promise.all(
-    files.map(async (file) => ({ source: file, text: await readFileText(file, MAX_SOURCE_BYTES, 'resources') })),
-  );
+  const sources: Source[] = [];
+  for (const file of await listFiles(place)) {
+    sources.push({ source: file, text: await readFileText(file, MAX_SOURCE_BYTES, 'resources') });
+  }
+  return sources;
 }
 
 async function listFiles(place: string): Promise<string[]> {

@@ -158,5 +158,7 @@ describe('apply', () => {
     expect((await apply(['-f', folder])).stderr).toContain('the folder holds no .yaml, .yml or .json file');
     expect((await apply(['-f', `${api.address}/none`])).stderr).toContain('it answers HTTP 404');
     expect((await apply(['-f', '-'], { stdin: '#'.repeat(5_000_000) })).stderr).toContain('it is larger than');
+    await writeFile(join(folder, 'big.yaml'), '#'.repeat(5_000_000));
+    expect((await apply(['-f', folder])).stderr).toContain('it is larger than');
   });
 });
