@@ -10,21 +10,14 @@ export interface Knowledge {
   readonly role: RoleFacts;
 }
 
-/**
- * Asks Vault. `sys/capabilities-self` is open to every token with the policy `default`; for one without it, an empty `sign` tells: Vault checks
- * the right before the request, and there is nothing to sign. `issue` is then assumed where `sign` is not allowed, as the documented policy has it.
- */
+/** Asks Vault: `sys/capabilities-self`, which every token with the policy `default` may ask, else by probes. */
 export async function findKnowledge(
   client: VaultClient,
   names: string,
   signal: AbortSignal,
 ): Promise<Outcome<Knowledge>> {
   const told = await client.capabilities(signal);
-  if (!told.ok && told.failure.kind !== 'denied') return told;
-  if (!told.ok) {
-    const probe = await client.probeSign(signal);
-    return probe.ok ? { ok: true, value: { maySign: probe.value, mayIssue: !probe.value, role: ASSUMED_ROLE } } : probe;
-  }
+  if (!told.ok) return told.failure.kind === 'denied' ? probe(client, told, signal) : told;
   const may = told.value;
   if (!may.sign && !may.issue) {
     return failed({
@@ -37,6 +30,16 @@ export async function findKnowledge(
     return { ok: true, value: { maySign: may.sign, mayIssue: may.issue, role: ASSUMED_ROLE } };
   const role = await client.readRole(signal);
   return role.ok ? { ok: true, value: { maySign: true, mayIssue: may.issue, role: readRole(role.value) } } : role;
+}
+
+/** For a token without the policy `default`. One that is refused everywhere is no valid token. */
+async function probe(client: VaultClient, refused: Outcome<never>, signal: AbortSignal): Promise<Outcome<Knowledge>> {
+  const sign = await client.probe('sign', signal);
+  if (!sign.ok) return sign;
+  const issue = await client.probe('issue', signal);
+  if (!issue.ok) return issue;
+  if (!sign.value && !issue.value) return refused;
+  return { ok: true, value: { maySign: sign.value, mayIssue: issue.value, role: ASSUMED_ROLE } };
 }
 
 export function abilitiesOf({ maySign, mayIssue, role }: Knowledge): IssuerAbilities {

@@ -34,7 +34,7 @@ export function createChainReader(pki: string, mountCas: MountCas): ChainReader 
     async read(leaf, caPems, signal) {
       const text = caPems.join('\n');
       if (text !== last.text) {
-        last = { text, cas: parseCas(text) };
+        last = { text, cas: parseCas(pki, text) };
         mountCas.forget();
       }
       const told = pathOf(leaf, last.cas);
@@ -49,8 +49,8 @@ export function createChainReader(pki: string, mountCas: MountCas): ChainReader 
 }
 
 /** @throws IssuerResponseError */
-export function parseCas(text: string): readonly Certificate[] {
-  return parseOrRefuse('a CA certificate', () =>
+export function parseCas(pki: string, text: string): readonly Certificate[] {
+  return parseOrRefuse(pki, 'a CA certificate', () =>
     decodePem(text)
       .filter(({ label }) => label === 'CERTIFICATE')
       .map(({ der }) => parseCertificate(der)),
@@ -58,8 +58,8 @@ export function parseCas(text: string): readonly Certificate[] {
 }
 
 /** @throws IssuerResponseError */
-export function parseLeaf(pem: string): Certificate {
-  return parseOrRefuse('the certificate', () => {
+export function parseLeaf(pki: string, pem: string): Certificate {
+  return parseOrRefuse(pki, 'a certificate', () => {
     const [first] = decodePem(pem).filter(({ label }) => label === 'CERTIFICATE');
     if (first === undefined) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE');
     return parseCertificate(first.der);
@@ -72,7 +72,7 @@ export function parseLeaf(pem: string): Certificate {
  */
 export function bundleOf(pki: string, cas: readonly Certificate[]): CaBundle {
   const roots = cas.filter((ca) => ca.isSelfIssued && verifyCertificateSignature(ca, ca));
-  if (roots.length === 0) throw rootMissing(pki, `${cas.length} CA certificates and no root among them`);
+  if (roots.length === 0) throw rootMissing(pki, `CA certificates (${cas.length}) but no root among them`);
   return {
     roots: roots.map(({ der }) => der),
     intermediates: cas.filter((ca) => !roots.includes(ca)).map(({ der }) => der),
@@ -102,14 +102,14 @@ function incompleteChain(pki: string, leaf: Certificate, known: readonly Certifi
   );
 }
 
-function parseOrRefuse<T>(what: string, parse: () => T): T {
+function parseOrRefuse<T>(pki: string, what: string, parse: () => T): T {
   try {
     return parse();
   } catch (cause) {
     if (!(cause instanceof X509Error)) throw cause;
-    throw new IssuerResponseError(`vault's answer holds ${what} that cannot be read: ${cause.message}`, {
+    throw new IssuerResponseError(`mount ${pki} gave ${what} that cannot be read: ${cause.message}`, {
       cause,
-      fix: 'check that fromCp.address is a Vault server',
+      fix: 'check that fromCp.address is a Vault server and fromCp.pki a PKI mount of it',
     });
   }
 }

@@ -28,8 +28,11 @@ export interface VaultClientOptions {
 export interface VaultClient {
   sign(body: SignBody, signal: AbortSignal): Promise<Outcome<replies.IssuedReply>>;
   issue(body: IssueBody, signal: AbortSignal): Promise<Outcome<replies.IssuedReply>>;
-  /** True when the token may use `sign`. Sends no CSR, so nothing can be issued; for tokens that cannot ask `capabilities-self`. */
-  probeSign(signal: AbortSignal): Promise<Outcome<boolean>>;
+  /**
+   * Whether the token may use a path, for tokens that cannot ask `capabilities-self`. Vault checks the right before the request, and the request
+   * is one that can only be refused: `sign` without a CSR, `issue` with a lifetime that is no duration. Nothing is issued.
+   */
+  probe(path: 'sign' | 'issue', signal: AbortSignal): Promise<Outcome<boolean>>;
   /** Which of this adapter's paths the token may use. */
   capabilities(signal: AbortSignal): Promise<Outcome<Capabilities>>;
   readRole(signal: AbortSignal): Promise<Outcome<replies.RoleReply>>;
@@ -119,11 +122,9 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
     async issue(body, signal) {
       return dataOf(await exchange({ method: 'POST', path: issuePath, schema: replies.issuedReply, body }, signal));
     },
-    async probeSign(signal) {
-      const answer = await exchange(
-        { method: 'POST', path: signPath, schema: replies.anyReply, accepts: [400] },
-        signal,
-      );
+    async probe(path, signal) {
+      const call = path === 'sign' ? { path: signPath, body: {} } : { path: issuePath, body: { ttl: 'none' } };
+      const answer = await exchange({ method: 'POST', schema: replies.anyReply, accepts: [400], ...call }, signal);
       if (answer.ok) return { ok: true, value: true };
       return answer.failure.kind === 'denied' ? { ok: true, value: false } : answer;
     },
@@ -211,7 +212,7 @@ function readReply<S extends z.ZodType>(
   if (!isExpected) return failed(statusFailure(reply, context, now));
   const parsed = call.schema.safeParse(reply.body);
   if (parsed.success) return { ok: true, value: parsed.data };
-  if (reply.status !== 200) return failed(statusFailure(reply, context, now));
+  if (reply.status > 299) return failed(statusFailure(reply, context, now));
   return failed(malformedFailure(describeIssue(parsed.error), context));
 }
 

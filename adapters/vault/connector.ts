@@ -1,7 +1,8 @@
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { ConfigError } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerContext, IssuerDeps } from '../../src/issuer/issuer.ts';
-import { decodePem, encodePem } from '../../src/x509/pem.ts';
+import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 import { createVaultClient, type VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
@@ -29,24 +30,18 @@ export function createConnector(
 ): Connector {
   let current: { readonly token: string; readonly client: VaultClient } | undefined;
 
-  const transport = remember(
-    async (signal) => {
-      const caCert = conf.tls.caCert;
-      return openTransport(
-        conf,
-        caCert === undefined ? undefined : await loadText(deps, caCert, 'fromCp.tls.caCert', signal),
-        deps,
-      );
-    },
-    deps.clock,
-    LOAD_TIMEOUT_MS,
-    closing,
-  );
+  const options = { clock: deps.clock, closing, loadTimeoutMs: LOAD_TIMEOUT_MS };
+  const transport = remember(async (signal) => {
+    const caCert = conf.tls.caCert;
+    return openTransport(
+      conf,
+      caCert === undefined ? undefined : await loadText(deps, caCert, 'fromCp.tls.caCert', signal),
+      deps,
+    );
+  }, options);
   const token = remember(
     async (signal) => ({ text: checkToken(await loadText(deps, conf.auth.token, TOKEN_FIELD, signal)) }),
-    deps.clock,
-    LOAD_TIMEOUT_MS,
-    closing,
+    options,
   );
 
   return {
@@ -89,7 +84,8 @@ function createTlsContext(caPem: string | undefined) {
   try {
     const blocks = decodePem(caPem).filter(({ label }) => label === 'CERTIFICATE');
     if (blocks.length === 0) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE in it');
-    return createSecureContext({ ca: blocks.map(({ label, der }) => encodePem(label, der)) });
+    // OpenSSL would silently leave out what it cannot read.
+    return createSecureContext({ ca: blocks.map(({ der }) => new X509Certificate(der).toString()) });
   } catch (cause) {
     const why = cause instanceof X509Error ? cause.message : 'OpenSSL cannot read it';
     throw confFieldError(

@@ -179,6 +179,13 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
       `check the token (vault token lookup), fromCp.pki and fromCp.role, and that its policy has: path "${c.path}" { capabilities = ["${c.capability}"] }`,
   },
   {
+    from: 404,
+    to: 404,
+    kind: 'absent',
+    message: 'has nothing at this path',
+    fix: (c) => `make the role (${roleWrite(c, '...')}), or correct fromCp.pki and fromCp.role`,
+  },
+  {
     from: 412,
     to: 412,
     kind: 'server',

@@ -32,7 +32,7 @@ export function timeoutFailure(timeoutMs: number, context: CallContext): Failure
 export function statusFailure(reply: TransportReply, context: CallContext, now: Date): Failure {
   const text = cleanText(reply.body, context.token);
   const wait = retryAfterMs(reply.headers, now);
-  const rule = findRule(reply.status, text);
+  const rule = findRule(reply, text);
   return describe(
     rule,
     context,
@@ -49,9 +49,9 @@ export function malformedFailure(what: string, context: CallContext): Failure {
   };
 }
 
-function findRule(status: number, text: string): Rule {
+function findRule({ status, plainText }: TransportReply, text: string): Rule {
   if (status === 503 && /sealed/i.test(text)) return SEALED;
-  if (status === 400 && /HTTP request to an HTTPS server/i.test(text)) return PLAIN_HTTP;
+  if (status === 400 && /HTTP request to an HTTPS server/i.test(plainText)) return PLAIN_HTTP;
   const isTelling = status === 400 || status === 404 || status === 405 || status === 500;
   const byText = isTelling ? TEXT_RULES.find((rule) => rule.text.test(text)) : undefined;
   return byText ?? STATUS_RULES.find(({ from, to }) => status >= from && status <= to) ?? UNKNOWN_STATUS;

@@ -1,11 +1,11 @@
 import { CaError } from '../../src/issuer/errors.ts';
 import type { Check, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { findKnowledge, type Knowledge } from './abilities.ts';
 import { bundleOf, parseCas } from './chain.ts';
 import type { VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import type { Connector } from './connector.ts';
 import { type Failure, type FailureKind, toError } from './failure.ts';
-import { readRole } from './role.ts';
 
 /** A certificate of Vault's starts 30 s before its clock; beyond that a clock ahead of ours makes it not valid yet. */
 const CLOCK_SKEW_MAX_MS = 30_000;
@@ -70,14 +70,12 @@ export async function inspectVault(
   }
 
   const token = await client.lookupToken(signal);
-  const rights = await client.capabilities(signal);
+  const known = await findKnowledge(client, `${conf.pki} and ${conf.role}`, signal);
   if (token.ok) pass('token-valid', describeToken(token.value));
-  else if (rights.ok) pass('token-valid', 'vault accepts the token; it may not look itself up');
-  else if (token.failure.kind === 'denied' && (await mayDoAnything(client, signal))) {
-    pass('token-valid', 'vault accepts the token; it lacks the policy "default"');
-  } else fail('token-valid', explain(token.failure));
-
-  await inspectRights(client, rights, conf, pass, fail, signal);
+  else if (known.ok) pass('token-valid', 'vault accepts the token; it may not look itself up (policy "default")');
+  else fail('token-valid', explain(token.failure));
+  if (known.ok) inspectRights(known.value, conf, pass, fail);
+  else if (token.ok) fail('issue-permitted', explain(known.failure));
   await inspectCas(client, conf, pass, fail, signal);
   return checks;
 }
@@ -90,48 +88,25 @@ interface FailedCheck {
   readonly cause?: string;
 }
 
-async function inspectRights(
-  client: VaultClient,
-  rights: Awaited<ReturnType<VaultClient['capabilities']>>,
-  conf: VaultConf,
+function inspectRights(
+  { maySign, mayIssue, role: facts }: Knowledge,
+  { pki, role }: VaultConf,
   pass: Pass,
   fail: Fail,
-  signal: AbortSignal,
-): Promise<void> {
-  const { pki, role } = conf;
-  if (!rights.ok) {
-    const probe = await client.probeSign(signal);
-    if (probe.ok && probe.value) pass('sign-permitted', `the token may use ${pki}/sign/${role}`);
-    return;
-  }
-  const { sign, issue, readRole: mayReadRole } = rights.value;
-  if (sign) pass('sign-permitted', `the token may use ${pki}/sign/${role}`);
-  if (issue) pass('issue-permitted', `the token may use ${pki}/issue/${role}`);
-  if (!sign && !issue) {
-    fail('issue-permitted', {
-      message: `the token may use neither ${pki}/sign/${role} nor ${pki}/issue/${role}`,
-      cause: 'its policies do not name these paths, or mount and role have other names',
-      fix: `add to a policy of the token: path "${pki}/sign/${role}" { capabilities = ["update"] }`,
-    });
-  }
-  if (!sign) return;
-  if (!mayReadRole) {
+): void {
+  if (maySign) pass('sign-permitted', `the token may use ${pki}/sign/${role}`);
+  if (mayIssue) pass('issue-permitted', `the token may use ${pki}/issue/${role}`);
+  if (!maySign) return;
+  if (!facts.isKnown) {
     pass(
       'role-readable',
       'the role cannot be read, so the documented one is assumed: RSA keys, names taken from the CSR',
     );
-    return;
-  }
-  const facts = await client.readRole(signal);
-  if (!facts.ok) {
-    fail('role-readable', explain(facts.failure));
-    return;
-  }
-  const { keyTypes } = readRole(facts.value);
-  if (keyTypes.length > 0) pass('role-readable', `the role signs keys of type ${keyTypes.join(', ')}`);
-  else {
+  } else if (facts.keyTypes.length > 0) {
+    pass('role-readable', `the role signs keys of type ${facts.keyTypes.join(', ')}`);
+  } else {
     fail('role-readable', {
-      message: `the role's key_type ${JSON.stringify(facts.value.key_type)} is none that proxies can use`,
+      message: `role ${role} signs no type of key that proxies can use`,
       fix: `vault write ${pki}/roles/${role} key_type=any`,
     });
   }
@@ -149,7 +124,10 @@ async function inspectCas(
     fail('mount-readable', explain(pem.failure));
     return;
   }
-  const cas = await attempt(Promise.resolve(pem.value).then(parseCas), signal);
+  const cas = await attempt(
+    Promise.resolve(pem.value).then((text) => parseCas(conf.pki, text)),
+    signal,
+  );
   if (cas instanceof CaError) {
     fail('mount-readable', describeError(cas));
     return;
@@ -161,11 +139,6 @@ async function inspectCas(
   );
   if (bundle instanceof CaError) fail('root-known', describeError(bundle));
   else pass('root-known', 'the chain ends in a root');
-}
-
-async function mayDoAnything(client: VaultClient, signal: AbortSignal): Promise<boolean> {
-  const probe = await client.probeSign(signal);
-  return probe.ok && probe.value;
 }
 
 /** The value, or the error of ours that it failed with; anything else is rethrown. */

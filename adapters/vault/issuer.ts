@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import { IssuerResponseError, IssuerUnavailableError, NotSupportedError } from '../../src/issuer/errors.ts';
 import type {
   Identity,
   IssuedCertificate,
@@ -25,23 +25,27 @@ import { learnFromRefusal } from './role.ts';
 
 /** For the two or three calls that are made once and remembered. */
 const PREPARE_TIMEOUT_MS = 60_000;
+/** A policy or role that was widened is noticed after this; a narrowed one at the first refusal. */
+const KNOWLEDGE_MAX_AGE_MS = 600_000;
 
 export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps: IssuerDeps): Issuer & KeyPairIssuer {
   const closing = new AbortController();
   const connector = createConnector(context, conf, deps, closing.signal);
-  const knowledge = remember(
-    async (signal) =>
-      valueOrThrow(await findKnowledge(await connector.get(signal), `${conf.pki} and ${conf.role}`, signal)),
-    deps.clock,
-    PREPARE_TIMEOUT_MS,
-    closing.signal,
-  );
-  const mountCas = remember(readMountCas, deps.clock, PREPARE_TIMEOUT_MS, closing.signal);
+  const options = {
+    ...{ clock: deps.clock, closing: closing.signal },
+    ...{ loadTimeoutMs: PREPARE_TIMEOUT_MS, maxAgeMs: KNOWLEDGE_MAX_AGE_MS },
+  };
+  const knowledge = remember(async (signal) => {
+    const found = await findKnowledge(await connector.get(signal), `${conf.pki} and ${conf.role}`, signal);
+    if (!found.ok && found.failure.kind === 'denied') connector.reloadToken();
+    return valueOrThrow(found);
+  }, options);
+  const mountCas = remember(readMountCas, options);
   const chains = createChainReader(conf.pki, mountCas);
 
   async function readMountCas(signal: AbortSignal): Promise<readonly Certificate[]> {
     const client = await connector.get(signal);
-    return parseCas(valueOrThrow(await client.readCaChain(signal)));
+    return parseCas(conf.pki, valueOrThrow(await client.readCaChain(signal)));
   }
 
   /** One call of `sign` or `issue`. A refusal corrects what is remembered, so that the next call does better. */
@@ -77,17 +81,19 @@ export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps:
     },
 
     async sign({ csrDer, spkiDer, identity, ttlSeconds }, { signal }) {
+      if (!(await knowledge.get(signal)).maySign) throw notPermitted(conf, 'sign', 'issue');
       const body = { ...subjectBody(identity, ttlSeconds), csr: encodePem('CERTIFICATE REQUEST', csrDer) };
       const reply = await request((client) => client.sign(body, signal), signal);
-      const leaf = parseLeaf(reply.certificate);
+      const leaf = parseLeaf(conf.pki, reply.certificate);
       if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(conf);
       return toIssued(reply, leaf, signal);
     },
 
     async issueKeyPair({ identity, ttlSeconds }, { signal }) {
+      if (!(await knowledge.get(signal)).mayIssue) throw notPermitted(conf, 'issue', 'sign');
       const body = { ...subjectBody(identity, ttlSeconds), private_key_format: 'pkcs8' } as const;
       const reply = await request((client) => client.issue(body, signal), signal);
-      const leaf = parseLeaf(reply.certificate);
+      const leaf = parseLeaf(conf.pki, reply.certificate);
       const privateKey = parsePrivateKey(reply.private_key ?? '');
       const spkiDer = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
       if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(conf);
@@ -133,6 +139,12 @@ function parsePrivateKey(pem: string): KeyObject {
       fix: 'check that fromCp.address is a Vault server',
     });
   }
+}
+
+function notPermitted({ pki, role }: VaultConf, wanted: 'sign' | 'issue', other: 'sign' | 'issue'): NotSupportedError {
+  return new NotSupportedError(`the token may use ${pki}/${other}/${role} but not ${pki}/${wanted}/${role}`, {
+    fix: `add to a policy of the token: path "${pki}/${wanted}/${role}" { capabilities = ["update"] }`,
+  });
 }
 
 function wrongKey(conf: VaultConf): IssuerResponseError {

@@ -11,21 +11,28 @@ export interface Remembered<T> {
   forget(): void;
 }
 
+export interface RememberOptions {
+  readonly clock: IssuerDeps['clock'];
+  /** Ends a load under way; `get` rejects with its reason from then on. */
+  readonly closing: AbortSignal;
+  readonly loadTimeoutMs: number;
+  /** Older values are loaded again. Absent: kept until forgotten. */
+  readonly maxAgeMs?: number;
+}
+
 /**
  * The load has a deadline of its own instead of a caller's signal, so that one caller who gives up does not fail the others.
- * `closing` ends it.
  */
 export function remember<T extends object>(
   load: (signal: AbortSignal) => Promise<T>,
-  clock: IssuerDeps['clock'],
-  timeoutMs: number,
-  closing: AbortSignal,
+  { clock, closing, loadTimeoutMs, maxAgeMs = Number.POSITIVE_INFINITY }: RememberOptions,
 ): Remembered<T> {
   let value: T | undefined;
+  let loadedAtMs = 0;
   let loading: Promise<T> | undefined;
 
   async function start(): Promise<T> {
-    const deadline = clock.deadline(timeoutMs, closing);
+    const deadline = clock.deadline(loadTimeoutMs, closing);
     try {
       return await orAborted(load(deadline.signal), deadline.signal);
     } finally {
@@ -41,8 +48,7 @@ export function remember<T extends object>(
     started.then(
       (loaded) => {
         if (!isCurrent()) return;
-        value = loaded;
-        loading = undefined;
+        keep(loaded);
       },
       () => {
         if (isCurrent()) loading = undefined;
@@ -51,17 +57,21 @@ export function remember<T extends object>(
     return started;
   }
 
+  function keep(next: T): void {
+    value = next;
+    loadedAtMs = clock.monotonicMs();
+    loading = undefined;
+  }
+  const peek = () => (clock.monotonicMs() - loadedAtMs < maxAgeMs ? value : undefined);
+
   return {
     async get(signal) {
       signal.throwIfAborted();
       closing.throwIfAborted();
-      return value ?? orAborted(startOnce(), signal);
+      return peek() ?? orAborted(startOnce(), signal);
     },
-    peek: () => value,
-    set(next) {
-      value = next;
-      loading = undefined;
-    },
+    peek,
+    set: keep,
     forget() {
       value = undefined;
       loading = undefined;

@@ -20,12 +20,9 @@ const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu;
 export function cleanText(body: unknown, token: string): string {
   const parsed = errorBody.safeParse(body);
   if (!parsed.success) return '';
-  let text = parsed.data.errors
-    .slice(0, MAX_ERRORS)
-    .join('; ')
-    .slice(0, 4 * MAX_TEXT);
-  if (token !== '') text = text.replaceAll(token, '[token]');
-  text = text
+  const said = parsed.data.errors.slice(0, MAX_ERRORS).join('; ');
+  const text = (token === '' ? said : said.replaceAll(token, '[token]'))
+    .slice(0, 4 * MAX_TEXT)
     .replace(PEM, '[PEM]')
     .replace(TOKEN, '[token]')
     .replace(UNPRINTABLE, ' ')

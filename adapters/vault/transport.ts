@@ -17,6 +17,8 @@ export interface TransportReply {
   readonly headers: http.IncomingHttpHeaders;
   /** Parsed JSON; undefined when the body is empty or no JSON. */
   readonly body: unknown;
+  /** The beginning of a body that is no JSON: to recognise, never to repeat. */
+  readonly plainText: string;
 }
 
 export interface TransportTls {
@@ -41,6 +43,7 @@ export class ResponseTooLargeError extends Error {
 }
 
 export const RESPONSE_MAX_BYTES = 1024 * 1024;
+const PLAIN_TEXT_MAX = 200;
 const MAX_CONNECTIONS = 64;
 /** Shorter than the idle time after which Vault's listener closes connections (5 min) and most load balancers do (60 s). */
 const IDLE_CONNECTION_MS = 50_000;
@@ -81,7 +84,9 @@ export function createTransport(isHttps: boolean, tls: TransportTls): Transport 
       });
       call.once('response', (response) => {
         readBody(response).then((text) => {
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: parseJson(text) });
+          const parsed = parseJson(text);
+          const plainText = parsed === undefined ? text.slice(0, PLAIN_TEXT_MAX) : '';
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: parsed, plainText });
         }, reject);
       });
       call.end(body);

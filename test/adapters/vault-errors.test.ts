@@ -1,0 +1,348 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import fc from 'fast-check';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { cleanText } from '../../adapters/vault/reply-text.ts';
+import {
+  type CaError,
+  ConfigError,
+  IssuerDeniedError,
+  IssuerResponseError,
+  IssuerUnavailableError,
+  RateLimitedError,
+  RequestInvalidError,
+} from '../../src/issuer/errors.ts';
+import { live } from '../conformance/issuer.ts';
+import type { Fault } from '../fakes/fake-vault.ts';
+import { confFor, createIssuer, GRANTS, IDENTITY, startBackend } from '../fakes/vault-backend.ts';
+
+const says = (status: number, ...errors: string[]): Fault => ({ status, body: JSON.stringify({ errors }) });
+const SIGN = GRANTS.sign[0];
+
+type ErrorClass = abstract new (...args: never[]) => CaError;
+
+/** What Vault answers to `sign`, which error that becomes, and a word of its message and fix. */
+const ANSWERS: readonly [string, Fault, ErrorClass, RegExp, RegExp][] = [
+  [
+    'denies',
+    says(403, '1 error occurred:\n\t* permission denied\n\n'),
+    IssuerDeniedError,
+    /denies access.*permission denied\)$/,
+    /path "kmesh-pki-default\/sign\/dataplane-proxies" \{ capabilities = \["update"\] \}/,
+  ],
+  [
+    'does not know the token',
+    says(401, 'unauthenticated'),
+    IssuerDeniedError,
+    /does not accept the token/,
+    /auth\.token/,
+  ],
+  [
+    'has no mount',
+    says(404, 'no handler for route "x". route entry not found.'),
+    IssuerDeniedError,
+    /no PKI mount/,
+    /vault secrets enable -path=kmesh-pki-default pki/,
+  ],
+  ['has no role', says(400, 'unknown role: dataplane-proxies'), IssuerDeniedError, /no such role/, /fromCp\.role/],
+  [
+    'has nothing there',
+    says(404),
+    IssuerDeniedError,
+    /has nothing at this path/,
+    /vault write kmesh-pki-default\/roles/,
+  ],
+  [
+    'has no CA',
+    says(400, 'no default issuer currently configured'),
+    IssuerDeniedError,
+    /no CA in this mount/,
+    /root\/generate/,
+  ],
+  ['has no namespace', says(404, 'namespace not found'), IssuerDeniedError, /no such namespace/, /fromCp\.namespace/],
+  [
+    'forbids the URI SANs',
+    says(400, 'URI Subject Alternative Names were provided via the API which are not valid for this role'),
+    IssuerDeniedError,
+    /allowed_uri_sans/,
+    /allowed_uri_sans="spiffe:\/\/default\/\*,kuma:\/\/\*"/,
+  ],
+  [
+    'forbids the common name',
+    says(400, 'common name web.x not allowed by this role'),
+    IssuerDeniedError,
+    /common name.*allowed_domains/,
+    /allow_subdomains=true/,
+  ],
+  [
+    'wants a common name',
+    says(
+      400,
+      'the common_name field is required, or must be provided in a CSR with "use_csr_common_name" set to true, unless "require_cn" is set to false',
+    ),
+    IssuerDeniedError,
+    /require_cn/,
+    /require_cn=false/,
+  ],
+  ['wants another key', says(400, 'role requires keys of type rsa'), RequestInvalidError, /key_type/, /key_type=any/],
+  [
+    'wants a larger key',
+    says(400, "role requires a minimum of a 3072-bit key, but CSR's key is 2048 bits"),
+    RequestInvalidError,
+    /3072-bit/,
+    /CSR/,
+  ],
+  [
+    'has a CA that ends soon',
+    says(
+      400,
+      'cannot satisfy request, as TTL would result in notAfter of 2040 that is beyond the expiration of the CA certificate at 2030',
+    ),
+    IssuerDeniedError,
+    /CA that ends before/,
+    /renew the CA/,
+  ],
+  [
+    'refuses for another reason',
+    says(400, 'something new'),
+    IssuerDeniedError,
+    /refuses the request.*something new/,
+    /vault read kmesh-pki-default\/roles\/dataplane-proxies/,
+  ],
+  [
+    'is spoken to in plain HTTP',
+    { status: 400, body: 'Client sent an HTTP request to an HTTPS server.\n' },
+    IssuerUnavailableError,
+    /speaks HTTPS/,
+    /https:\/\//,
+  ],
+  ['is sealed', says(503, 'Vault is sealed'), IssuerUnavailableError, /is sealed/, /unseal/],
+  [
+    'is a standby that redirects',
+    { status: 307, headers: { location: 'http://127.0.0.1:1/' } },
+    IssuerUnavailableError,
+    /redirect/,
+    /active node/,
+  ],
+  ['is a standby of another cluster', says(472), IssuerUnavailableError, /standby/, /active node/],
+  ['has an error of its own', says(500, 'internal error'), IssuerUnavailableError, /internal error/, /log/],
+  [
+    'is behind a broken load balancer',
+    { status: 502, body: '<html>Bad Gateway</html>' },
+    IssuerUnavailableError,
+    /not available \(.*status 502\)/,
+    /load balancer/,
+  ],
+  [
+    'has not caught up',
+    says(412, 'required index state not present'),
+    IssuerUnavailableError,
+    /caught up/,
+    /try again/,
+  ],
+  ['says nothing', { status: 200 }, IssuerResponseError, /not usable/, /Vault server/],
+  ['speaks HTML', { status: 200, body: '<html>' }, IssuerResponseError, /not usable/, /Vault server/],
+  [
+    'leaves the certificate out',
+    { status: 200, body: '{"data":{}}' },
+    IssuerResponseError,
+    /data\.certificate/,
+    /PKI mount/,
+  ],
+  ['writes nothing, as a key-value mount does', { status: 204 }, IssuerResponseError, /not usable/, /PKI mount/],
+  [
+    'sends no PEM',
+    { status: 200, body: '{"data":{"certificate":"hello"}}' },
+    IssuerResponseError,
+    /cannot be read/,
+    /Vault server/,
+  ],
+  [
+    'sends 2 MiB',
+    { status: 200, body: `{"data":"${'x'.repeat(2 ** 21)}"}` },
+    IssuerResponseError,
+    /larger than 1 MiB/,
+    /Vault server/,
+  ],
+];
+
+async function errorOf(work: Promise<unknown>): Promise<CaError> {
+  const error = await work.then(
+    () => undefined,
+    (cause: unknown) => cause,
+  );
+  expect(error).toBeInstanceOf(Error);
+  return error as CaError;
+}
+
+describe('an answer of vault that is no certificate', () => {
+  it.each(ANSWERS)('becomes an error that says what to do when it %s', async (_what, fault, type, message, fix) => {
+    const { vault, sign } = await startBackend(onTestFinished);
+    vault.fault = ({ path }) => (path === SIGN ? fault : undefined);
+    const error = await errorOf(sign());
+    expect(error).toBeInstanceOf(type);
+    expect(error.message).toMatch(message);
+    expect(error.fix).toMatch(fix);
+    expect(error.message).not.toContain(vault.token);
+    expect(error.message).toMatch(/^(vault at|mount) /);
+    expect(vault.seen.filter(({ path }) => path === SIGN).length).toBe(1);
+  });
+
+  it.each([
+    ['seconds', '7', 7000],
+    ['a date', 'Tue, 01 Sep 2026 12:00:30 GMT', 29_750],
+    ['a date in the past', 'Tue, 01 Sep 2020 12:00:00 GMT', 0],
+    ['more than an hour', '999999', 3_600_000],
+    ['nonsense', 'soon', undefined],
+  ])('tells when to come back after a rate limit: Retry-After is %s', async (_what, header, expected) => {
+    const { vault, sign } = await startBackend(onTestFinished);
+    const fault = {
+      status: 429,
+      headers: { 'retry-after': header },
+      body: '{"errors":["request path \\"x\\": rate limit quota exceeded"]}',
+    };
+    vault.fault = ({ path }) => (path === SIGN ? fault : undefined);
+    const error = await errorOf(sign());
+    expect(error).toBeInstanceOf(RateLimitedError);
+    expect(error.retryAfterMs).toBe(expected);
+  });
+
+  it('gives up after 30 s without an answer', async () => {
+    const { vault, sign, deps } = await startBackend(onTestFinished);
+    await sign();
+    const arrived = new Promise<void>((resolve) => {
+      vault.fault = () => {
+        resolve();
+        return 'hang';
+      };
+    });
+    const failing = errorOf(sign());
+    await arrived;
+    deps.clock.advance(30_000);
+    const error = await failing;
+    expect(error).toBeInstanceOf(IssuerUnavailableError);
+    expect(error.message).toMatch(/no answer within 30000 ms/);
+  });
+
+  it("stops at once with the caller's reason when the caller gives up, and serves the next one", async () => {
+    const { vault, sign } = await startBackend(onTestFinished);
+    await sign();
+    const caller = new AbortController();
+    const reason = new Error('the proxy left');
+    vault.fault = () => {
+      caller.abort(reason);
+      return 'hang';
+    };
+    await expect(sign('EC-P256', caller.signal)).rejects.toBe(reason);
+    vault.fault = () => undefined;
+    await expect(sign()).resolves.toBeDefined();
+  });
+
+  it('does not fail the others when the caller who asked first gives up', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished);
+    const first = new AbortController();
+    let answer = () => {};
+    const held = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const one = issuer.abilities({ signal: first.signal });
+    const two = issuer.abilities(live());
+    first.abort(new Error('gone'));
+    answer();
+    await held;
+    await expect(one).rejects.toThrow('gone');
+    await expect(two).resolves.toMatchObject({ sign: true });
+    expect(vault.seen.filter(({ path }) => path === 'sys/capabilities-self').length).toBe(1);
+  });
+});
+
+describe('a vault that cannot be reached', () => {
+  const failureOf = async (fromCp: Record<string, unknown>) => {
+    const issuer = createIssuer(confFor({ address: 'http://127.0.0.1:1', token: 'root' }, fromCp));
+    onTestFinished(() => issuer.close());
+    const checks = await issuer.inspect(live());
+    return { error: await errorOf(issuer.trustBundle(live())), checks };
+  };
+
+  it('is told apart: refused connection', async () => {
+    const { error, checks } = await failureOf({});
+    expect(error).toBeInstanceOf(IssuerUnavailableError);
+    expect(error.message).toMatch(/refuses connections.*ECONNREFUSED/);
+    expect(error.fix).toMatch(/fromCp\.address/);
+    expect(checks.at(-1)).toMatchObject({ name: 'vault.address-reachable', ok: false });
+  });
+
+  it('is told apart: the agent refuses, not the server', async () => {
+    const { error } = await failureOf({ address: 'http://vault.invalid', agentAddress: 'http://127.0.0.1:1' });
+    expect(error.fix).toMatch(/fromCp\.agentAddress/);
+  });
+
+  it('is told apart: unknown host', async () => {
+    const { error } = await failureOf({ address: 'http://vault.invalid:8200' });
+    expect(error.message).toMatch(/cannot be resolved/);
+  });
+
+  it.each([
+    ['hangs up', '', /broke the connection/],
+    ['speaks no HTTP', 'SSH-2.0-OpenSSH\r\n', /does not speak HTTP/],
+  ])('is told apart: a server that %s', async (_what, greeting, message) => {
+    const server = createServer((socket) => socket.end(greeting)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const { error } = await failureOf({ address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    expect(error).toBeInstanceOf(IssuerUnavailableError);
+    expect(error.message).toMatch(message);
+  });
+
+  it.each([
+    ['two words', 'hvs.abc def'],
+    ['a line break inside', 'hvs.abc\r\nX-Vault-Token: root'],
+    ['nothing', ' \n'],
+  ])('is not even asked when the token is %s', async (_what, token) => {
+    const issuer = createIssuer(confFor({ address: 'http://127.0.0.1:1', token }));
+    onTestFinished(() => issuer.close());
+    const error = await errorOf(issuer.abilities(live()));
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error.violations).toMatchObject([{ field: 'fromCp.auth.token' }]);
+    expect(error.message).not.toContain('abc');
+  });
+});
+
+describe('what vault says', () => {
+  it('is repeated without tokens, keys and line ends', () => {
+    const text = cleanText(
+      {
+        errors: [
+          'bad token hvs.CAESIJ0123456789abcdef\r\n\u202eat s.0123456789abcdefghijklmn',
+          '-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----',
+          'my-own-token',
+        ],
+      },
+      'my-own-token',
+    );
+    expect(text).toBe('bad token [token] at [token]; [PEM]; [token]');
+  });
+
+  it('is one line of bounded length, and never holds the token, whatever it is', () => {
+    const token = 'opaque-token-0123456789';
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.constant(token)), { maxLength: 20 }),
+        (errors) => {
+          const text = cleanText({ errors }, token);
+          expect(text.length).toBeLessThanOrEqual(303);
+          expect(text).not.toContain(token);
+          expect(text).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+        },
+      ),
+    );
+  });
+
+  it('is left out when it stands anywhere but in the list of errors', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished, ['issue']);
+    vault.fault = ({ path }) =>
+      path === GRANTS.issue[0] ? { status: 500, body: '{"message":"secret stuff"}' } : undefined;
+    const error = await errorOf(issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live()));
+    expect(error.message).not.toContain('secret stuff');
+  });
+});

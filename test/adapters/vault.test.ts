@@ -1,0 +1,315 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { module } from '../../adapters/vault/module.ts';
+import {
+  IssuerDeniedError,
+  IssuerResponseError,
+  IssuerUnavailableError,
+  NotSupportedError,
+  RequestInvalidError,
+} from '../../src/issuer/errors.ts';
+import { parseCertificate } from '../../src/x509/certificate.ts';
+import { live, requestFor, testIssuer } from '../conformance/issuer.ts';
+import { createTestDeps } from '../conformance/issuer-deps.ts';
+import { opensslVerify } from '../conformance/openssl.ts';
+import { type ChainStyle, NORMAL_CHAIN } from '../fakes/fake-pki.ts';
+import { type FakeVault, startFakeVault } from '../fakes/fake-vault.ts';
+import { CONTEXT, confFor, GRANTS, IDENTITY, startBackend } from '../fakes/vault-backend.ts';
+
+for (const [what, grants, conf] of [
+  ['sign', ['sign', 'readRole'], {}],
+  ['issue as documented', ['issue'], { commonName: '{{ tag "kuma.io/service" }}.mesh' }],
+] as const) {
+  testIssuer(`vault, ${what}, fake server`, async () => {
+    const deps = createTestDeps();
+    const vault = await startFakeVault({ now: deps.clock.now });
+    for (const name of grants) vault.grants.set(...GRANTS[name]);
+    const keyTypes = what === 'sign' ? (['EC-P256', 'EC-P384', 'RSA-2048'] as const) : undefined;
+    return {
+      module,
+      deps,
+      conf: confFor(vault, conf),
+      context: CONTEXT,
+      close: vault.close,
+      ...(keyTypes && { keyTypes }),
+    };
+  });
+}
+
+describe('what a vault issuer may do', () => {
+  it('prefers sign where the token may, and asks Vault only once', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished, ['sign', 'issue', 'readRole']);
+    const all = await Promise.all(Array.from({ length: 10 }, () => issuer.abilities(live())));
+    expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
+    expect(all[0]).toMatchObject({ sign: true, issueKeyPair: true, signsCsrAsIs: true });
+    expect(vault.seen.map(({ path }) => path)).toEqual(['sys/capabilities-self', GRANTS.readRole[0]]);
+  });
+
+  it('takes names from the identity when the role leaves those of the CSR out', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished);
+    vault.pki.role = { key_type: 'ec', key_bits: 384, use_csr_sans: false, use_csr_common_name: false };
+    expect(await issuer.abilities(live())).toMatchObject({ signsCsrAsIs: false, keyTypes: ['EC-P384'] });
+    const request = await requestFor({ ...IDENTITY, uriSans: ['spiffe://default/from-csr'] }, 'EC-P384', 3600);
+    vault.pki.role = { key_type: 'any', key_bits: 0, use_csr_sans: false, use_csr_common_name: false };
+    const issued = await issuer.sign({ ...request, identity: { ...IDENTITY, commonName: 'web.mesh' } }, live());
+    const leaf = parseCertificate(issued.leaf);
+    expect([leaf.uriSans, leaf.dnsNames, leaf.commonName]).toEqual([IDENTITY.uriSans, [], 'web.mesh']);
+  });
+
+  it('assumes the documented role, which takes RSA keys, when it may not read the role', async () => {
+    const { issuer } = await startBackend(onTestFinished, ['sign']);
+    expect(await issuer.abilities(live())).toEqual({
+      sign: true,
+      signsCsrAsIs: true,
+      issueKeyPair: false,
+      keyTypes: ['RSA-2048', 'RSA-3072', 'RSA-4096'],
+    });
+  });
+
+  it('learns the key type of a role that it may not read from the first refusal', async () => {
+    const { vault, issuer, sign } = await startBackend(onTestFinished, ['sign']);
+    vault.pki.role = { key_type: 'ec', key_bits: 256, use_csr_sans: true, use_csr_common_name: true };
+    await expect(sign('RSA-2048')).rejects.toThrow(RequestInvalidError);
+    expect(await issuer.abilities(live())).toMatchObject({ keyTypes: ['EC-P256', 'EC-P384'] });
+    await expect(sign('EC-P256')).resolves.toBeDefined();
+  });
+
+  it.each([
+    ['sign', ['sign'], { sign: true, issueKeyPair: false }],
+    ['issue', ['issue'], { sign: false, issueKeyPair: true }],
+  ] as const)(
+    'finds out about %s without issuing anything when the token cannot ask for its rights',
+    async (_what, grants, expected) => {
+      const { vault, issuer } = await startBackend(onTestFinished, grants);
+      vault.hasDefaultPolicy = false;
+      expect(await issuer.abilities(live())).toMatchObject(expected);
+      expect(vault.pki.issuedCount).toBe(0);
+    },
+  );
+
+  it('refuses what the policy leaves out, and names the missing path', async () => {
+    const { issuer, sign } = await startBackend(onTestFinished, ['issue']);
+    const error = await sign().catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(NotSupportedError);
+    expect(error).toMatchObject({ fix: expect.stringContaining('kmesh-pki-default/sign/dataplane-proxies') });
+    await expect(
+      issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live()),
+    ).resolves.toBeDefined();
+  });
+
+  it('denies a token that may do neither', async () => {
+    const { issuer } = await startBackend(onTestFinished, []);
+    await expect(issuer.abilities(live())).rejects.toThrow(IssuerDeniedError);
+  });
+
+  it('asks again after a refusal, and after ten minutes', async () => {
+    const { vault, issuer, sign, deps } = await startBackend(onTestFinished, ['sign', 'readRole']);
+    const asked = () => vault.seen.filter(({ path }) => path === 'sys/capabilities-self').length;
+    await sign();
+    vault.grants.delete(GRANTS.sign[0]);
+    vault.grants.set(...GRANTS.issue);
+    await expect(sign()).rejects.toThrow(IssuerDeniedError);
+    expect(await issuer.abilities(live())).toMatchObject({ sign: false, issueKeyPair: true });
+    expect(asked()).toBe(2);
+    vault.grants.set(...GRANTS.sign);
+    deps.clock.advance(600_000);
+    expect(await issuer.abilities(live())).toMatchObject({ sign: true, issueKeyPair: true });
+  });
+
+  it('reads the token again after a refusal: an agent may have put a fresh one into its file', async () => {
+    const { vault, deps } = await startBackend(onTestFinished);
+    deps.stored.set('vault-token', Buffer.from('stale\n'));
+    const conf = confFor(vault, { auth: { token: { secret: 'vault-token' } } });
+    const issuer = module.create(CONTEXT, module.parseConf(conf, CONTEXT), deps);
+    onTestFinished(() => issuer.close());
+    await expect(issuer.abilities(live())).rejects.toThrow(IssuerDeniedError);
+    deps.stored.set('vault-token', Buffer.from(`${vault.token}\n`));
+    await expect(issuer.abilities(live())).resolves.toMatchObject({ sign: true });
+  });
+});
+
+const STYLES: readonly [string, Partial<ChainStyle>][] = [
+  ['root first', { caChain: ({ root, intermediate }) => [root, intermediate] }],
+  [
+    'with the leaf inside, and doubles',
+    { caChain: ({ leaf, root, intermediate }) => [leaf, root, root, intermediate, leaf] },
+  ],
+  ['all in one text', { caChain: ({ root, intermediate }) => [`${root}\n${intermediate}`] }],
+  ['empty', { caChain: () => [] }],
+  ['null', { caChain: () => null }],
+  ['absent, without issuing_ca either', { caChain: () => undefined, issuingCa: false }],
+  ['without the root, which only the mount tells', { caChain: ({ intermediate }) => [intermediate] }],
+];
+
+describe('the chain of a certificate from vault', () => {
+  it.each(STYLES)('comes out issuer first and without root when ca_chain is %s', async (_name, style) => {
+    const { vault, sign, deps } = await startBackend(onTestFinished);
+    vault.pki.style = { ...NORMAL_CHAIN, ...style };
+    const { leaf, chain, roots } = await sign();
+    expect([...chain, ...roots].map((der) => parseCertificate(der).commonName)).toEqual([
+      'fake intermediate',
+      'fake root',
+    ]);
+    const at = deps.clock.now();
+    expect(await opensslVerify({ leaf, chain, roots, at, purpose: 'sslserver' })).toBe('OK');
+  });
+
+  it('asks the mount for a missing root once, not for every certificate', async () => {
+    const { vault, sign } = await startBackend(onTestFinished);
+    vault.pki.style = { ...NORMAL_CHAIN, caChain: ({ intermediate }) => [intermediate] };
+    await sign();
+    await sign();
+    expect(vault.seen.filter(({ path }) => path.includes('/cert/')).length).toBe(1);
+  });
+
+  it.each([
+    ['a certificate', 'sign'],
+    ['the trust bundle', 'trustBundle'],
+  ] as const)('refuses %s when no root is known, and says how to give the mount its chain', async (_what, call) => {
+    const { vault, issuer, sign } = await startBackend(onTestFinished);
+    const onlyIntermediate = ({ intermediate }: { intermediate: string }) => [intermediate];
+    vault.pki.style = { caChain: onlyIntermediate, issuingCa: true, mountChain: onlyIntermediate };
+    const error = await (call === 'sign' ? sign() : issuer.trustBundle(live())).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(IssuerResponseError);
+    expect(error).toMatchObject({ fix: expect.stringContaining('intermediate/set-signed') });
+  });
+
+  it('refuses a certificate that was signed by another CA of the same name', async () => {
+    const { vault, sign } = await startBackend(onTestFinished);
+    vault.pki.foreignCa = true;
+    await expect(sign()).rejects.toThrow(/signature does not verify/);
+  });
+
+  it('refuses a certificate for another key, from sign and from issue', async () => {
+    const { vault, issuer, sign } = await startBackend(onTestFinished, ['sign', 'issue', 'readRole']);
+    vault.pki.wrongKey = true;
+    await expect(sign()).rejects.toThrow(/for another key/);
+    const pair = issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live());
+    await expect(pair).rejects.toThrow(/for another key/);
+  });
+
+  it('gives the key of issue as PKCS#8 that belongs to the certificate', async () => {
+    const { issuer } = await startBackend(onTestFinished, ['issue']);
+    const issued = await issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live());
+    const key = createPrivateKey({ key: issued.privateKeyDer, format: 'der', type: 'pkcs8' });
+    const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+    expect(parseCertificate(issued.leaf).spkiDer).toEqual(spki);
+  });
+
+  it('sorts the CA certificates of the mount into roots and intermediates, asking without a token', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished);
+    const bundle = await issuer.trustBundle(live());
+    expect(bundle.roots.map((der) => parseCertificate(der).commonName)).toEqual(['fake root']);
+    expect(bundle.intermediates.map((der) => parseCertificate(der).commonName)).toEqual(['fake intermediate']);
+    expect(vault.seen.every(({ headers }) => headers['x-vault-token'] === undefined)).toBe(true);
+  });
+});
+
+/** What is wrong with the server, and the one check that fails because of it. */
+const FAULTS: readonly [string, (vault: FakeVault) => void, readonly string[]][] = [
+  [
+    'sealed',
+    (vault) => {
+      vault.isSealed = true;
+    },
+    ['vault.unsealed'],
+  ],
+  [
+    'not Vault at all',
+    (vault) => {
+      vault.fault = () => ({ status: 200, body: '<html>' });
+    },
+    ['vault.address-reachable'],
+  ],
+  [
+    'refusing the token',
+    (vault) => {
+      vault.fault = ({ path }) => (/self|sign|issue/.test(path) ? { status: 403, body: '{}' } : undefined);
+    },
+    ['vault.token-valid'],
+  ],
+  ['without a right to issue', (vault) => vault.grants.clear(), ['vault.issue-permitted']],
+  [
+    'without a root',
+    (vault) => {
+      vault.pki.style = { ...NORMAL_CHAIN, mountChain: ({ intermediate }) => [intermediate] };
+    },
+    ['vault.root-known'],
+  ],
+  [
+    'without a mount',
+    (vault) => {
+      vault.fault = ({ path }) => (path.includes('/cert/') ? { status: 404, body: '{}' } : undefined);
+    },
+    ['vault.mount-readable'],
+  ],
+  [
+    'of a role for other keys',
+    (vault) => {
+      vault.pki.role = { key_type: 'ed25519', key_bits: 0, use_csr_sans: true, use_csr_common_name: true };
+    },
+    ['vault.role-readable'],
+  ],
+];
+
+describe('inspecting a vault backend', () => {
+  const failing = async (backend: Awaited<ReturnType<typeof startBackend>>) =>
+    (await backend.issuer.inspect(live())).filter(({ ok }) => !ok);
+
+  it.each(FAULTS)('names the fault and a fix for a server that is %s', async (_what, spoil, names) => {
+    const backend = await startBackend(onTestFinished);
+    spoil(backend.vault);
+    const found = await failing(backend);
+    expect(found.map(({ name }) => name)).toEqual(names);
+    for (const { fix } of found) expect(fix).toMatch(/\w+ \w+/);
+  });
+
+  it('sees a clock that differs', async () => {
+    const deps = createTestDeps();
+    const vault = await startFakeVault({ now: () => new Date(deps.clock.now().getTime() + 90_000) });
+    for (const grant of [GRANTS.sign, GRANTS.readRole]) vault.grants.set(...grant);
+    const issuer = module.create(CONTEXT, module.parseConf(confFor(vault), CONTEXT), deps);
+    onTestFinished(async () => {
+      await issuer.close();
+      await vault.close();
+    });
+    const found = (await issuer.inspect(live())).filter(({ ok }) => !ok);
+    expect(found).toMatchObject([{ name: 'vault.clock', message: expect.stringMatching(/(89|90|91) s ahead/) }]);
+  });
+
+  it('does not throw when the token cannot be loaded, but says so', async () => {
+    const backend = await startBackend(onTestFinished, [], { auth: { token: { secret: 'nowhere' } } });
+    const found = await failing(backend);
+    expect(found).toMatchObject([
+      { name: 'vault.credentials-loaded', message: expect.stringContaining('fromCp.auth.token') },
+    ]);
+    expect(backend.vault.seen).toEqual([]);
+  });
+
+  it('issues nothing', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished, ['sign', 'issue', 'readRole']);
+    await issuer.inspect(live());
+    expect(vault.pki.issuedCount).toBe(0);
+  });
+});
+
+describe('closing a vault issuer', () => {
+  it('ends calls under way, those that wait for a connection, too, and leaves no socket', async () => {
+    const { vault, issuer, sign } = await startBackend(onTestFinished);
+    await sign();
+    let arrived = 0;
+    const allArrived = new Promise<void>((resolve) => {
+      vault.fault = () => {
+        arrived += 1;
+        if (arrived === 64) resolve();
+        return 'hang';
+      };
+    });
+    const waiting = Array.from({ length: 100 }, () => sign().catch((error: unknown) => error));
+    await allArrived;
+    await issuer.close();
+    for (const error of await Promise.all(waiting)) expect(error).toBeInstanceOf(IssuerUnavailableError);
+    await expect.poll(() => vault.connections().open).toBe(0);
+    expect(vault.seen.length).toBeLessThan(70);
+  });
+});

@@ -1,0 +1,167 @@
+import { randomBytes } from 'node:crypto';
+import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
+import { type Csr, parseCsr } from '../../src/x509/csr.ts';
+import { generateKeyPair, loadPrivateKey } from '../../src/x509/key-pair.ts';
+import { createLeafSigner } from '../../src/x509/leaf-signer.ts';
+import { decodePem, encodePem } from '../../src/x509/pem.ts';
+import { makeCa } from '../conformance/make-ca.ts';
+import { type Answer, errors } from './fake-vault.ts';
+
+/** How the answers of `sign` and `issue`, and the mount, tell the CA certificates. */
+export interface ChainStyle {
+  /** `ca_chain` of an issued certificate. */
+  readonly caChain: (parts: ChainParts) => readonly string[] | null | undefined;
+  /** Whether `issuing_ca` is there. */
+  readonly issuingCa: boolean;
+  /** What `cert/ca_chain` tells. */
+  readonly mountChain: (parts: Omit<ChainParts, 'leaf'>) => readonly string[];
+}
+interface ChainParts {
+  readonly leaf: string;
+  readonly intermediate: string;
+  readonly root: string;
+}
+
+export interface FakeRole {
+  key_type: 'rsa' | 'ec' | 'any' | 'ed25519';
+  key_bits: number;
+  use_csr_sans: boolean;
+  use_csr_common_name: boolean;
+}
+
+export interface FakePki {
+  readonly mount: string;
+  readonly roleName: string;
+  role: FakeRole | undefined;
+  style: ChainStyle;
+  /** How many certificates it has issued. */
+  issuedCount: number;
+  /** Issue for another key than asked. */
+  wrongKey: boolean;
+  /** Sign with a CA that the chain does not tell, under the same name. */
+  foreignCa: boolean;
+  /** Of PEM: what the mount is made of. */
+  readonly root: string;
+  readonly intermediate: string;
+  /** What everybody may read. Undefined: not one of those paths. */
+  tell(path: string): Answer | undefined;
+  /** What takes a right. Undefined: no such path. */
+  answer(method: string, path: string, body: Readonly<Record<string, unknown>>): Answer | undefined;
+}
+
+export const NORMAL_CHAIN: ChainStyle = {
+  caChain: ({ intermediate, root }) => [intermediate, root],
+  issuingCa: true,
+  mountChain: ({ intermediate, root }) => [intermediate, root],
+};
+
+const MAX_TTL_SECONDS = 720 * 3600;
+
+export async function createFakePki(now: () => Date): Promise<FakePki> {
+  const rootCa = await makeCa({ name: 'fake root' });
+  const intermediateCa = await makeCa({ name: 'fake intermediate', issuer: rootCa });
+  const foreignCa = await makeCa({ name: 'fake intermediate' });
+  const signerOf = (ca: typeof intermediateCa) => {
+    const certificate = firstCertificate(ca.certPem);
+    return createLeafSigner({ certificate, privateKey: loadPrivateKey(ca.keyPem) });
+  };
+  const signers = { own: signerOf(intermediateCa), foreign: signerOf(foreignCa) };
+  const otherKey = await generateKeyPair('EC-P256');
+  const issuedKey = await generateKeyPair('EC-P256');
+  const cas = { intermediate: intermediateCa.certPem, root: rootCa.certPem };
+
+  const pki: FakePki = {
+    mount: 'kmesh-pki-default',
+    roleName: 'dataplane-proxies',
+    role: { key_type: 'any', key_bits: 0, use_csr_sans: true, use_csr_common_name: true },
+    style: NORMAL_CHAIN,
+    issuedCount: 0,
+    wrongKey: false,
+    foreignCa: false,
+    ...cas,
+    tell(path) {
+      if (path !== `${pki.mount}/cert/ca_chain` && path !== `${pki.mount}/cert/ca`) return undefined;
+      const chain = path.endsWith('/ca') ? [cas.intermediate] : pki.style.mountChain(cas);
+      return { status: 200, body: { data: { certificate: chain.join('\n'), ca_chain: chain.join('\n') } } };
+    },
+    answer(method, path, body) {
+      const role = pki.role;
+      const at = (verb: string) => path === `${pki.mount}/${verb}/${pki.roleName}`;
+      if (method === 'GET' && at('roles'))
+        return role === undefined ? errors(404) : { status: 200, body: { data: role } };
+      if (method !== 'POST' || !(at('sign') || at('issue'))) return undefined;
+      if (role === undefined) return errors(400, `unknown role: ${pki.roleName}`);
+      return at('sign') ? sign(role, body) : issue(body);
+    },
+  };
+
+  function sign(role: FakeRole, body: Readonly<Record<string, unknown>>): Answer {
+    if (typeof body.csr !== 'string') return errors(400, '"csr" is empty');
+    const [block] = decodePem(body.csr);
+    const csr: Csr = parseCsr(block?.der ?? Buffer.alloc(0));
+    const family = csr.publicKey.type.startsWith('EC') ? 'ec' : 'rsa';
+    if (role.key_type !== 'any' && role.key_type !== family) {
+      return errors(400, `role requires keys of type ${role.key_type}`);
+    }
+    const uriSans = role.use_csr_sans ? csr.uriSans : list(body.uri_sans);
+    const commonName =
+      role.use_csr_common_name && csr.commonName !== '' ? csr.commonName : String(body.common_name ?? '');
+    return certify(csr.publicKey.spkiDer, uriSans, commonName, body);
+  }
+
+  function issue(body: Readonly<Record<string, unknown>>): Answer {
+    const privateKey = encodePem('PRIVATE KEY', issuedKey.pkcs8Der);
+    return certify(issuedKey.spkiDer, list(body.uri_sans), String(body.common_name ?? ''), body, privateKey);
+  }
+
+  function certify(
+    spkiDer: Buffer,
+    uriSans: readonly string[],
+    commonName: string,
+    body: Readonly<Record<string, unknown>>,
+    privateKey?: string,
+  ): Answer {
+    if (!uriSans.every((san) => san.startsWith('spiffe://default/') || san.startsWith('kuma://'))) {
+      return errors(400, 'URI Subject Alternative Names were provided via the API which are not valid for this role');
+    }
+    if (commonName !== '' && !commonName.endsWith('.mesh'))
+      return errors(400, `common name ${commonName} not allowed by this role`);
+    const ttlSeconds = Math.min(Number.parseInt(String(body.ttl), 10), MAX_TTL_SECONDS);
+    if (Number.isNaN(ttlSeconds)) return errors(400, 'Field validation failed: error converting input for field "ttl"');
+    pki.issuedCount += 1;
+    const der = signers[pki.foreignCa ? 'foreign' : 'own'].sign({
+      spkiDer: pki.wrongKey ? otherKey.spkiDer : spkiDer,
+      uriSans,
+      dnsNames: commonName === '' || body.exclude_cn_from_sans === true ? [] : [commonName],
+      commonName,
+      notBefore: new Date(now().getTime() - 30_000),
+      notAfter: new Date(now().getTime() + ttlSeconds * 1000),
+      serialNumber: Buffer.concat([Buffer.of(1), randomBytes(15)]),
+    });
+    if (!Buffer.isBuffer(der)) throw new TypeError('the test CA has an EC key and signs at once');
+    const leaf = encodePem('CERTIFICATE', der);
+    const caChain = pki.style.caChain({ leaf, ...cas });
+    return {
+      status: 200,
+      body: {
+        data: {
+          certificate: leaf,
+          ...(pki.style.issuingCa ? { issuing_ca: cas.intermediate } : {}),
+          ...(caChain === undefined ? {} : { ca_chain: caChain }),
+          ...(privateKey === undefined ? {} : { private_key: privateKey, private_key_type: 'ec' }),
+        },
+      },
+    };
+  }
+
+  return pki;
+}
+
+function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
+function firstCertificate(pem: string): Certificate {
+  const [block] = decodePem(pem);
+  return parseCertificate(block?.der ?? Buffer.alloc(0));
+}

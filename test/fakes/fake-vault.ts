@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { ServerCertificate } from '../../testcontainers/server-certificate.ts';
+import { createFakePki, type FakePki } from './fake-pki.ts';
+
+/** One request as it arrived. */
+export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** An answer in place of Vault's own; `hang` never answers. */
+export type Fault =
+  | 'hang'
+  | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
+
+export interface FakeVault {
+  readonly address: string;
+  readonly token: string;
+  /** Oldest first. */
+  readonly seen: readonly SeenRequest[];
+  readonly pki: FakePki;
+  /** Capabilities by path, as policies would give them; a path that is not there is denied. May be changed. */
+  readonly grants: Map<string, readonly string[]>;
+  /** Tokens have Vault's policy `default`. */
+  hasDefaultPolicy: boolean;
+  isSealed: boolean;
+  /** Asked before each request. */
+  fault: (request: SeenRequest) => Fault | undefined;
+  /** How many connections were ever opened, and how many are open. */
+  connections(): { readonly opened: number; readonly open: number };
+  /** Resets every connection, as a load balancer does with idle ones. */
+  dropIdleConnections(): void;
+  close(): Promise<void>;
+}
+
+export interface FakeVaultOptions {
+  readonly now: () => Date;
+  readonly tls?: ServerCertificate;
+}
+
+/** A small Vault: tokens, policies, capabilities-self, health, and one PKI mount with one role that signs with a CA of its own. */
+export async function startFakeVault(options: FakeVaultOptions): Promise<FakeVault> {
+  const pki = await createFakePki(options.now);
+  const seen: SeenRequest[] = [];
+  const sockets = new Set<Socket>();
+  let opened = 0;
+
+  const handler: http.RequestListener = (request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const text = Buffer.concat(chunks).toString('utf8');
+      const path = (request.url ?? '').replace(/^\/v1\//, '');
+      const one = {
+        method: request.method ?? '',
+        path,
+        headers: request.headers,
+        body: text === '' ? {} : JSON.parse(text),
+      };
+      seen.push(one);
+      const fault = vault.fault(one);
+      if (fault === 'hang') return;
+      if (fault !== undefined) {
+        response.writeHead(fault.status, fault.headers).end(fault.body);
+        return;
+      }
+      const { status, body } = answer(one);
+      response.writeHead(status, { 'content-type': 'application/json' }).end(body && JSON.stringify(body));
+    });
+  };
+  const server =
+    options.tls === undefined
+      ? http.createServer(handler)
+      : https.createServer(
+          { cert: await readFile(options.tls.certFile), key: await readFile(options.tls.keyFile) },
+          handler,
+        );
+  server.on(options.tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
+    opened += 1;
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+
+  const vault: FakeVault = {
+    address: `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    token: `hvs.${randomBytes(18).toString('base64url')}`,
+    seen,
+    pki,
+    grants: new Map(),
+    hasDefaultPolicy: true,
+    isSealed: false,
+    fault: () => undefined,
+    connections: () => ({ opened, open: sockets.size }),
+    dropIdleConnections() {
+      for (const socket of sockets) socket.destroy();
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+
+  function answer({ method, path, headers, body }: SeenRequest): Answer {
+    if (path === 'sys/health') return health();
+    if (vault.isSealed) return errors(503, 'Vault is sealed');
+    const told = method === 'GET' ? pki.tell(path) : undefined;
+    if (told !== undefined) return told;
+    if (headers['x-vault-token'] !== vault.token) return errors(403, 'permission denied');
+    if (vault.hasDefaultPolicy && path === 'sys/capabilities-self') return capabilities(body.paths);
+    if (vault.hasDefaultPolicy && path === 'auth/token/lookup-self') {
+      return { status: 200, body: { data: { ttl: 3600, renewable: true, type: 'service' } } };
+    }
+    const wanted = method === 'GET' ? 'read' : 'update';
+    if (!vault.grants.get(path)?.includes(wanted)) return errors(403, '1 error occurred:\n\t* permission denied\n\n');
+    return pki.answer(method, path, body) ?? errors(404, `no handler for route "${path}". route entry not found.`);
+  }
+
+  function health(): Answer {
+    const { isSealed: sealed } = vault;
+    const serverSeconds = Math.floor(options.now().getTime() / 1000);
+    const body = { initialized: true, sealed, standby: sealed, server_time_utc: serverSeconds, version: '0.0.0-fake' };
+    return { status: sealed ? 503 : 200, body };
+  }
+
+  function capabilities(paths: unknown): Answer {
+    const list = Array.isArray(paths) ? paths.map(String) : [];
+    const data = Object.fromEntries(list.map((path) => [path, vault.grants.get(path) ?? ['deny']]));
+    return { status: 200, body: { ...data, data } };
+  }
+
+  return vault;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body?: object;
+}
+
+export function errors(status: number, ...texts: string[]): Answer {
+  return { status, body: { errors: texts } };
+}
