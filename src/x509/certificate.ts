@@ -13,10 +13,11 @@ import {
   parseSubjectAltName,
   parseSubjectKeyId,
   readExtensions,
+  type SubjectAltNames,
 } from './extensions.ts';
 import { commonNamesOf, formatName, readName } from './name.ts';
 import { type NameConstraints, parseNameConstraints } from './name-constraints.ts';
-import { formatOid, type OidKey, type OidName, oidName } from './oids.ts';
+import { type OidName, oidLabel, oidName } from './oids.ts';
 import { findSignatureAlgorithm, verifySignature } from './signature-algorithm.ts';
 import { parseSubjectPublicKey, type SubjectPublicKey } from './subject-public-key.ts';
 import { X509Error } from './x509-error.ts';
@@ -107,6 +108,7 @@ export function parseCertificate(der: Buffer): Certificate {
   tbs.finish();
 
   const commonNames = commonNamesOf(subjectNames);
+  const sans = parseOne(extensions, 'subjectAltName', parseSans) ?? NO_SANS;
   let importedKey: KeyObject | undefined;
   return {
     der,
@@ -129,8 +131,18 @@ export function parseCertificate(der: Buffer): Certificate {
       importedKey ??= publicKey?.keyObject() ?? importSpki(spkiDer);
       return importedKey;
     },
-    ...extensions,
+    uriSans: sans.uriSans,
+    dnsNames: sans.dnsNames,
+    otherSanCount: sans.otherSanCount,
+    sanCritical: extensions.some(({ type, critical }) => critical && oidName(type) === 'subjectAltName'),
+    basicConstraints: parseOne(extensions, 'basicConstraints', parseBasicConstraints),
+    keyUsage: parseOne(extensions, 'keyUsage', parseKeyUsage),
+    extendedKeyUsage: parseOne(extensions, 'extKeyUsage', parseExtendedKeyUsage),
+    nameConstraints: parseOne(extensions, 'nameConstraints', parseNameConstraints),
+    subjectKeyId: parseOne(extensions, 'subjectKeyIdentifier', parseSubjectKeyId),
+    authorityKeyId: parseOne(extensions, 'authorityKeyIdentifier', parseAuthorityKeyId),
     isSelfIssued: subjectDer.equals(issuerDer),
+    unhandledCriticalExtensions: extensions.filter(isUnhandled).map(({ type }) => oidLabel(type)),
     signedPart,
     signatureAlgorithmDer,
     signature,
@@ -206,21 +218,6 @@ function importSpki(spkiDer: Buffer): KeyObject {
   }
 }
 
-type ExtensionFields = Pick<
-  Certificate,
-  | 'uriSans'
-  | 'dnsNames'
-  | 'otherSanCount'
-  | 'sanCritical'
-  | 'basicConstraints'
-  | 'keyUsage'
-  | 'extendedKeyUsage'
-  | 'nameConstraints'
-  | 'subjectKeyId'
-  | 'authorityKeyId'
-  | 'unhandledCriticalExtensions'
->;
-
 /** What this room acts on when it reads or verifies; certificatePolicies only narrows a policy set that nobody here asks about. */
 const HANDLED: ReadonlySet<OidName> = new Set<OidName>([
   'subjectAltName',
@@ -233,38 +230,23 @@ const HANDLED: ReadonlySet<OidName> = new Set<OidName>([
   'certificatePolicies',
 ]);
 
-function readCertificateExtensions(tbs: DerReader, version: number): ExtensionFields {
-  let list: Extension[] = [];
-  if (version === 3 && tbs.nextTag === context(3, 'constructed')) {
-    const wrapper = tbs.next().inside();
-    list = readExtensions(wrapper, 'the extensions');
-    wrapper.finish();
-  }
-  const byName = new Map(list.map((extension) => [oidName(extension.type), extension]));
-  const read = <T>(name: OidName, parse: (value: Buffer) => T): T | undefined => {
-    const found = byName.get(name);
-    return found === undefined ? undefined : parse(found.value);
-  };
-  return {
-    ...(read('subjectAltName', (value) => parseSubjectAltName(value, MAX_SANS_IN_CERTIFICATE)) ?? NO_SANS),
-    sanCritical: byName.get('subjectAltName')?.critical ?? false,
-    basicConstraints: read('basicConstraints', parseBasicConstraints),
-    keyUsage: read('keyUsage', parseKeyUsage),
-    extendedKeyUsage: read('extKeyUsage', (value) => parseExtendedKeyUsage(value, nameOf)),
-    nameConstraints: read('nameConstraints', parseNameConstraints),
-    subjectKeyId: read('subjectKeyIdentifier', parseSubjectKeyId),
-    authorityKeyId: read('authorityKeyIdentifier', parseAuthorityKeyId),
-    unhandledCriticalExtensions: list
-      .filter(({ critical, type }) => critical && !isHandled(type))
-      .map(({ type }) => nameOf(type)),
-  };
+function readCertificateExtensions(tbs: DerReader, version: number): Extension[] {
+  if (version !== 3 || tbs.nextTag !== context(3, 'constructed')) return [];
+  const wrapper = tbs.next().inside();
+  const extensions = readExtensions(wrapper, 'the extensions');
+  wrapper.finish();
+  return extensions;
 }
 
-function isHandled(type: OidKey): boolean {
+/** The value of one extension, parsed; undefined when the certificate has none. */
+function parseOne<T>(extensions: readonly Extension[], name: OidName, parse: (value: Buffer) => T): T | undefined {
+  const found = extensions.find((extension) => oidName(extension.type) === name);
+  return found === undefined ? undefined : parse(found.value);
+}
+
+function isUnhandled({ critical, type }: Extension): boolean {
   const name = oidName(type);
-  return name !== undefined && HANDLED.has(name);
+  return critical && (name === undefined || !HANDLED.has(name));
 }
 
-function nameOf(key: OidKey): string {
-  return oidName(key) ?? formatOid(key);
-}
+const parseSans = (value: Buffer): SubjectAltNames => parseSubjectAltName(value, MAX_SANS_IN_CERTIFICATE);

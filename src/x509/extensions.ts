@@ -1,6 +1,6 @@
 import { context, DerReader, TAG } from './der-reader.ts';
 import { boolean, der, explicit, namedBits, octetString, oid, sequence, smallInteger } from './der-writer.ts';
-import { type OidKey, type OidName, oidName } from './oids.ts';
+import { type OidKey, type OidName, oidLabel, oidName } from './oids.ts';
 import { X509Error } from './x509-error.ts';
 
 /** THE table of key usages: the bits of RFC 5280, 4.2.1.3, in order from bit 0. */
@@ -177,12 +177,12 @@ export function basicConstraints(constraints: BasicConstraints): Buffer {
 }
 
 /** Names of our table, or dotted OIDs. */
-export function parseExtendedKeyUsage(value: Buffer, nameOf: (key: OidKey) => string): string[] {
+export function parseExtendedKeyUsage(value: Buffer): string[] {
   const outer = new DerReader(value, 'the extended key usage');
   const usages = outer.expect(TAG.sequence).inside();
   outer.finish();
   const names: string[] = [];
-  while (!usages.atEnd) names.push(nameOf(usages.oid()));
+  while (!usages.atEnd) names.push(oidLabel(usages.oid()));
   return names;
 }
 

@@ -166,14 +166,15 @@ function writeSerialNumber(writer: DerBackwardWriter, serialNumber: Buffer): voi
   let start = 0;
   while (serialNumber[start] === 0) start++;
   const first = serialNumber[start];
-  const end = writer.position;
-  writer.bytes(serialNumber.subarray(start));
-  if (first !== undefined && first >= 0x80) writer.byte(0);
-  if (first === undefined || end - writer.position > MAX_SERIAL_OCTETS) {
+  const signOctets = first !== undefined && first >= 0x80 ? 1 : 0;
+  if (first === undefined || serialNumber.length - start + signOctets > MAX_SERIAL_OCTETS) {
     throw new X509Error(
       'serial-number',
       `a serial number must be positive and have at most ${MAX_SERIAL_OCTETS} octets`,
     );
   }
+  const end = writer.position;
+  writer.bytes(serialNumber.subarray(start));
+  if (signOctets > 0) writer.byte(0);
   writer.header(TAG.integer, end);
 }

@@ -102,3 +102,8 @@ export function formatOid(key: OidKey): string {
   const first = head < 80n ? head / 40n : 2n;
   return [first, head - first * 40n, ...rest].join('.');
 }
+
+/** Our name for it, or the dotted form. */
+export function oidLabel(key: OidKey): string {
+  return nameByKey.get(key) ?? formatOid(key);
+}

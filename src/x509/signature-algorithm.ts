@@ -1,4 +1,11 @@
-import { constants, type KeyObject, type SignKeyObjectInput, sign, verify } from 'node:crypto';
+import {
+  type AsymmetricKeyDetails,
+  constants,
+  type KeyObject,
+  type SignKeyObjectInput,
+  sign,
+  verify,
+} from 'node:crypto';
 import { context, DerReader, TAG } from './der-reader.ts';
 import { derNull, explicit, oid, sequence, smallInteger } from './der-writer.ts';
 import { type OidName, oidName } from './oids.ts';
@@ -73,32 +80,21 @@ export function findSignatureAlgorithm(identifier: Buffer): SignatureAlgorithm |
   return byIdentifier.get(identifier.toString('latin1')) ?? findPss(identifier);
 }
 
-/** The algorithm that a CA key of ours signs with: a hash as strong as the key. */
+/**
+ * The algorithm that a private key of ours signs with: SHA-256, or a stronger hash where the curve is stronger.
+ * @throws X509Error `signing-key` for a key that cannot sign certificates here
+ */
 export function signatureAlgorithmFor(privateKey: KeyObject): SignatureAlgorithm {
-  const details = privateKey.asymmetricKeyDetails;
-  const name = ((): string | undefined => {
-    switch (privateKey.asymmetricKeyType) {
-      case 'ec':
-        return EC_ALGORITHM_BY_CURVE.get(details?.namedCurve ?? '');
-      case 'rsa':
-        return 'RSA-SHA256';
-      case 'ed25519':
-        return 'Ed25519';
-      case 'ed448':
-        return 'Ed448';
-      default:
-        return undefined;
-    }
-  })();
-  const row = SIGNATURE_ALGORITHMS.find((candidate) => candidate.name === name);
-  if (row !== undefined) return row;
-  if (privateKey.asymmetricKeyType === 'rsa-pss') {
-    const hash = PSS_HASHES.find((candidate) => candidate === (details?.hashAlgorithm ?? 'sha256'));
-    const maskHash = details?.mgf1HashAlgorithm ?? hash;
-    if (hash !== undefined && maskHash === hash)
-      return pssAlgorithm(hash, Math.max(details?.saltLength ?? 0, HASH_BYTES[hash]));
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details = {} } = privateKey;
+  const found =
+    type === 'ec'
+      ? SIGNATURE_ALGORITHMS.find((row) => row.name === EC_ALGORITHM_BY_CURVE.get(details.namedCurve ?? ''))
+      : SIGNATURE_ALGORITHMS.find((row) => row.families.some((family) => family === type));
+  const algorithm = found ?? (type === 'rsa-pss' ? pssAlgorithmFor(details) : undefined);
+  if (algorithm === undefined) {
+    throw new X509Error('signing-key', `a key of type "${type}" cannot sign certificates here`);
   }
-  throw new X509Error('signing-key', `a key of type "${privateKey.asymmetricKeyType}" cannot sign certificates here`);
+  return algorithm;
 }
 
 const EC_ALGORITHM_BY_CURVE: ReadonlyMap<string, string> = new Map([
@@ -111,13 +107,19 @@ export function algorithmFitsKey(algorithm: SignatureAlgorithm, key: KeyObject):
   return algorithm.families.some((family) => family === key.asymmetricKeyType);
 }
 
+/** False also where OpenSSL refuses to try (an RSA-PSS key that is bound to other parameters). */
 export function verifySignature(
   algorithm: SignatureAlgorithm,
   key: KeyObject,
   data: Buffer,
   signature: Buffer,
 ): boolean {
-  return algorithmFitsKey(algorithm, key) && verify(algorithm.hash, data, keyInput(algorithm, key), signature);
+  if (!algorithmFitsKey(algorithm, key)) return false;
+  try {
+    return verify(algorithm.hash, data, keyInput(algorithm, key), signature);
+  } catch {
+    return false;
+  }
 }
 
 export function signSync(algorithm: SignatureAlgorithm, key: KeyObject, data: Buffer): Buffer {
@@ -133,7 +135,7 @@ export function signInThreadPool(algorithm: SignatureAlgorithm, key: KeyObject, 
   });
 }
 
-/** RSA above 2048 bits and the larger curves take over a millisecond; those belong into the thread pool (libraries: P-384 800 us). */
+/** RSA above 2048 bits and the larger curves take over a millisecond; those belong into the thread pool (P-384: 800 us). */
 export function signsSlowly(key: KeyObject): boolean {
   const { modulusLength, namedCurve } = key.asymmetricKeyDetails ?? {};
   return (modulusLength ?? 0) > 2048 || (namedCurve !== undefined && namedCurve !== 'prime256v1');
@@ -163,6 +165,13 @@ function findPss(identifier: Buffer): SignatureAlgorithm | undefined {
   const saltLength = parameters.next().inside().smallInteger();
   if (!parameters.atEnd || saltLength > MAX_SALT_BYTES) return undefined;
   return pssAlgorithm(hash, saltLength);
+}
+
+/** An RSA-PSS key may be bound to a hash and a least salt length. */
+function pssAlgorithmFor(details: AsymmetricKeyDetails): SignatureAlgorithm | undefined {
+  const hash = PSS_HASHES.find((candidate) => candidate === (details.hashAlgorithm ?? 'sha256'));
+  if (hash === undefined || (details.mgf1HashAlgorithm ?? hash) !== hash) return undefined;
+  return pssAlgorithm(hash, Math.max(details.saltLength ?? 0, HASH_BYTES[hash]));
 }
 
 function pssAlgorithm(hash: Hash, saltLength: number): SignatureAlgorithm {

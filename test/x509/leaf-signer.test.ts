@@ -160,6 +160,7 @@ describe('a signed leaf', () => {
     ['a serial number of zero', { serialNumber: Buffer.alloc(4) }, 'serial-number'],
     ['an empty serial number', { serialNumber: Buffer.alloc(0) }, 'serial-number'],
     ['a serial number of 21 octets', { serialNumber: Buffer.alloc(20, 0xff) }, 'serial-number'],
+    ['a serial number of 10,000 octets', { serialNumber: Buffer.alloc(10_000, 1) }, 'serial-number'],
     ['an end before its beginning', { notAfter: new Date('2026-05-30T00:00:00Z') }, 'validity'],
     ['an invalid date', { notAfter: new Date(Number.NaN) }, 'validity'],
     ['the year 10000', { notAfter: new Date('+010000-01-01T00:00:00Z') }, 'time'],
