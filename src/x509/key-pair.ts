@@ -15,7 +15,7 @@ export interface KeyPair {
 }
 
 /**
- * Makes a key. EC keys are made on the spot (P-256 in 25 us); RSA keys in the thread pool, and take long: on Node 20 RSA-2048 about
+ * Makes a key. EC keys are made on the spot (P-256 in about 45 us); RSA keys in the thread pool, and take long: on Node 20 RSA-2048 about
  * 150 ms, RSA-4096 seconds. Bound how many are asked for at once.
  */
 export async function generateKeyPair(type: KeyType): Promise<KeyPair> {
@@ -25,7 +25,7 @@ export async function generateKeyPair(type: KeyType): Promise<KeyPair> {
 
 /**
  * OpenSSL 3.0's encoders make generating and exporting a P-256 key a matter of 4,600 a second; ECDH and DER written here make it
- * 30,000. The PKCS#8 is byte for byte what OpenSSL would write (RFC 5915 inside RFC 5958, with the public key).
+ * over 20,000. The PKCS#8 is byte for byte what OpenSSL would write (RFC 5915 inside RFC 5958, with the public key).
  */
 function generateEc(curve: Curve): KeyPair {
   const ecdh = createECDH(curve.opensslName);
