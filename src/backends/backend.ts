@@ -8,7 +8,7 @@ import {
 } from '../issuer/errors.ts';
 import { type CallOptions, type Issuer, isKeyPairIssuer, type KeyPairIssuer } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
-import type { BackendMetrics } from '../runtime/metrics.ts';
+import type { BackendLoad, BackendMetrics } from '../runtime/metrics.ts';
 
 /** How long and how often one backend may be asked. */
 export interface BackendLimits {
@@ -71,15 +71,16 @@ export class Backend {
     this.#clock = options.clock;
     this.#metrics = options.metrics;
     this.#limit = pLimit(CONCURRENT_CALLS);
-    options.metrics.watchLoad(() => ({
-      inFlight: this.#underWay - this.#limit.pendingCount,
-      queued: this.#limit.pendingCount,
-    }));
   }
 
   /** Pure part of the issuer: needs no deadline and no limit. */
   subject(who: Parameters<Issuer['subject']>[0]): ReturnType<Issuer['subject']> {
     return this.#issuer.subject(who);
+  }
+
+  /** Calls under way and calls that wait for a place, now. */
+  get load(): BackendLoad {
+    return { inFlight: this.#underWay - this.#limit.pendingCount, queued: this.#limit.pendingCount };
   }
 
   /** Counts one answered request for a certificate: an outcome, or an error code. */

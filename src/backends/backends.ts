@@ -5,7 +5,7 @@ import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import { dpCertRequestTimeoutMs, expirationMs, type MeshBackend, rootChainRequestTimeoutMs } from '../mesh/mtls.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { Metrics } from '../runtime/metrics.ts';
+import type { BackendLabels, Metrics } from '../runtime/metrics.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Store } from '../store/store.ts';
 import { Backend } from './backend.ts';
@@ -180,7 +180,9 @@ export class Backends {
       else {
         // One backend that cannot be made (its adapter is gone, its conf was made by an older version) must not take the mesh down.
         try {
-          after.set(spec.name, { fingerprint, backend: await this.create(name, spec) });
+          const backend = await this.create(name, spec);
+          this.#options.metrics.backend(labelsOf(backend)).watchLoad(() => backend.load);
+          after.set(spec.name, { fingerprint, backend });
         } catch (error) {
           if (!(error instanceof ConfigError)) throw error;
           this.#options.log.error(
@@ -190,14 +192,21 @@ export class Backends {
         }
       }
     }
-    for (const [backendName, { backend }] of before) if (after.get(backendName)?.backend !== backend) backend.retire();
+    for (const [backendName, { backend }] of before) {
+      const kept = after.get(backendName)?.backend;
+      if (kept !== backend) backend.retire();
+      if (kept?.type !== backend.type) this.#options.metrics.removeBackend(labelsOf(backend));
+    }
     this.#kept.set(name, after);
     const backends = new Map([...after].map(([backendName, { backend }]) => [backendName, backend]));
     return { mesh, backends, enabled: backends.get(mesh.mtls?.enabledBackend ?? '') };
   }
 
   #retireAll(mesh: string): void {
-    for (const { backend } of this.#kept.get(mesh)?.values() ?? []) backend.retire();
+    for (const { backend } of this.#kept.get(mesh)?.values() ?? []) {
+      backend.retire();
+      this.#options.metrics.removeBackend(labelsOf(backend));
+    }
     this.#kept.delete(mesh);
   }
 
@@ -210,6 +219,10 @@ export class Backends {
     }
     return JSON.stringify([spec, versions]);
   }
+}
+
+function labelsOf({ mesh, name, type }: Backend): BackendLabels {
+  return { mesh, backend: name, type };
 }
 
 /** Adding a backend or changing `mode` or time-outs must not re-issue certificates; type, conf and lifetime must. */
