@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { ADAPTERS } from '../adapters/index.ts';
-import { Backends } from './backends/backends.ts';
+import { type AdapterList, Backends } from './backends/backends.ts';
 import { createAccess } from './http/access.ts';
 import { createOpenApi } from './http/openapi.ts';
 import { problemOf } from './http/problem.ts';
@@ -34,6 +34,7 @@ export interface AppParts {
   readonly log: Log;
   readonly clock?: Clock;
   readonly random?: Random;
+  readonly adapters?: AdapterList;
 }
 
 export interface App {
@@ -49,13 +50,13 @@ export interface App {
  * @throws ConfigError when the settings cannot be carried out (store, key file, token file, address)
  */
 export async function startApp(settings: Settings, parts: AppParts): Promise<App> {
-  const { log, clock = systemClock, random = createSystemRandom() } = parts;
+  const { log, clock = systemClock, random = createSystemRandom(), adapters = ADAPTERS } = parts;
   const apiToken = settings.apiTokenFile === undefined ? undefined : await readToken(settings.apiTokenFile);
   const metrics = createMetrics();
   const store = await openStore(settings.store, { keyFile: settings.storeKeyFile, clock, random, log });
   const backends = new Backends({
     store,
-    adapters: ADAPTERS,
+    adapters,
     clock,
     random,
     log,

@@ -131,7 +131,7 @@ export class Certificates {
       request.tags ?? (await storedTags(store, mesh, dataplane)),
       profile,
     );
-    const csr = request.csrPem === undefined ? undefined : readCsr(request.csrPem);
+    const csr = request.csrPem === undefined ? undefined : await readCsr(request.csrPem);
     const bundle = bundles.peek(from) ?? (await bundles.get(mesh, options));
     const named = identityHash(identity);
     const wanted: Wanted = {

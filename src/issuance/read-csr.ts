@@ -1,6 +1,6 @@
 import { RequestInvalidError } from '../issuer/errors.ts';
 import type { Identity, IssuerAbilities } from '../issuer/issuer.ts';
-import { type Csr, parseCsr, verifyCsrSignature } from '../x509/csr.ts';
+import { type Csr, parseCsr, verifyCsrSignatureAsync } from '../x509/csr.ts';
 import { decodePem } from '../x509/pem.ts';
 import { X509Error } from '../x509/x509-error.ts';
 
@@ -12,7 +12,7 @@ const HOW_TO =
  * A CSR from outside: strict DER, allowed key, signature by that key (proof of possession, RFC 2986 3).
  * @throws RequestInvalidError on field `csr`, with the rule that was broken
  */
-export function readCsr(pem: string): Csr {
+export async function readCsr(pem: string): Promise<Csr> {
   try {
     const blocks = decodePem(pem);
     const [block] = blocks;
@@ -21,7 +21,7 @@ export function readCsr(pem: string): Csr {
     if (!LABELS.has(block.label))
       throw new X509Error('pem-label', `is a PEM block "${block.label}", not "CERTIFICATE REQUEST"`);
     const csr = parseCsr(block.der);
-    if (!verifyCsrSignature(csr)) throw new X509Error('signature', 'its signature does not verify with its key');
+    if (!(await verifyCsrSignatureAsync(csr))) throw new X509Error('signature', 'its signature does not verify with its key');
     return csr;
   } catch (error) {
     if (!(error instanceof X509Error)) throw error;
