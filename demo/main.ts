@@ -1,0 +1,58 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import type { Demo } from './demo.ts';
+import { applyExamples } from './steps/apply-examples.ts';
+import { callWithMutualTls } from './steps/call-with-mutual-tls.ts';
+import { getCertificates } from './steps/get-certificates.ts';
+import { makeProvidedCa } from './steps/make-provided-ca.ts';
+import { showNext } from './steps/show-next.ts';
+import { showCertificates, showInspect } from './steps/show-results.ts';
+import { startMeshCa } from './steps/start-mesh-ca.ts';
+import { startVault } from './steps/start-vault.ts';
+import { Closers } from './support/closers.ts';
+import { createScreen } from './support/screen.ts';
+import { listenForStop, StoppedError } from './support/stop-signals.ts';
+import { makeTempFolder } from './support/temp-folder.ts';
+
+/** `npm run demo`: three meshes on three kinds of CA, from an empty folder to mutual TLS. `-- --keep` stays up until Ctrl-C. */
+async function runDemo(demo: Demo, keep: boolean): Promise<void> {
+  const vault = await startVault(demo);
+  const address = await startMeshCa(demo);
+  const ca = await makeProvidedCa(demo);
+  await applyExamples(demo, address, vault, ca);
+  const meshes = await getCertificates(demo, address);
+  await callWithMutualTls(demo, meshes);
+  showCertificates(demo, meshes);
+  await showInspect(demo, address, 'payments');
+  showNext(demo, address, keep);
+  if (keep) await stopped(demo);
+}
+
+/** Ctrl-C is how a demo that was kept is meant to end. */
+async function stopped({ screen, signal }: Demo): Promise<void> {
+  screen.heading('Ctrl-C ends the demo and removes everything that it made.');
+  // Waiting for a signal alone does not keep a process alive.
+  const awake = setInterval(() => {}, 60_000);
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  clearInterval(awake);
+}
+
+const signal = listenForStop();
+const screen = createScreen(process.stdout, process.stderr, process.env);
+const closers = new Closers();
+try {
+  const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
+  const folder = await makeTempFolder(closers);
+  await runDemo({ screen, closers, signal, folder }, values.keep);
+} catch (error) {
+  // Ctrl-C reaches the children, too; what they fail with may be here before our own signal.
+  await sleep(100);
+  const cause: unknown = signal.aborted ? signal.reason : error;
+  screen.error(cause instanceof Error ? cause.message : String(cause));
+  process.exitCode = cause instanceof StoppedError ? cause.exitCode : 1;
+}
+for (const failure of await closers.closeAll()) {
+  screen.error(failure);
+  process.exitCode = 1;
+}
+if (process.exitCode === undefined) screen.plain(`\ndemo: ok`);

@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import { createServer, request } from 'node:https';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
+import type { DataplaneFiles } from '../steps/get-certificates.ts';
+
+export interface MutualTlsServer {
+  readonly port: number;
+  /** Why the last client was turned away in the handshake: OpenSSL's name of the reason. */
+  lastRefusal(): string | undefined;
+  close(): Promise<void>;
+}
+
+export interface MutualTlsCall {
+  readonly status: number;
+  readonly protocol: string;
+  /** SPIFFE ID of the client, as the server read it from the client's certificate. */
+  readonly client: string;
+  /** SPIFFE ID of the server, as the client read it. */
+  readonly server: string;
+}
+
+const TIMEOUT_MS = 10_000;
+const HOST = '127.0.0.1';
+
+/** An HTTPS server that wants a certificate from its own mesh and answers 403 to everybody but `clientId`. */
+export async function startServer(files: DataplaneFiles, clientId: string): Promise<MutualTlsServer> {
+  let refusal: string | undefined;
+  const server = createServer(
+    { cert: files.chain, key: files.key, ca: files.trustBundle, requestCert: true, rejectUnauthorized: true },
+    (call, answer) => {
+      const peer = 'getPeerCertificate' in call.socket ? (call.socket as TLSSocket).getPeerCertificate() : undefined;
+      const seen = peer === undefined ? '' : spiffeIdOf(peer);
+      answer.writeHead(seen === clientId ? 200 : 403).end(seen);
+    },
+  );
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    refusal = String(socket.authorizationError ?? error.code);
+  });
+  server.listen(0, HOST);
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new TypeError('the server has no port');
+  return {
+    port: address.port,
+    lastRefusal: () => refusal,
+    close: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/**
+ * Calls the server with the certificate of a data plane, and wants it to be `serverId`; undefined: whoever it is.
+ * @throws Error when one side refuses the other
+ */
+export function callServer(
+  port: number,
+  files: DataplaneFiles,
+  serverId: string | undefined,
+  signal: AbortSignal,
+): Promise<MutualTlsCall> {
+  return new Promise((resolve, reject) => {
+    let server = '';
+    const call = request({
+      host: HOST,
+      port,
+      cert: files.chain,
+      key: files.key,
+      ca: files.trustBundle,
+      rejectUnauthorized: serverId !== undefined,
+      // A mesh asks who it is, not what it is called: the SPIFFE ID takes the place of the host name.
+      checkServerIdentity: (_host, peer) => {
+        server = spiffeIdOf(peer);
+        return server === serverId ? undefined : new Error(`the server is ${server || 'nobody'}, not ${serverId}`);
+      },
+      agent: false,
+      signal,
+      timeout: TIMEOUT_MS,
+    });
+    call.once('timeout', () => call.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
+    call.once('error', reject);
+    call.once('response', (answer) => {
+      const protocol = (answer.socket as TLSSocket).getProtocol() ?? '';
+      let client = '';
+      answer.setEncoding('utf8').on('data', (text: string) => {
+        client += text;
+      });
+      answer.once('end', () => {
+        const status = answer.statusCode ?? 0;
+        if (status === 200) resolve({ status, protocol, client, server });
+        else reject(new Error(`the server took the client for ${client || 'nobody'} and answered ${status}`));
+      });
+    });
+    call.end();
+  });
+}
+
+/** The one SPIFFE ID among the subject alternative names; '' when there is none, or more than one. */
+function spiffeIdOf({ subjectaltname = '' }: PeerCertificate): string {
+  const ids = subjectaltname.split(', ').flatMap((name) => (name.startsWith('URI:spiffe://') ? [name.slice(4)] : []));
+  return ids.length === 1 ? (ids[0] ?? '') : '';
+}
