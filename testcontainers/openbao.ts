@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,15 +71,26 @@ export async function startOpenBao(options: OpenBaoOptions = {}): Promise<Starte
 
 async function startProgram(program: string, options: OpenBaoOptions): Promise<StartedOpenBao> {
   const folder = await mkdtemp(join(tmpdir(), 'mesh-ca-openbao-'));
+  const removeFolder = () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', removeFolder);
   try {
-    return await startInFolder(program, folder, options);
+    return await startInFolder(program, folder, options, async () => {
+      process.removeListener('exit', removeFolder);
+      await rm(folder, { recursive: true, force: true });
+    });
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
+    process.removeListener('exit', removeFolder);
+    removeFolder();
     throw error;
   }
 }
 
-async function startInFolder(program: string, folder: string, options: OpenBaoOptions): Promise<StartedOpenBao> {
+async function startInFolder(
+  program: string,
+  folder: string,
+  options: OpenBaoOptions,
+  removeFolder: () => Promise<void>,
+): Promise<StartedOpenBao> {
   const port = await findFreePort();
   const names = options.tls === true ? ['IP:127.0.0.1', 'DNS:localhost'] : options.tls;
   const certificate = names === undefined ? undefined : await makeServerCertificate(folder, names);
@@ -143,7 +155,7 @@ ${options.config ?? ''}
         server = await start();
       },
       close: () => {
-        closed ??= server.stop().then(() => rm(folder, { recursive: true, force: true }));
+        closed ??= server.stop().then(removeFolder);
         return closed;
       },
     };

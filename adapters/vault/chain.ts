@@ -29,12 +29,25 @@ export interface MountCas {
 export function createChainReader(pki: string, mountCas: MountCas): ChainReader {
   // A mount answers with the same CA text until its CA changes: parsed once.
   let last: { readonly text: string; readonly cas: readonly Certificate[] } = { text: '', cas: [] };
+  // The way from there to the roots is verified once; of each further leaf only its own signature.
+  let verified: { readonly issuer: Certificate; readonly path: Chain } | undefined;
+
+  function pathOf(leaf: Certificate, cas: readonly Certificate[]): Chain | undefined {
+    if (verified !== undefined && isIssuedBy(leaf, verified.issuer)) return verified.path;
+    const { chain, roots, complete } = buildChain(leaf, cas);
+    const issuer = chain[0] ?? roots[0];
+    if (!complete || issuer === undefined) return undefined;
+    const path = { chain: chain.map(({ der }) => der), roots: roots.map(({ der }) => der) };
+    verified = { issuer, path };
+    return path;
+  }
 
   return {
     async read(leaf, caPems, signal) {
       const text = caPems.join('\n');
       if (text !== last.text) {
         last = { text, cas: parseCas(pki, text) };
+        verified = undefined;
         mountCas.forget();
       }
       const told = pathOf(leaf, last.cas);
@@ -85,10 +98,8 @@ export function rootMissing(pki: string, what: string): IssuerResponseError {
   });
 }
 
-function pathOf(leaf: Certificate, cas: readonly Certificate[]): Chain | undefined {
-  const { chain, roots, complete } = buildChain(leaf, cas);
-  if (!complete || roots.length === 0) return undefined;
-  return { chain: chain.map(({ der }) => der), roots: roots.map(({ der }) => der) };
+function isIssuedBy(leaf: Certificate, issuer: Certificate): boolean {
+  return leaf.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(leaf, issuer);
 }
 
 function incompleteChain(pki: string, leaf: Certificate, known: readonly Certificate[]): IssuerResponseError {
