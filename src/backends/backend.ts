@@ -122,6 +122,15 @@ export class Backend {
     }
   }
 
+  /** Runs a check of what the issuer gave: what it throws is said of this backend, too. */
+  judge<T>(check: () => T): T {
+    try {
+      return check();
+    } catch (error) {
+      throw withIssuerPrefix(error, this.type, this.name);
+    }
+  }
+
   /** `call` for the capability of making key and certificate in the backend. */
   issueKeyPair(
     request: Parameters<KeyPairIssuer['issueKeyPair']>[0],

@@ -208,7 +208,9 @@ export class Certificates {
     const call = { signal: this.#closing.signal };
     const { issued, spkiDer, privateKeyDer } = await this.#ask(task, call);
     const issuedAt = clock.now();
-    const leaf = checkIssued(issued, { identity, spkiDer, profile, at: issuedAt, local: backend.local });
+    const leaf = backend.judge(() =>
+      checkIssued(issued, { identity, spkiDer, profile, at: issuedAt, local: backend.local }),
+    );
     const bundle = await bundles.include(from, backend.name, issued.roots, call);
     const record: CertificateRecord = {
       mesh: request.mesh,

@@ -21,7 +21,8 @@ export async function readCsr(pem: string): Promise<Csr> {
     if (!LABELS.has(block.label))
       throw new X509Error('pem-label', `is a PEM block "${block.label}", not "CERTIFICATE REQUEST"`);
     const csr = parseCsr(block.der);
-    if (!(await verifyCsrSignatureAsync(csr))) throw new X509Error('signature', 'its signature does not verify with its key');
+    if (!(await verifyCsrSignatureAsync(csr)))
+      throw new X509Error('signature', 'its signature does not verify with its key');
     return csr;
   } catch (error) {
     if (!(error instanceof X509Error)) throw error;

@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto';
+import { IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import type { IssuedCertificate, Issuer, IssuerModule, SignRequest } from '../../src/issuer/issuer.ts';
+import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
+import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
+import { createLeafSigner } from '../../src/x509/leaf-signer.ts';
+import { createRootCertificate } from '../../src/x509/root-certificate.ts';
+
+interface Ca {
+  readonly certificate: Certificate;
+  readonly keyPair: KeyPair;
+}
+
+/** What a fake backend does; a test changes it while it runs. */
+export interface FakeBackend {
+  /** Calls of `sign`, all of them. */
+  signs: number;
+  /** Thrown by every call while set. */
+  failure: Error | undefined;
+  /** Thrown by `trustBundle` only. */
+  bundleFailure: Error | undefined;
+  /** Resolved before `sign` goes on; the call's signal ends the wait. */
+  gate: Promise<void> | undefined;
+  /** Changes what `sign` was asked, to give a wrong answer. */
+  twist: (request: SignRequest) => Partial<SignRequest>;
+  /** Changes the answer itself. */
+  bend: (issued: IssuedCertificate) => IssuedCertificate | Promise<IssuedCertificate>;
+  ca: Ca;
+  /** Instances that were made, and closed. */
+  created: number;
+  closed: number;
+}
+
+export async function createFakeCa(name: string): Promise<Ca> {
+  const keyPair = await generateKeyPair('EC-P256');
+  const now = Date.now();
+  const der = await createRootCertificate({
+    keyPair,
+    subject: { organization: '', organizationalUnit: '', commonName: name },
+    uriSan: '',
+    notBefore: new Date(now - 86_400_000),
+    notAfter: new Date(now + 365 * 86_400_000),
+    serialNumber: Buffer.concat([Buffer.of(1), randomBytes(8)]),
+  });
+  return { keyPair, certificate: parseCertificate(der) };
+}
+
+/** An external backend that really signs, honestly unless told otherwise. Its type in the Mesh is `fake`. */
+export async function createFakeIssuer(): Promise<{
+  readonly backend: FakeBackend;
+  readonly module: IssuerModule<unknown>;
+}> {
+  const backend: FakeBackend = {
+    signs: 0,
+    failure: undefined,
+    bundleFailure: undefined,
+    gate: undefined,
+    twist: () => ({}),
+    bend: (issued) => issued,
+    ca: await createFakeCa('fake root'),
+    created: 0,
+    closed: 0,
+  };
+  const module: IssuerModule<unknown> = {
+    type: 'fake',
+    local: false,
+    parseConf: (conf) => conf,
+    usedSecrets: () => [],
+    create() {
+      backend.created += 1;
+      return createIssuer(backend);
+    },
+  };
+  return { backend, module };
+}
+
+function createIssuer(backend: FakeBackend): Issuer {
+  let closed = false;
+  return {
+    subject: () => ({ commonName: '', dnsNames: [] }),
+    async abilities() {
+      if (backend.failure !== undefined) throw backend.failure;
+      return { sign: true, signsCsrAsIs: false, issueKeyPair: false, keyTypes: ['EC-P256', 'RSA-2048'] };
+    },
+    async sign(request, { signal }) {
+      backend.signs += 1;
+      if (closed) throw new IssuerUnavailableError('is closed');
+      if (backend.gate !== undefined) {
+        await Promise.race([
+          backend.gate,
+          new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+        ]);
+      }
+      if (backend.failure !== undefined) throw backend.failure;
+      const asked = { ...request, ...backend.twist(request) };
+      const { ca } = backend;
+      const notBefore = new Date(Math.floor(Date.now() / 1000) * 1000 - 30_000);
+      const notAfter = new Date(notBefore.getTime() + asked.ttlSeconds * 1000);
+      const signer = createLeafSigner({ certificate: ca.certificate, privateKey: ca.keyPair.privateKey });
+      const { uriSans, dnsNames, commonName } = asked.identity;
+      const serialNumber = Buffer.concat([Buffer.of(1), randomBytes(15)]);
+      const leaf = await signer.sign({
+        spkiDer: asked.spkiDer,
+        uriSans,
+        dnsNames,
+        commonName,
+        notBefore,
+        notAfter,
+        serialNumber,
+      });
+      return backend.bend({ leaf, chain: [], roots: [ca.certificate.der], notBefore, notAfter });
+    },
+    async trustBundle() {
+      const failure = backend.failure ?? backend.bundleFailure;
+      if (failure !== undefined) throw failure;
+      return { roots: [backend.ca.certificate.der], intermediates: [] };
+    },
+    inspect: async () => [],
+    async close() {
+      if (!closed) backend.closed += 1;
+      closed = true;
+    },
+  };
+}
