@@ -111,12 +111,30 @@ describe('the SQLite file', () => {
     await expect(refusal).rejects.toThrow(`database ${path} ${message}`);
   });
 
+  it('that lacks what its schema version promises is refused with its name', async () => {
+    const path = newPath();
+    await (await open(path)).close();
+    change(path, 'DROP TABLE revision');
+    const refusal = open(path);
+    await expect(refusal).rejects.toThrow(ConfigError);
+    await expect(refusal).rejects.toThrow(`database ${path} cannot be opened: no such table: revision`);
+  });
+
   it('below a file that is no folder is refused with its name', async () => {
     const file = newPath();
     writeFileSync(file, '');
     await expect(open(join(file, 'mesh-ca.db'))).rejects.toThrow(
       `database ${join(file, 'mesh-ca.db')} cannot be opened`,
     );
+  });
+
+  it('is really written to by a ping', async () => {
+    const path = newPath();
+    const store = await open(path);
+    const before = statSync(`${path}-wal`).size;
+    await store.ping();
+    expect(statSync(`${path}-wal`).size).toBeGreaterThan(before);
+    await store.close();
   });
 
   it('says on ping that it cannot be written', async () => {

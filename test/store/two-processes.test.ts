@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import Database from 'libsql';
 import { describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
@@ -29,6 +30,21 @@ describe('processes that share one SQLite file', () => {
       expect([cert?.body, key?.body]).toEqual([`${winner}`, `${winner}`]);
     }
     await store.close();
+  });
+
+  it('wait for one that holds the lock, at start and when they write', async () => {
+    const path = join(temporaryFolder(), 'mesh-ca.db');
+    await (await open(path)).close();
+    const other = new Database(path);
+    other.exec('BEGIN IMMEDIATE');
+    const child = startChild('wait', path);
+    await child.printed(1);
+    await systemClock.sleep(300);
+    expect(child.process.exitCode).toBeNull();
+    other.exec('COMMIT');
+    expect(await child.ended()).toBe(0);
+    expect(child.lines).toEqual(['starts', 'written']);
+    other.close();
   });
 
   it('see each other: a read after a write that has resolved elsewhere finds it', async () => {

@@ -55,12 +55,13 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (mesh, version)
   ) STRICT;
 
-  -- One row. Grows with every change of a resource or a trust bundle: how another process on the same file notices it.
+  -- One row. value grows with every change of a resource or a trust bundle: how another process on the same file notices it.
   CREATE TABLE revision (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    value INTEGER NOT NULL
+    value INTEGER NOT NULL,
+    pings INTEGER NOT NULL
   ) STRICT;
-  INSERT INTO revision (id, value) VALUES (1, 0);
+  INSERT INTO revision (id, value, pings) VALUES (1, 0, 0);
   `,
 ];
 

@@ -12,10 +12,8 @@ import {
   keyOf,
 } from '../store-rules.ts';
 import { createCommitQueue } from './commit-queue.ts';
-import { openReadConnection } from './driver.ts';
 import { openDatabase } from './open-database.ts';
-import { createReader, type Reader } from './reader.ts';
-import { createWriter } from './writer.ts';
+import type { Reader } from './reader.ts';
 
 export interface SqliteStoreOptions {
   /** The database file. Made, with its folder, when there is none. */
@@ -24,7 +22,6 @@ export interface SqliteStoreOptions {
   readonly log: Log;
 }
 
-const READ_BUSY_TIMEOUT_MS = 5000;
 /** How soon a change by another process on the same file is noticed. */
 const FOREIGN_CHECK_MS = 1000;
 
@@ -35,16 +32,13 @@ const FOREIGN_CHECK_MS = 1000;
  * @throws ConfigError when the file cannot be used, or belongs to a newer mesh-ca
  */
 export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions): Promise<Store> {
-  const writeConnection = await openDatabase(path, clock);
-  const readConnection = openReadConnection(path, READ_BUSY_TIMEOUT_MS);
   const listeners = createChangeListeners((error) => log.error({ err: error }, 'a listener for store changes failed'));
   const tellForeignWrite = () => listeners.tell([{ kind: 'unknown' }]);
   const tellKeys = (keys: readonly ResourceKey[]) => listeners.tell(keys.map(changeOf));
 
-  const writer = await createWriter({ connection: writeConnection, clock, onForeignWrite: tellForeignWrite });
+  const database = await openDatabase({ path, clock, onForeignWrite: tellForeignWrite });
+  const { writer, reader } = database;
   const queue = createCommitQueue(writer);
-  const reader = createReader(readConnection, clock);
-  writer.noticeRevision(reader.revision());
 
   const stop = new AbortController();
   const watching = watchForeignWrites();
@@ -69,13 +63,11 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
   async function close(): Promise<void> {
     stop.abort();
     await Promise.all([queue.close(), watching]);
-    readConnection.close();
     try {
-      await writeConnection.execOffThread('PRAGMA wal_checkpoint(TRUNCATE)');
+      await database.close();
     } catch (error) {
       log.debug({ err: error }, 'the write-ahead log stays for the next start');
     }
-    writeConnection.close();
     listeners.clear();
   }
 
@@ -135,7 +127,7 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
     onChange: (listener) => listeners.add(listener),
     async ping() {
       openReader().revision();
-      await queue.write(() => writer.touch());
+      await queue.write(() => writer.ping());
     },
     close: () => {
       closing ??= close();

@@ -59,6 +59,6 @@ export const WRITES = {
   deleteStatements: 'DELETE FROM trust_statements WHERE mesh = ?',
   findBundleVersion: 'SELECT max(version) FROM trust_bundles WHERE mesh = ?',
   insertBundle: 'INSERT INTO trust_bundles (mesh, version, body, created_at) VALUES (?, ?, ?, ?)',
-  /** Changes nothing, but needs a page written and synced: proves that the disk takes a commit. */
-  touch: 'UPDATE revision SET value = value',
+  /** A real change: SQLite writes and syncs nothing for a page that stays as it was. */
+  ping: 'UPDATE revision SET pings = pings + 1',
 } as const;

@@ -25,9 +25,8 @@ export interface Writer extends CommitPort {
   deleteCertificate(mesh: string, dataplane: string): void;
   putStatement(statement: TrustStatement): void;
   appendBundle(mesh: string, body: string, previousVersion: number): StoredTrustBundle;
-  touch(): void;
-  /** Value of `revision` as far as this process's own writes have brought it, or `noticed` it. */
-  readonly revision: number;
+  /** Writes something that nobody reads. */
+  ping(): void;
   /** Takes note of a revision read from the file. True when another process has written since. */
   noticeRevision(value: number): boolean;
 }
@@ -42,9 +41,10 @@ export interface WriterOptions {
 }
 
 export async function createWriter({ connection, clock, onForeignWrite }: WriterOptions): Promise<Writer> {
-  const sql = await prepareAll(connection);
+  const sql = await prepareAll(connection, clock);
   /** Hashes of the chains that this transaction has already put. */
   const chainsPut = new Set<string>();
+  /** Newest value of the table `revision` that this process has written or noticed. */
   let revision = 0;
   let revisionBefore = 0;
 
@@ -79,12 +79,12 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
   }
 
   return {
-    begin: () =>
-      retryWhileBusy(clock, () => {
-        sql.begin.run();
-        chainsPut.clear();
-        revisionBefore = revision;
-      }),
+    async begin() {
+      revisionBefore = revision;
+      await retryWhileBusy(clock, () => sql.begin.run());
+      revisionBefore = revision;
+      chainsPut.clear();
+    },
     commit: () => connection.execOffThread('COMMIT'),
     rollback() {
       revision = revisionBefore;
@@ -173,11 +173,8 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
       });
     },
 
-    touch: () => void sql.touch.run(),
+    ping: () => void sql.ping.run(),
 
-    get revision() {
-      return revision;
-    },
     noticeRevision(value) {
       if (value <= revision) return false;
       revision = value;
@@ -186,8 +183,10 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
   };
 }
 
-async function prepareAll(connection: WriteConnection): Promise<Statements> {
+async function prepareAll(connection: WriteConnection, clock: Clock): Promise<Statements> {
   const prepared: [string, WriteStatement][] = [];
-  for (const [name, text] of Object.entries(WRITES)) prepared.push([name, await connection.prepare(text)]);
+  for (const [name, text] of Object.entries(WRITES)) {
+    prepared.push([name, await retryWhileBusy(clock, () => connection.prepare(text))]);
+  }
   return Object.fromEntries(prepared) as Statements;
 }
