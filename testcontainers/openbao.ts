@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findOpenBao } from './openbao-program.ts';
+import { onProcessEnd } from './process-end.ts';
 import { makeServerCertificate } from './server-certificate.ts';
 import { findFreePort, pollUntil, startServerProcess } from './server-process.ts';
 import { requestVault, type VaultReply, type VaultRequestOptions } from './vault-request.ts';
@@ -72,14 +73,14 @@ export async function startOpenBao(options: OpenBaoOptions = {}): Promise<Starte
 async function startProgram(program: string, options: OpenBaoOptions): Promise<StartedOpenBao> {
   const folder = await mkdtemp(join(tmpdir(), 'mesh-ca-openbao-'));
   const removeFolder = () => rmSync(folder, { recursive: true, force: true });
-  process.once('exit', removeFolder);
+  const forgetFolder = onProcessEnd(removeFolder);
   try {
     return await startInFolder(program, folder, options, async () => {
-      process.removeListener('exit', removeFolder);
+      forgetFolder();
       await rm(folder, { recursive: true, force: true });
     });
   } catch (error) {
-    process.removeListener('exit', removeFolder);
+    forgetFolder();
     removeFolder();
     throw error;
   }

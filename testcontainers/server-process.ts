@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { onProcessEnd } from './process-end.ts';
 
 export interface ServerProcessOptions {
   readonly command: readonly string[];
@@ -44,12 +45,11 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   child.once('exit', (code, signal) => {
     ended = `ended with ${signal ?? `exit code ${code}`}`;
   });
-  const onParentExit = () => child.kill('SIGKILL');
-  process.once('exit', onParentExit);
+  const forgetChild = onProcessEnd(() => void child.kill('SIGKILL'));
 
   let stopping: Promise<void> | undefined;
   const stop = () => {
-    stopping ??= endChild(child).finally(() => process.removeListener('exit', onParentExit));
+    stopping ??= endChild(child).finally(forgetChild);
     return stopping;
   };
 
