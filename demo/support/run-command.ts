@@ -27,7 +27,9 @@ export function runCommand(
 ): Promise<CommandOutput> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const child = spawn(program, args, { cwd, env, signal, timeout: TIMEOUT_MS, killSignal: 'SIGKILL' });
+    // The timer of spawn's own `timeout` outlives a program that could not be started, and keeps us alive.
+    const late = AbortSignal.timeout(TIMEOUT_MS);
+    const child = spawn(program, args, { cwd, env, signal: AbortSignal.any([signal, late]), killSignal: 'SIGKILL' });
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (text: string) => {
@@ -42,6 +44,7 @@ export function runCommand(
     });
     child.once('close', (code, endedBy) => {
       if (signal.aborted) reject(signal.reason);
+      else if (late.aborted) reject(new Error(`${called} took over ${TIMEOUT_MS / 1000} s`));
       else if (failure !== undefined) reject(failure);
       else if (code === 0) resolve(output);
       else {

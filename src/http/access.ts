@@ -2,7 +2,9 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { AccessDeniedError, UnauthenticatedError } from '../issuer/errors.ts';
-import type { Access } from './route.ts';
+
+/** `anyone`: also without credentials. `admin`: localhost (unless switched off) or the admin token. */
+export type Access = 'anyone' | 'admin';
 
 /** Kuma's names for who asks. */
 export interface Caller {

@@ -1,11 +1,8 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { ZodType } from 'zod';
-import type { Caller } from './access.ts';
+import type { Access, Caller } from './access.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
-
-/** `anyone`: also without credentials. `admin`: localhost (unless switched off) or the admin token. */
-export type Access = 'anyone' | 'admin';
 
 /** What a handler gets. Everything in it was checked against the route's own schemas. */
 export interface Call<Body = unknown> {

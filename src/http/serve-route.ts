@@ -5,10 +5,10 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Metrics } from '../runtime/metrics.ts';
 import type { Random } from '../runtime/random.ts';
-import type { Caller } from './access.ts';
+import type { Access, Caller } from './access.ts';
 import { HttpError, problemOf, problemReply } from './problem.ts';
 import { readJsonBody } from './read-body.ts';
-import type { Access, Call, Reply, Route } from './route.ts';
+import type { Call, Reply, Route } from './route.ts';
 
 export interface ServeOptions {
   readonly access: (request: IncomingMessage, access: Access) => Caller;

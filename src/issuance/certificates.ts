@@ -1,45 +1,32 @@
 import { hash } from 'node:crypto';
 import type { Backend } from '../backends/backend.ts';
 import type { Backends, MeshBackends } from '../backends/backends.ts';
-import {
-  CaError,
-  ConfigError,
-  IssuerUnavailableError,
-  NotSupportedError,
-  RequestInvalidError,
-} from '../issuer/errors.ts';
-import type { CallOptions, Identity, IssuedCertificate, Tags } from '../issuer/issuer.ts';
+import { enabledBackend } from '../backends/enabled-backend.ts';
+import { CaError, IssuerUnavailableError } from '../issuer/errors.ts';
+import type { CallOptions, Identity, Tags } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { Random } from '../runtime/random.ts';
 import type { CertificateRecord, Store, StoredCertificate } from '../store/store.ts';
 import { rootsOf, type TrustBundle } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
-import { createCsr } from '../x509/create-csr.ts';
 import type { Csr } from '../x509/csr.ts';
-import type { KeyPair } from '../x509/key-pair.ts';
 import type { Profile } from '../x509/profile.ts';
-import type { KeyType } from '../x509/subject-public-key.ts';
+import { type AskOptions, askBackend } from './ask-backend.ts';
 import type { CertificateAnswer, CertificateRequest, IdentityAnswer, Outcome } from './certificate-request.ts';
 import { checkIssued } from './check-issued.ts';
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
-import { spkiOfPrivateKey } from './make-key.ts';
-import { checkCsrFits, readCsr } from './read-csr.ts';
+import { readCsr } from './read-csr.ts';
 import { readCurrent } from './read-current.ts';
 import { dueReason, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
 
-export interface CertificatesOptions {
+export interface CertificatesOptions extends AskOptions {
   readonly store: Store;
   readonly backends: Backends;
   readonly bundles: TrustBundles;
-  readonly makeKey: (type: KeyType) => Promise<KeyPair>;
   readonly clock: Clock;
-  readonly random: Random;
   readonly log: Log;
   readonly profile: Profile;
-  /** Type of a key made here; another is taken where the backend does not sign this one. */
-  readonly keyType: KeyType;
 }
 
 /** Everything known about a request before a backend is asked. */
@@ -206,7 +193,7 @@ export class Certificates {
     const { store, bundles, clock, random, log, profile } = this.#options;
     const { request, backend, identity, from, wanted } = task;
     const call = { signal: this.#closing.signal };
-    const { issued, spkiDer, privateKeyDer } = await this.#ask(task, call);
+    const { issued, spkiDer, privateKeyDer } = await askBackend(task, this.#options, call);
     const issuedAt = clock.now();
     const leaf = backend.judge(() =>
       checkIssued(issued, { identity, spkiDer, profile, at: issuedAt, local: backend.local }),
@@ -237,49 +224,6 @@ export class Certificates {
     };
   }
 
-  /** One call to the backend: with the caller's CSR, with a key made here, or with one that the backend makes. */
-  async #ask(
-    task: Task,
-    call: CallOptions,
-  ): Promise<{ issued: IssuedCertificate; spkiDer: Buffer; privateKeyDer?: Buffer }> {
-    const { backend, identity, csr } = task;
-    const abilities = await backend.call('abilities', (issuer, options) => issuer.abilities(options), call);
-    const common = {
-      identity,
-      ttlSeconds: backend.ttlSeconds,
-      requestId: this.#options.random.bytes(16).toString('hex'),
-    };
-    const sign = (csrDer: Buffer, spkiDer: Buffer) =>
-      backend.call('sign', (issuer, options) => issuer.sign({ ...common, csrDer, spkiDer }, options), call);
-    if (csr !== undefined) {
-      if (!abilities.sign) {
-        throw new NotSupportedError(
-          `backend "${backend.name}" has no right to sign a CSR, it can only make key and certificate itself`,
-          {
-            fix: 'ask without csr, or give the backend the right to sign (policies/ holds the document)',
-          },
-        );
-      }
-      checkCsrFits(csr, identity, abilities, task.request.dataplane);
-      return { issued: await sign(csr.der, csr.publicKey.spkiDer), spkiDer: csr.publicKey.spkiDer };
-    }
-    if (abilities.sign) {
-      const keyType = abilities.keyTypes.includes(this.#options.keyType)
-        ? this.#options.keyType
-        : abilities.keyTypes[0];
-      if (keyType === undefined)
-        throw new ConfigError(`backend "${backend.name}" signs no key type that mesh-ca makes`);
-      const keyPair = await this.#options.makeKey(keyType);
-      return {
-        issued: await sign(createCsr(keyPair, identity), keyPair.spkiDer),
-        spkiDer: keyPair.spkiDer,
-        privateKeyDer: keyPair.pkcs8Der,
-      };
-    }
-    const issued = await backend.issueKeyPair(common, call);
-    return { issued, spkiDer: spkiOfPrivateKey(issued.privateKeyDer), privateKeyDer: issued.privateKeyDer };
-  }
-
   #answer(task: Task, record: CertificateRecord, outcome: Outcome): CertificateAnswer {
     const { backend, identity, bundle, request } = task;
     backend.count(outcome);
@@ -300,24 +244,6 @@ export class Certificates {
       bundle,
     };
   }
-}
-
-function enabledBackend(from: MeshBackends): Backend {
-  if (from.enabled !== undefined) return from.enabled;
-  const { name, mtls } = from.mesh;
-  const wanted = mtls?.enabledBackend ?? '';
-  if (wanted === '') {
-    throw new RequestInvalidError(`mTLS is off in mesh "${name}"`, {
-      violations: [{ field: 'mesh', message: 'mtls.enabledBackend of the mesh is empty' }],
-      fix: `set mtls.enabledBackend of mesh "${name}" to one of its backends`,
-    });
-  }
-  throw new ConfigError(
-    `backend "${wanted}" of mesh "${name}" cannot be used: its type is not installed or its conf is not valid`,
-    {
-      fix: `mesh-ca get mesh ${name} shows it; apply a corrected mesh`,
-    },
-  );
 }
 
 function labels({ backend, request }: Task): Readonly<Record<string, string>> {
