@@ -40,6 +40,29 @@ export class Overviews {
     return this.#compose(stored, certificate, await this.#supported(statement), statement);
   }
 
+  /**
+   * Data planes of a mesh that have a certificate but no Dataplane resource: a control plane may send tags instead of storing data planes
+   * here. Sorted by name, with an empty `networking`.
+   */
+  async unregistered(mesh: string, nameContains = ''): Promise<readonly StoredResource[]> {
+    const { store } = this.#options;
+    const { items } = await store.listResources({ type: 'Dataplane', mesh });
+    const registered = new Set(items.map(({ name }) => name));
+    const certificates = await store.listCertificates(mesh);
+    return certificates
+      .filter(({ dataplane }) => !registered.has(dataplane) && dataplane.includes(nameContains))
+      .map(({ dataplane, issuedAt }) => ({
+        type: 'Dataplane',
+        mesh,
+        name: dataplane,
+        body: '{"networking":{}}',
+        version: 0,
+        createdAt: issuedAt,
+        modifiedAt: issuedAt,
+        owned: false,
+      }));
+  }
+
   /** Same as `one` for many, in their order; few reads per mesh. */
   async many(resources: readonly StoredResource[]): Promise<readonly JsonObject[]> {
     if (resources.length <= FEW) return Promise.all(resources.map((stored) => this.one(stored)));

@@ -115,4 +115,21 @@ describe('the statement of a data plane', () => {
     expect(json.items?.[0]?.dataplaneInsight?.mTLS?.certificateRegenerations).toBe(3);
     expect(json.items?.[0]?.type).toBe('DataplaneOverview');
   });
+
+  it('and certificate of a data plane that nobody registered are shown, too, after those that are', async () => {
+    await put('tags-only', ['a']);
+    await test.ok('PUT', '/meshes/tags-only/dataplanes/z', dataplane('tags-only', 'z', { 'kuma.io/service': 'z' }));
+    for (const name of ['b', 'a']) {
+      await test.ok('POST', `/meshes/tags-only/dataplanes/${name}/_certificate`, { tags: { 'kuma.io/service': name } });
+    }
+    expect((await overview('tags-only', 'a')).dataplaneInsight?.mTLS?.issuedBackend).toBe('a');
+    const page = async (query: string) => {
+      const { json } = await test.ok('GET', `/meshes/tags-only/dataplanes/_overview?${query}`);
+      return [json.total, json.items?.[0]?.name, json.items?.[1]?.name, json.items?.[2]?.name];
+    };
+    expect(await page('')).toEqual([3, 'z', 'a', 'b']);
+    expect(await page('size=2')).toEqual([3, 'z', 'a', undefined]);
+    expect(await page('size=2&offset=2')).toEqual([3, 'b', undefined, undefined]);
+    expect((await test.request('GET', '/meshes/tags-only/dataplanes/none/_overview')).status).toBe(404);
+  });
 });

@@ -111,16 +111,25 @@ function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): rea
 function overviewRoutes(kind: Kind, { resources, overviews }: ResourceRoutesOptions): readonly Route[] {
   if (kind.type !== 'Dataplane') return [];
   const common = { method: 'GET', tag: 'resources', access: 'admin' } as const;
-  const one: Route['handle'] = async ({ params: { mesh = '', name = '' } }) =>
-    json(200, await overviews.one(await resources.get(kind, mesh, name)));
+  const one: Route['handle'] = async ({ params: { mesh = '', name = '' } }) => {
+    try {
+      return json(200, await overviews.one(await resources.get(kind, mesh, name)));
+    } catch (error) {
+      const seen = (await overviews.unregistered(mesh, name)).find((stored) => stored.name === name);
+      if (seen === undefined) throw error;
+      return json(200, await overviews.one(seen));
+    }
+  };
   const list: Route['handle'] = async (call) => {
-    const filter = readFilter(call.query, call.params.mesh);
+    const { mesh } = call.params;
+    const filter = readFilter(call.query, mesh);
     const page = await resources.list(kind, filter);
-    return json(200, {
-      total: page.total,
-      items: await overviews.many(page.items),
-      next: nextPage(call, filter, page.total),
-    });
+    // They have no tags that we know of, and come after those that are registered.
+    const seen = mesh === undefined || filter.tags !== undefined ? [] : await overviews.unregistered(mesh, filter.name);
+    const from = Math.max(0, filter.offset - page.total);
+    const shown = [...page.items, ...seen.slice(from, from + filter.size - page.items.length)];
+    const total = page.total + seen.length;
+    return json(200, { total, items: await overviews.many(shown), next: nextPage(call, filter, total) });
   };
   const listRoute = {
     ...common,
