@@ -1,0 +1,69 @@
+import type { Backend } from '../backends/backend.ts';
+import { ConfigError, NotSupportedError } from '../issuer/errors.ts';
+import type { CallOptions, Identity, IssuedCertificate } from '../issuer/issuer.ts';
+import type { Random } from '../runtime/random.ts';
+import { createCsr } from '../x509/create-csr.ts';
+import type { Csr } from '../x509/csr.ts';
+import type { KeyPair } from '../x509/key-pair.ts';
+import type { KeyType } from '../x509/subject-public-key.ts';
+import { spkiOfPrivateKey } from './make-key.ts';
+import { checkCsrFits } from './read-csr.ts';
+
+export interface Asked {
+  readonly backend: Backend;
+  readonly identity: Identity;
+  /** Undefined: a key pair has to be made. */
+  readonly csr: Csr | undefined;
+}
+
+export interface AskOptions {
+  readonly makeKey: (type: KeyType) => Promise<KeyPair>;
+  /** Type of a key made here; another is taken where the backend does not sign this one. */
+  readonly keyType: KeyType;
+  readonly random: Random;
+}
+
+export interface BackendAnswer {
+  readonly issued: IssuedCertificate;
+  /** Key that the certificate has to be for. */
+  readonly spkiDer: Buffer;
+  /** PKCS#8; only when the key was made for this request. */
+  readonly privateKeyDer?: Buffer;
+}
+
+/**
+ * One call to the backend: with the caller's CSR, with a key made here, or with one that the backend makes.
+ * @throws NotSupportedError, RequestInvalidError when the CSR is not for this backend; every error of the issuer contract
+ */
+export async function askBackend(
+  { backend, identity, csr }: Asked,
+  options: AskOptions,
+  call: CallOptions,
+): Promise<BackendAnswer> {
+  const abilities = await backend.call('abilities', (issuer, inner) => issuer.abilities(inner), call);
+  const common = { identity, ttlSeconds: backend.ttlSeconds, requestId: options.random.bytes(16).toString('hex') };
+  const sign = (csrDer: Buffer, spkiDer: Buffer) =>
+    backend.call('sign', (issuer, inner) => issuer.sign({ ...common, csrDer, spkiDer }, inner), call);
+  if (csr !== undefined) {
+    if (!abilities.sign) {
+      throw new NotSupportedError(
+        `backend "${backend.name}" has no right to sign a CSR, it can only make key and certificate itself`,
+        {
+          fix: 'ask without csr, or give the backend the right to sign (policies/ holds the document)',
+        },
+      );
+    }
+    checkCsrFits(csr, identity, abilities, identity.dataplane);
+    const { spkiDer } = csr.publicKey;
+    return { issued: await sign(csr.der, spkiDer), spkiDer };
+  }
+  if (abilities.sign) {
+    const keyType = abilities.keyTypes.includes(options.keyType) ? options.keyType : abilities.keyTypes[0];
+    if (keyType === undefined) throw new ConfigError(`backend "${backend.name}" signs no key type that mesh-ca makes`);
+    const keyPair = await options.makeKey(keyType);
+    const { spkiDer, pkcs8Der } = keyPair;
+    return { issued: await sign(createCsr(keyPair, identity), spkiDer), spkiDer, privateKeyDer: pkcs8Der };
+  }
+  const issued = await backend.issueKeyPair(common, call);
+  return { issued, spkiDer: spkiOfPrivateKey(issued.privateKeyDer), privateKeyDer: issued.privateKeyDer };
+}
