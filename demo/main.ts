@@ -16,6 +16,7 @@ import { makeTempFolder } from './support/temp-folder.ts';
 
 /** `npm run demo`: three meshes on three kinds of CA, from an empty folder to mutual TLS. `-- --keep` stays up until Ctrl-C. */
 async function runDemo(demo: Demo, keep: boolean): Promise<void> {
+  demo.screen.step('three meshes, each on another kind of CA: builtin, vault, provided');
   const vault = await startVault(demo);
   const address = await startMeshCa(demo);
   const ca = await makeProvidedCa(demo);
