@@ -1,6 +1,6 @@
 import type { Backend } from '../backends/backend.ts';
-import { ConfigError, NotSupportedError } from '../issuer/errors.ts';
-import type { CallOptions, Identity, IssuedCertificate } from '../issuer/issuer.ts';
+import { ConfigError, NotSupportedError, RequestInvalidError } from '../issuer/errors.ts';
+import type { CallOptions, Identity, IssuedCertificate, IssuerAbilities } from '../issuer/issuer.ts';
 import type { Random } from '../runtime/random.ts';
 import { createCsr } from '../x509/create-csr.ts';
 import type { Csr } from '../x509/csr.ts';
@@ -35,35 +35,49 @@ export interface BackendAnswer {
  * One call to the backend: with the caller's CSR, with a key made here, or with one that the backend makes.
  * @throws NotSupportedError, RequestInvalidError when the CSR is not for this backend; every error of the issuer contract
  */
-export async function askBackend(
-  { backend, identity, csr }: Asked,
-  options: AskOptions,
-  call: CallOptions,
-): Promise<BackendAnswer> {
+export async function askBackend(asked: Asked, options: AskOptions, call: CallOptions): Promise<BackendAnswer> {
+  const { backend, identity, csr } = asked;
   const abilities = await backend.call('abilities', (issuer, inner) => issuer.abilities(inner), call);
   const common = { identity, ttlSeconds: backend.ttlSeconds, requestId: options.random.bytes(16).toString('hex') };
   const sign = (csrDer: Buffer, spkiDer: Buffer) =>
     backend.call('sign', (issuer, inner) => issuer.sign({ ...common, csrDer, spkiDer }, inner), call);
   if (csr !== undefined) {
-    if (!abilities.sign) {
-      throw new NotSupportedError(
-        `backend "${backend.name}" has no right to sign a CSR, it can only make key and certificate itself`,
-        {
-          fix: 'ask without csr, or give the backend the right to sign (policies/ holds the document)',
-        },
-      );
-    }
+    if (!abilities.sign) throw cannotSign(backend);
     checkCsrFits(csr, identity, abilities, identity.dataplane);
     const { spkiDer } = csr.publicKey;
     return { issued: await sign(csr.der, spkiDer), spkiDer };
   }
-  if (abilities.sign) {
-    const keyType = abilities.keyTypes.includes(options.keyType) ? options.keyType : abilities.keyTypes[0];
-    if (keyType === undefined) throw new ConfigError(`backend "${backend.name}" signs no key type that mesh-ca makes`);
+  if (!abilities.sign) {
+    const issued = await backend.issueKeyPair(common, call);
+    return { issued, spkiDer: spkiOfPrivateKey(issued.privateKeyDer), privateKeyDer: issued.privateKeyDer };
+  }
+  const withKeyOf = async (keyType: KeyType): Promise<BackendAnswer> => {
     const keyPair = await options.makeKey(keyType);
     const { spkiDer, pkcs8Der } = keyPair;
     return { issued: await sign(createCsr(keyPair, identity), spkiDer), spkiDer, privateKeyDer: pkcs8Der };
+  };
+  const keyType = chooseKeyType(abilities, options.keyType, backend);
+  try {
+    return await withKeyOf(keyType);
+  } catch (error) {
+    if (!(error instanceof RequestInvalidError)) throw error;
+    // A Vault role that cannot be read tells its key type only by refusing another: what was learnt from that is worth one more call.
+    const learnt = await backend.call('abilities', (issuer, inner) => issuer.abilities(inner), call);
+    const better = learnt.sign ? chooseKeyType(learnt, options.keyType, backend) : keyType;
+    if (better === keyType) throw error;
+    return withKeyOf(better);
   }
-  const issued = await backend.issueKeyPair(common, call);
-  return { issued, spkiDer: spkiOfPrivateKey(issued.privateKeyDer), privateKeyDer: issued.privateKeyDer };
+}
+
+function chooseKeyType({ keyTypes }: IssuerAbilities, preferred: KeyType, backend: Backend): KeyType {
+  const keyType = keyTypes.includes(preferred) ? preferred : keyTypes[0];
+  if (keyType === undefined) throw new ConfigError(`backend "${backend.name}" signs no key type that mesh-ca makes`);
+  return keyType;
+}
+
+function cannotSign(backend: Backend): NotSupportedError {
+  return new NotSupportedError(
+    `backend "${backend.name}" has no right to sign a CSR, it can only make key and certificate itself`,
+    { fix: 'ask without csr, or give the backend the right to sign (policies/ holds the document)' },
+  );
 }

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { IssuerUnavailableError } from '../../src/issuer/errors.ts';
-import type { IssuedCertificate, Issuer, IssuerModule, SignRequest } from '../../src/issuer/issuer.ts';
+import { IssuerUnavailableError, RequestInvalidError } from '../../src/issuer/errors.ts';
+import type { IssuedCertificate, Issuer, IssuerModule, KeyType, SignRequest } from '../../src/issuer/issuer.ts';
 import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
 import { createLeafSigner } from '../../src/x509/leaf-signer.ts';
 import { createRootCertificate } from '../../src/x509/root-certificate.ts';
+import { parseSubjectPublicKey } from '../../src/x509/subject-public-key.ts';
 
 interface Ca {
   readonly certificate: Certificate;
@@ -19,6 +20,10 @@ export interface FakeBackend {
   failure: Error | undefined;
   /** Thrown by `trustBundle` only. */
   bundleFailure: Error | undefined;
+  /** Said by `abilities`; another key is refused, and then known. */
+  keyTypes: KeyType[];
+  /** The only key type that is really signed. */
+  onlyKeyType: KeyType | undefined;
   /** Resolved before `sign` goes on; the call's signal ends the wait. */
   gate: Promise<void> | undefined;
   /** Changes what `sign` was asked, to give a wrong answer. */
@@ -55,6 +60,8 @@ export async function createFakeIssuer(): Promise<{
     failure: undefined,
     bundleFailure: undefined,
     gate: undefined,
+    keyTypes: ['EC-P256', 'RSA-2048'],
+    onlyKeyType: undefined,
     twist: () => ({}),
     bend: (issued) => issued,
     ca: await createFakeCa('fake root'),
@@ -80,7 +87,7 @@ function createIssuer(backend: FakeBackend): Issuer {
     subject: () => ({ commonName: '', dnsNames: [] }),
     async abilities() {
       if (backend.failure !== undefined) throw backend.failure;
-      return { sign: true, signsCsrAsIs: false, issueKeyPair: false, keyTypes: ['EC-P256', 'RSA-2048'] };
+      return { sign: true, signsCsrAsIs: false, issueKeyPair: false, keyTypes: backend.keyTypes };
     },
     async sign(request, { signal }) {
       backend.signs += 1;
@@ -92,6 +99,11 @@ function createIssuer(backend: FakeBackend): Issuer {
         ]);
       }
       if (backend.failure !== undefined) throw backend.failure;
+      const { onlyKeyType } = backend;
+      if (onlyKeyType !== undefined && parseSubjectPublicKey(request.spkiDer).type !== onlyKeyType) {
+        backend.keyTypes = [onlyKeyType];
+        throw new RequestInvalidError(`takes only ${onlyKeyType} keys`);
+      }
       const asked = { ...request, ...backend.twist(request) };
       const { ca } = backend;
       const notBefore = new Date(Math.floor(Date.now() / 1000) * 1000 - 30_000);

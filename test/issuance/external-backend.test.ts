@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ADAPTERS } from '../../adapters/index.ts';
 import { IssuerDeniedError, IssuerUnavailableError, RateLimitedError } from '../../src/issuer/errors.ts';
@@ -47,6 +48,24 @@ describe('calls to the backend', () => {
       throw down();
     };
     expect((await issue('web')).status).toBe(503);
+    expect(backend.signs).toBe(1);
+  });
+
+  it('are two when the first taught which key the backend wants', async () => {
+    backend.onlyKeyType = 'RSA-2048';
+    const { status, json } = await issue('web', { csr: undefined });
+    expect([status, createPublicKey(String(json.privateKey)).asymmetricKeyType, backend.signs]).toEqual([
+      201,
+      'rsa',
+      2,
+    ]);
+    expect((await issue('web-2', { csr: undefined })).status).toBe(201);
+    expect(backend.signs).toBe(3);
+  });
+
+  it('are one for a CSR whose key the backend does not take', async () => {
+    backend.onlyKeyType = 'RSA-2048';
+    expect((await issue('web')).status).toBe(400);
     expect(backend.signs).toBe(1);
   });
 
