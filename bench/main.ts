@@ -1,0 +1,67 @@
+import { startBao } from './bao.ts';
+import { type Bench, createBench, FULL, QUICK } from './bench.ts';
+import { type Cleanup, createCleanup } from './cleanup.ts';
+import { pinCores } from './cores.ts';
+import type { Figure } from './figure.ts';
+import { measureBuiltin } from './figures/builtin.ts';
+import { measureOpenBaoSign } from './figures/openbao-sign.ts';
+import { measureStart } from './figures/start.ts';
+import { measureVault } from './figures/vault.ts';
+import { describeMachine, formatMachine } from './machine.ts';
+import { formatFigures, writeResults } from './report.ts';
+import { setUpSign } from './vault-mounts.ts';
+
+const FIGURES = ['builtin', 'openbao-sign', 'vault', 'start'];
+const USAGE = `npm run bench -- [--quick] [${FIGURES.join('|')}]...\n`;
+const say = (line: string) => void process.stderr.write(`${line}\n`);
+
+/** One run: every figure wanted, side by side on one machine. A missed target is a result, not an error. */
+async function main(args: readonly string[], cleanup: Cleanup): Promise<void> {
+  const quick = args.includes('--quick');
+  const wanted = args.filter((arg) => arg !== '--quick');
+  const unknown = wanted.filter((name) => !FIGURES.includes(name));
+  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(', ')}; usage: ${USAGE}`);
+  const cores = pinCores();
+  const machine = describeMachine(cores);
+  const effort = quick ? QUICK : FULL;
+  say(`${effort.csrs} CSRs, each with a key of its own`);
+  const bench = await createBench({ effort, cores, cleanup, say });
+  const { figures, openbao } = await measureAll(bench, (name) => wanted.length === 0 || wanted.includes(name));
+  const described = { ...machine, versions: { ...machine.versions, ...(openbao === undefined ? {} : { openbao }) } };
+  process.stdout.write(`\n${formatFigures(figures)}\n${formatMachine(described)}`);
+  if (quick) say('quick: nothing written to bench/results');
+  else await writeResults(figures, described);
+}
+
+async function measureAll(
+  bench: Bench,
+  isWanted: (name: string) => boolean,
+): Promise<{ figures: readonly Figure[]; openbao: string | undefined }> {
+  const figures: Figure[] = [];
+  let openbao: string | undefined;
+  if (isWanted('builtin')) figures.push(await measureBuiltin(bench));
+  if (isWanted('openbao-sign') || isWanted('vault')) {
+    const bao = await startBao(bench);
+    openbao = bao.version;
+    const sign = await setUpSign(bao);
+    const direct = await measureOpenBaoSign(bench, bao, sign, figures[0]?.measurements[1]);
+    figures.push(direct);
+    if (isWanted('vault')) figures.push(await measureVault(bench, bao, sign, direct.measurements[0]));
+    await bao.close();
+  }
+  if (isWanted('start')) figures.push(await measureStart(bench));
+  return { figures, openbao };
+}
+
+const cleanup = createCleanup();
+for (const [signal, code] of [['SIGINT', 130] as const, ['SIGTERM', 143] as const]) {
+  process.once(signal, () => void cleanup.run().finally(() => process.exit(code)));
+}
+try {
+  await main(process.argv.slice(2), cleanup);
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+} finally {
+  await cleanup.run();
+}

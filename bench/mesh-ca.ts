@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Bench } from './bench.ts';
+
+export interface MeshCa {
+  readonly address: string;
+  readonly pid: number;
+  /** From the start of the process to the line that says it is ready. */
+  readonly readyMs: number;
+  /** JSON in, whole answer text out. @throws Error for a status over 299 */
+  must(method: string, path: string, body?: unknown, contentType?: string): Promise<string>;
+  /** SIGTERM, then SIGKILL. Idempotent. */
+  stop(): Promise<void>;
+}
+
+const PROGRAM = fileURLToPath(new URL('../bin/mesh-ca', import.meta.url));
+const STOP_GRACE_MS = 10_000;
+
+/** `mesh-ca serve` as it is installed: the built program in a process of its own, SQLite in `dataDir`, on the servers' core. */
+export function startMeshCa({ cores, cleanup }: Pick<Bench, 'cores' | 'cleanup'>, dataDir: string): Promise<MeshCa> {
+  return cores.forServers(async () => {
+    const startedAt = performance.now();
+    const child = spawn(process.execPath, [PROGRAM, 'serve', '--api-port', '0', '--data-dir', dataDir], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const stop = createStop(child);
+    cleanup.add(stop);
+    const address = await readAddress(child);
+    const readyMs = performance.now() - startedAt;
+    return { address, pid: child.pid ?? 0, readyMs, must: createMust(address), stop };
+  });
+}
+
+function readAddress(child: ChildProcess): Promise<string> {
+  let output = '';
+  return new Promise((resolve, reject) => {
+    const read = (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-8000);
+      const found = /"addresses":\{"api":"([^"]+)"/.exec(output)?.[1];
+      if (found !== undefined) resolve(found);
+    };
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`mesh-ca serve ended with ${code}: ${output}`)));
+  });
+}
+
+function createStop(child: ChildProcess): () => Promise<void> {
+  const end = async () => {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, 'exit');
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
+    await exit;
+    clearTimeout(timer);
+  };
+  let ending: Promise<void> | undefined;
+  return () => {
+    ending ??= end();
+    return ending;
+  };
+}
+
+function createMust(address: string): MeshCa['must'] {
+  return async (method, path, body, contentType = 'application/json') => {
+    const response = await fetch(`${address}${path}`, {
+      method,
+      headers: body === undefined ? {} : { 'content-type': contentType },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (response.status > 299) throw new Error(`${method} ${path} answered ${response.status}: ${text}`);
+    return text;
+  };
+}

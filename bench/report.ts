@@ -1,0 +1,78 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { formatTable } from '../src/cli/table.ts';
+import { type Comparison, type Figure, type Measurement, verdictOf } from './figure.ts';
+import type { Machine } from './machine.ts';
+
+const RESULTS = new URL('./results/', import.meta.url);
+
+const HEADERS = [
+  'FIGURE',
+  'CERTS/S',
+  'P50 MS',
+  'P99 MS',
+  'CPU S/1000',
+  'RSS MB',
+  'PEAK MB',
+  'READY MS',
+  'RATIO',
+  'TARGET',
+  'RESULT',
+];
+
+/** One table: what was measured, and below each figure what follows from it. */
+export function formatFigures(figures: readonly Figure[]): string {
+  const rows = figures.flatMap(({ measurements, comparisons }) => [
+    ...measurements.map(measurementRow),
+    ...comparisons.map(comparisonRow),
+  ]);
+  return formatTable(HEADERS, rows);
+}
+
+function measurementRow(measured: Measurement): string[] {
+  return [
+    measured.name,
+    digits(measured.certificatesPerSecond, 0),
+    digits(measured.p50Ms, 1),
+    digits(measured.p99Ms, 1),
+    digits(measured.cpuSecondsPer1000, 3),
+    digits(measured.rssMb, 0),
+    digits(measured.peakRssMb, 0),
+    digits(measured.readyMs, 0),
+  ];
+}
+
+function comparisonRow(comparison: Comparison): string[] {
+  const { name, value, unit, target } = comparison;
+  const blanks = ['', '', '', '', '', '', ''];
+  const wanted =
+    target === undefined ? '' : 'over' in target ? `> ${target.over} ${unit}` : `< ${target.under} ${unit}`;
+  return [
+    `- ${name}`,
+    ...blanks,
+    `${value.toFixed(unit === 'times' ? 2 : 0)} ${unit}`,
+    wanted,
+    verdictOf(comparison) ?? '',
+  ];
+}
+
+const digits = (value: number | undefined, places: number): string =>
+  value === undefined
+    ? ''
+    : value.toLocaleString('en', { minimumFractionDigits: places, maximumFractionDigits: places });
+
+/** `bench/results/<figure>.json`, each written whole or not at all. */
+export async function writeResults(figures: readonly Figure[], machine: Machine): Promise<void> {
+  await mkdir(RESULTS, { recursive: true });
+  for (const figure of figures) {
+    const comparisons = figure.comparisons.map((comparison) => ({ ...comparison, result: verdictOf(comparison) }));
+    const text = JSON.stringify({ ...figure, comparisons, machine }, rounded, 2);
+    const file = new URL(`${figure.name}.json`, RESULTS);
+    await writeFile(`${file.pathname}.tmp`, `${text}\n`);
+    await rename(`${file.pathname}.tmp`, file);
+  }
+}
+
+/** Four digits say all that a measurement knows. */
+function rounded(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
+}
