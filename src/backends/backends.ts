@@ -9,6 +9,7 @@ import type { BackendLabels, Metrics } from '../runtime/metrics.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Store } from '../store/store.ts';
 import { Backend } from './backend.ts';
+import { canonicalJson } from './canonical-json.ts';
 import { createDataSourceLoader } from './load-data-source.ts';
 import { createSecretAccess } from './store-secrets.ts';
 
@@ -57,7 +58,7 @@ export class Backends {
       if (change.kind === 'unknown') {
         for (const mesh of new Set([...this.#meshes.keys(), ...this.#loading.keys(), ...this.#kept.keys()]))
           this.#forget(mesh);
-      } else if (change.key.type === 'Mesh') this.#forget(change.key.name);
+      } else if (change.key.type === 'Mesh') this.#follow(change.key.name);
       else if (change.key.type === 'Secret') this.#forget(change.key.mesh);
     });
   }
@@ -146,6 +147,15 @@ export class Backends {
     await Promise.all(all.map(({ backend }) => backend.close()));
   }
 
+  /** A mesh that is gone, or lost a backend, must not keep an issuer open until somebody asks again. */
+  #follow(mesh: string): void {
+    this.#forget(mesh);
+    if (!this.#kept.has(mesh)) return;
+    this.get(mesh).catch((error: unknown) => {
+      if (!(error instanceof NotFoundError)) this.#options.log.warn({ mesh, err: error }, 'changed mesh not read');
+    });
+  }
+
   #forget(mesh: string): void {
     this.#meshes.delete(mesh);
     this.#generation.set(mesh, (this.#generation.get(mesh) ?? 0) + 1);
@@ -217,7 +227,7 @@ export class Backends {
       const secret = await this.#options.store.getResource({ type: 'Secret', mesh, name });
       versions.push(`${name}@${secret?.version ?? 0}/${secret?.createdAt.getTime() ?? 0}`);
     }
-    return JSON.stringify([spec, versions]);
+    return canonicalJson([spec, versions]);
   }
 }
 
@@ -229,6 +239,6 @@ function labelsOf({ mesh, name, type }: Backend): BackendLabels {
 function confHash(backend: MeshBackend): string {
   return hash(
     'sha256',
-    JSON.stringify([backend.name, backend.type, backend.conf ?? null, expirationMs(backend) ?? null]),
+    canonicalJson([backend.name, backend.type, backend.conf ?? null, expirationMs(backend) ?? null]),
   );
 }

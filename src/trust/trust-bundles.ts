@@ -59,6 +59,7 @@ export class TrustBundles {
         change.kind === 'unknown'
           ? [...this.#cache.keys()]
           : [change.key.type === 'Mesh' ? change.key.name : change.key.mesh];
+      if (change.kind === 'resource' && change.key.type === 'Mesh') this.#cache.delete(change.key.name);
       for (const mesh of meshes) this.#changes.dispatchEvent(new Event(mesh));
     });
   }

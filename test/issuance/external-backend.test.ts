@@ -286,6 +286,28 @@ describe('an issuer', () => {
   });
 });
 
+describe('a mesh', () => {
+  it('that is applied again with its keys in another order changes nothing', async () => {
+    const conf = { address: 'x', more: { a: 1, b: [1, 2] } };
+    await useBackends({ ...FAKE, conf });
+    const first = await issue('web');
+    await useBackends({ conf: { more: { b: [1, 2], a: 1 }, address: 'x' }, type: 'fake', name: 'ext' });
+    expect((await issue('web')).json.serialNumber).toBe(first.json.serialNumber);
+  });
+
+  it('that is deleted closes its issuers, and made again has a new CA and no certificate of the old', async () => {
+    await test.ok('PUT', '/meshes/brief', builtinMesh('brief', { enabledBackend: 'ext', backends: [FAKE] }));
+    await test.ok('POST', '/meshes/brief/dataplanes/web/_certificate', { csr, tags: TAGS });
+    const open = backend.created - backend.closed;
+    await test.ok('DELETE', '/meshes/brief');
+    await until(() => backend.created - backend.closed === open - 1);
+    expect((await test.request('GET', '/metrics')).text).not.toContain('mesh="brief"');
+    await test.ok('PUT', '/meshes/brief', builtinMesh('brief', { enabledBackend: 'ext', backends: [FAKE] }));
+    const { json } = await test.ok('POST', '/meshes/brief/dataplanes/web/_certificate', { csr, tags: TAGS });
+    expect(json.outcome).toBe('issued');
+  });
+});
+
 describe('a leaf', () => {
   it('is told as it is, not as it was wished: the backend may shorten its life', async () => {
     backend.twist = () => ({ ttlSeconds: 3600 });
