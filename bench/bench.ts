@@ -18,9 +18,9 @@ export interface Effort {
 }
 
 export const FULL: Effort = {
-  warmUpMs: 3000,
+  warmUpMs: 6000,
   measureMs: 10_000,
-  slowMeasureMs: 8000,
+  slowMeasureMs: 10_000,
   csrs: 50_000,
   starts: 5,
   records: 10_000,
