@@ -32,10 +32,8 @@ async function runDemo(demo: Demo, keep: boolean): Promise<void> {
 /** Ctrl-C is how a demo that was kept is meant to end. */
 async function stopped({ screen, signal }: Demo): Promise<void> {
   screen.heading('Ctrl-C ends the demo and removes everything that it made.');
-  // Waiting for a signal alone does not keep a process alive.
-  const awake = setInterval(() => {}, 60_000);
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-  clearInterval(awake);
+  // A timer, because waiting for a signal alone does not keep a process alive.
+  while (!signal.aborted) await sleep(60_000, undefined, { signal }).catch(() => {});
 }
 
 const signal = listenForStop();

@@ -1,5 +1,5 @@
 import type { Demo } from '../demo.ts';
-import { callServer, startServer } from '../support/mutual-tls.ts';
+import { callServer, type MutualTlsServer, startServer } from '../support/mutual-tls.ts';
 import type { CertifiedMesh } from './get-certificates.ts';
 
 /** In each mesh one data plane calls another over HTTPS, both sides checking who the other is; then a stranger tries. */
@@ -20,16 +20,11 @@ export async function callWithMutualTls({ screen, signal }: Demo, meshes: readon
 }
 
 /** The stranger does not even look at the server's certificate, so that it is the server that refuses. */
-async function refusalOf(
-  server: { readonly port: number; lastRefusal(): string | undefined },
-  stranger: CertifiedMesh,
-  signal: AbortSignal,
-): Promise<string> {
-  const answer = await callServer(server.port, stranger.client, undefined, signal).catch(() => undefined);
-  signal.throwIfAborted();
-  const refusal = server.lastRefusal();
-  if (answer !== undefined || refusal === undefined) {
-    throw new Error(`a certificate of mesh ${stranger.mesh.name} was not refused by a server of another mesh`);
-  }
+async function refusalOf(server: MutualTlsServer, stranger: CertifiedMesh, signal: AbortSignal): Promise<string> {
+  const call = callServer(server.port, stranger.client, undefined, signal).then(
+    () => Promise.reject(new Error(`a server of another mesh answered to a certificate of mesh ${stranger.mesh.name}`)),
+    () => undefined,
+  );
+  const [refusal] = await Promise.all([server.nextRefusal(signal), call]);
   return refusal;
 }

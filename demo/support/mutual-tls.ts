@@ -5,8 +5,8 @@ import type { DataplaneFiles } from '../steps/get-certificates.ts';
 
 export interface MutualTlsServer {
   readonly port: number;
-  /** Why the last client was turned away in the handshake: OpenSSL's name of the reason. */
-  lastRefusal(): string | undefined;
+  /** Why the next client is turned away in the handshake: OpenSSL's name of the reason. Rejects when none is in time. */
+  nextRefusal(signal: AbortSignal): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -24,7 +24,6 @@ const HOST = '127.0.0.1';
 
 /** An HTTPS server that wants a certificate from its own mesh and answers 403 to everybody but `clientId`. */
 export async function startServer(files: DataplaneFiles, clientId: string): Promise<MutualTlsServer> {
-  let refusal: string | undefined;
   const server = createServer(
     { cert: files.chain, key: files.key, ca: files.trustBundle, requestCert: true, rejectUnauthorized: true },
     (call, answer) => {
@@ -33,16 +32,17 @@ export async function startServer(files: DataplaneFiles, clientId: string): Prom
       answer.writeHead(seen === clientId ? 200 : 403).end(seen);
     },
   );
-  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-    refusal = String(socket.authorizationError ?? error.code);
-  });
   server.listen(0, HOST);
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('the server has no port');
   return {
     port: address.port,
-    lastRefusal: () => refusal,
+    nextRefusal: async (signal) => {
+      const withinTime = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+      const [error, socket] = await once(server, 'tlsClientError', { signal: withinTime });
+      return String(socket.authorizationError ?? error.code);
+    },
     close: async () => {
       const closed = once(server, 'close');
       server.close();
