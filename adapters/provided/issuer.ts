@@ -54,13 +54,14 @@ export function createProvidedIssuer(
       sources = await loadSources(conf, deps, call);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      const { message } = error;
+      const { message, fix } = error;
       return {
         violations: [
           { field: 'cert', message },
           { field: 'key', message },
         ],
         warnings: [],
+        ...(fix === undefined ? {} : { fix }),
       };
     }
     try {

@@ -21,8 +21,9 @@ export interface Rule {
   fix(context: CallContext): string;
 }
 
-const roleWrite = (context: CallContext, change: string) =>
-  `vault write ${context.pki}/roles/${context.role} ${change}`;
+/** `patch` and not `write`: that would replace the whole role, and lose its `allowed_uri_sans`. */
+const rolePatch = (context: CallContext, change: string) =>
+  `vault patch ${context.pki}/roles/${context.role} ${change}`;
 
 /** By the code of Node's or OpenSSL's error; the first that matches. */
 export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
@@ -94,37 +95,38 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     text: /unknown role/i,
     kind: 'absent',
     message: 'has no such role',
-    fix: (c) => `make the role (${roleWrite(c, '...')}), or correct fromCp.role`,
+    fix: (c) =>
+      `make the role (vault write ${c.pki}/roles/${c.role} ..., as in policies/vault), or correct fromCp.role`,
   },
   {
     text: /role requires keys of type|requires a minimum of a \d+-bit key|key type .* not (allowed|supported)/i,
     kind: 'key-type',
     message: "refuses the key of the request by its role's key_type",
-    fix: (c) => `send a CSR with a key of that type, or ${roleWrite(c, 'key_type=any')}`,
+    fix: (c) => `send a CSR with a key of that type, or ${rolePatch(c, 'key_type=any')}`,
   },
   {
     text: /URI Subject Alternative Name/i,
     kind: 'role',
     message: "refuses the identity by its role's allowed_uri_sans",
-    fix: (c) => roleWrite(c, `allowed_uri_sans="spiffe://${c.mesh}/*,kuma://*"`),
+    fix: (c) => rolePatch(c, `allowed_uri_sans="spiffe://${c.mesh}/*,kuma://*"`),
   },
   {
     text: /common name .* not allowed/i,
     kind: 'role',
     message: "refuses the common name by its role's allowed_domains",
-    fix: (c) => `${roleWrite(c, 'allowed_domains=<domain> allow_subdomains=true')}, or change fromCp.commonName`,
+    fix: (c) => `${rolePatch(c, 'allowed_domains=<domain> allow_subdomains=true')}, or change fromCp.commonName`,
   },
   {
     text: /common_name field is required/i,
     kind: 'role',
     message: 'wants a common name (require_cn of its role)',
-    fix: (c) => `${roleWrite(c, 'require_cn=false')}, or set fromCp.commonName`,
+    fix: (c) => `${rolePatch(c, 'require_cn=false')}, or set fromCp.commonName`,
   },
   {
     text: /subject alternate name .* not allowed/i,
     kind: 'role',
     message: "refuses a DNS name by its role's allowed_domains",
-    fix: (c) => roleWrite(c, 'allowed_domains=<domain> allow_subdomains=true'),
+    fix: (c) => rolePatch(c, 'allowed_domains=<domain> allow_subdomains=true'),
   },
   {
     text: /beyond the expiration of the CA|cannot satisfy request, as TTL/i,
@@ -183,7 +185,8 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     to: 404,
     kind: 'absent',
     message: 'has nothing at this path',
-    fix: (c) => `make the role (${roleWrite(c, '...')}), or correct fromCp.pki and fromCp.role`,
+    fix: (c) =>
+      `make the role (vault write ${c.pki}/roles/${c.role} ..., as in policies/vault), or correct fromCp.pki and fromCp.role`,
   },
   {
     from: 412,

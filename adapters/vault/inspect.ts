@@ -107,7 +107,7 @@ function inspectRights(
   } else {
     fail('role-readable', {
       message: `role ${role} signs no type of key that proxies can use`,
-      fix: `vault write ${pki}/roles/${role} key_type=any`,
+      fix: `vault patch ${pki}/roles/${role} key_type=any`,
     });
   }
 }

@@ -1,6 +1,9 @@
 import { createPublicKey } from 'node:crypto';
+import { join } from 'node:path';
+import { parseCertificate } from '../x509/certificate.ts';
+import { createCsr } from '../x509/create-csr.ts';
 import { generateKeyPair, type KeyPair, loadPrivateKey } from '../x509/key-pair.ts';
-import { encodePem } from '../x509/pem.ts';
+import { decodePem, encodePem } from '../x509/pem.ts';
 import { type KeyType, parseSubjectPublicKey } from '../x509/subject-public-key.ts';
 import { X509Error } from '../x509/x509-error.ts';
 import { CliError } from './cli-error.ts';
@@ -8,8 +11,41 @@ import { EXIT } from './exit-code.ts';
 import { readFileText } from './read-file-text.ts';
 
 const MAX_KEY_BYTES = 64 * 1024;
+const MAX_CERTIFICATE_BYTES = 64 * 1024;
 /** Best first; what a backend allows of them is used. */
 const PREFERRED: readonly KeyType[] = ['EC-P256', 'EC-P384', 'RSA-2048', 'RSA-3072', 'RSA-4096'];
+
+/** With what a certificate is asked for. */
+export interface PreparedKey {
+  /** PEM; undefined when the key is made elsewhere. */
+  readonly csr?: string;
+  /** PEM of the certificate that is there already. */
+  readonly current?: string;
+  /** PKCS#8 PEM of a key made or kept here. */
+  readonly privateKey?: string;
+  readonly spkiDer?: Buffer;
+}
+
+/**
+ * Key and certificate of an earlier run, with a request for the same names: while they stand, mesh-ca answers without asking its backend, which
+ * may be down. Undefined when they are not both there, or do not belong together.
+ */
+export async function readKept(folder: string, dataplane: string): Promise<PreparedKey | undefined> {
+  const keyPair = await readKeyPair(join(folder, `${dataplane}.key`));
+  if (keyPair === undefined) return undefined;
+  try {
+    const current = await readFileText(join(folder, `${dataplane}.crt`), MAX_CERTIFICATE_BYTES, 'the certificate');
+    const [block] = decodePem(current);
+    if (block === undefined) return undefined;
+    const leaf = parseCertificate(block.der);
+    if (!leaf.spkiDer.equals(keyPair.spkiDer)) return undefined;
+    const csr = encodePem('CERTIFICATE REQUEST', createCsr(keyPair, leaf));
+    return { csr, current, privateKey: keyPem(keyPair), spkiDer: keyPair.spkiDer };
+  } catch (error) {
+    if (error instanceof X509Error || (error instanceof CliError && isMissing(error.cause))) return undefined;
+    throw error;
+  }
+}
 
 /** The key in a file of an earlier run; undefined when there is no such file. */
 export async function readKeyPair(file: string): Promise<KeyPair | undefined> {

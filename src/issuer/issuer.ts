@@ -134,6 +134,8 @@ export interface ConfChecker {
 export interface ConfFindings {
   readonly violations: readonly Violation[];
   readonly warnings: readonly string[];
+  /** What to do about the violations, where it is one thing. */
+  readonly fix?: string;
 }
 export function isConfChecker(issuer: Issuer): issuer is Issuer & ConfChecker {
   return 'checkConf' in issuer;

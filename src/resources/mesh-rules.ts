@@ -9,6 +9,11 @@ import type { Store } from '../store/store.ts';
 import type { KindRules } from './kind-rules.ts';
 import { NOT_VALID } from './resource-error.ts';
 
+interface Rooms {
+  readonly store: Store;
+  readonly backends: Backends;
+}
+
 /**
  * Kuma's mesh manager: types and confs of all backends are checked, CAs that we make ourselves are made, then the Mesh is stored. Unlike
  * Kuma, a Mesh whose CA cannot be made is not stored.
@@ -20,14 +25,17 @@ export function createMeshRules(store: Store, backends: Backends): KindRules {
       const violations: Violation[] = created ? checkMeshNameLength(resource.name) : [];
       const warnings: string[] = created ? meshNameWarnings(resource.name) : [];
       const made: Backend[] = [];
+      let fix: string | undefined;
       try {
         for (const [index, spec] of (resource.mtls?.backends ?? []).entries()) {
-          const found = await checkBackend(backends, resource, spec, index, options);
+          const found = await checkBackend({ store, backends }, resource, spec, index, options);
           violations.push(...found.violations);
           warnings.push(...found.warnings);
+          fix ??= found.fix;
           if (found.backend !== undefined) made.push(found.backend);
         }
-        if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
+        if (violations.length > 0)
+          throw new ConfigError(NOT_VALID, { violations, ...(fix === undefined ? {} : { fix }) });
         for (const backend of made) await provision(backend, resource, options);
         return { resource, warnings };
       } finally {
@@ -50,34 +58,40 @@ export function createMeshRules(store: Store, backends: Backends): KindRules {
 interface Found {
   readonly violations: readonly Violation[];
   readonly warnings: readonly string[];
+  /** Undefined when it cannot be made. */
   readonly backend?: Backend;
+  readonly fix?: string | undefined;
 }
 
 async function checkBackend(
-  backends: Backends,
+  { store, backends }: Rooms,
   mesh: Mesh,
   spec: MeshBackend,
   index: number,
   options: CallOptions,
 ): Promise<Found> {
   const at = `mtls.backends[${index}]`;
+  const skip = mesh.mtls?.skipValidation === true;
   if ((await backends.module(spec.type)) === undefined) {
-    return {
-      violations: [{ field: `${at}.type`, message: 'could not find installed plugin for this type' }],
-      warnings: [],
-    };
+    const message = 'could not find installed plugin for this type';
+    return { violations: [{ field: `${at}.type`, message }], warnings: [] };
   }
   let backend: Backend;
   try {
     backend = await backends.create(mesh.name, spec);
   } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
     // The registry leaves out a backend that it cannot make, so a Mesh stored with skipValidation does no harm.
-    if (error instanceof ConfigError)
-      return { violations: mesh.mtls?.skipValidation === true ? [] : nested(error, at), warnings: [] };
-    throw error;
+    return { violations: skip ? [] : nested(error, at), warnings: [], fix: error.fix };
   }
-  if (mesh.mtls?.skipValidation === true || !backend.has(isConfChecker))
-    return { violations: [], warnings: [], backend };
+  if (skip) return { violations: [], warnings: [], backend };
+  if (!backend.has(isConfChecker)) {
+    const missing = backend.has(isProvisioner) ? [] : await missingSecrets({ store, backends }, mesh.name, spec);
+    const warnings = missing.map(
+      (name) => `${at} ("${spec.name}"): there is no secret "${name}" in mesh "${mesh.name}" yet`,
+    );
+    return { violations: [], warnings, backend };
+  }
   const found = await backend.call(
     'checkConf',
     async (issuer, call) => (isConfChecker(issuer) ? issuer.checkConf(call) : { violations: [], warnings: [] }),
@@ -86,8 +100,17 @@ async function checkBackend(
   return {
     violations: found.violations.map(({ field, message }) => ({ field: joined(`${at}.conf`, field), message })),
     warnings: found.warnings.map((warning) => `${at} ("${spec.name}"): ${warning}`),
+    fix: found.fix,
     backend,
   };
+}
+
+async function missingSecrets({ store, backends }: Rooms, mesh: string, spec: MeshBackend): Promise<string[]> {
+  const missing: string[] = [];
+  for (const name of await backends.usedSecrets(mesh, spec)) {
+    if ((await store.getResource({ type: 'Secret', mesh, name })) === undefined) missing.push(name);
+  }
+  return missing;
 }
 
 async function provision(backend: Backend, mesh: Mesh, options: CallOptions): Promise<void> {

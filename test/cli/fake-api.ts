@@ -7,6 +7,7 @@ import { generateKeyPair } from '../../src/x509/key-pair.ts';
 import { createLeafSigner } from '../../src/x509/leaf-signer.ts';
 import { decodePem, encodePem } from '../../src/x509/pem.ts';
 import { createRootCertificate } from '../../src/x509/root-certificate.ts';
+import { parseSubjectPublicKey } from '../../src/x509/subject-public-key.ts';
 
 export interface Received {
   readonly method: string;
@@ -149,6 +150,11 @@ export async function startFakeApi(): Promise<FakeApi> {
     const [csr] = decodePem(String(body.csr ?? ''));
     const asked = own?.spkiDer ?? parseCsr(csr?.der ?? Buffer.alloc(0)).publicKey.spkiDer;
     const spkiDer = fake.foreignKey ? (await generateKeyPair('EC-P256')).spkiDer : asked;
+    const keyType = parseSubjectPublicKey(asked).type;
+    if (body.csr !== undefined && !fake.keyTypes.includes(keyType)) {
+      const detail = `the backend takes no ${keyType} keys`;
+      return { status: 400, json: { title: 'Bad Request', detail, code: 'ERR_REQUEST_INVALID' } };
+    }
     const memory = `${mesh}/${dataplane}/${spkiDer.toString('hex')}`;
     const known = body.force === true ? undefined : certificates.get(memory);
     serials += 1;

@@ -112,6 +112,15 @@ describe('issue', () => {
     expect(createPrivateKey(await read('web-1.key')).asymmetricKeyType).toBe(type);
   });
 
+  it('sends the certificate of before along, and does not ask the backend for names while it stands', async () => {
+    await issue();
+    api.received.length = 0;
+    expect((await issue()).code).toBe(0);
+    expect(calls()).toEqual(['POST _certificate', 'GET _trust-bundle']);
+    const sent = api.received.find(({ path }) => path.endsWith('_certificate'))?.body;
+    expect(sent?.current).toBe(await read('web-1.crt'));
+  });
+
   it('makes a new key when the backend does not sign the one of before', async () => {
     await issue();
     api.keyTypes = ['RSA-2048'];

@@ -46,6 +46,19 @@ describe('PUT and GET', () => {
     expect(String(json.warnings?.[0])).toContain('RFC 1035');
   });
 
+  it('warn about a secret that a backend needs and that is not there yet', async () => {
+    const conf = {
+      fromCp: { address: 'http://127.0.0.1:1', pki: 'p', role: 'r', auth: { token: { secret: 'gone' } } },
+    };
+    const { status, json } = await test.request('PUT', '/meshes/early', {
+      type: 'Mesh',
+      name: 'early',
+      mtls: { enabledBackend: 'v', backends: [{ name: 'v', type: 'vault', conf }] },
+    });
+    expect(status).toBe(201);
+    expect(json.warnings?.[0]).toBe('mtls.backends[0] ("v"): there is no secret "gone" in mesh "early" yet');
+  });
+
   it('make the secrets of a builtin CA, owned by the mesh', async () => {
     const { json } = await test.ok('GET', '/meshes/default/secrets');
     expect(json.total).toBe(2);

@@ -11,7 +11,7 @@ import { CliError } from '../cli-error.ts';
 import type { CliIo } from '../cli-io.ts';
 import { type ClientContext, collectTag, usage, withClient } from '../client-options.ts';
 import { EXIT } from '../exit-code.ts';
-import { keyPem, makeKeyPair, readKeyPair } from '../issue-key.ts';
+import { keyPem, makeKeyPair, type PreparedKey, readKept, readKeyPair } from '../issue-key.ts';
 import { boldWhere, formatValue } from '../output.ts';
 import { withProgress } from '../progress.ts';
 import { readFileText } from '../read-file-text.ts';
@@ -96,15 +96,23 @@ async function issue(context: ClientContext, dataplane: string, options: IssueOp
   const path = `/meshes/${encodeURIComponent(mesh)}/dataplanes/${encodeURIComponent(dataplane)}`;
   const tags = options.tag === undefined ? {} : { tags: options.tag };
 
-  const key = await prepareKey(api, path, dataplane, options);
-  const body = {
-    ...tags,
-    ...(key.csr === undefined ? {} : { csr: key.csr }),
-    ...(options.force ? { force: true } : {}),
-  };
-  const issued = await withProgress(io, `waiting for a certificate for ${dataplane}`, () =>
-    api.call(certificateSchema, 'POST', `${path}/_certificate`, { body }),
-  );
+  const { issued, key } = await withProgress(io, `waiting for a certificate for ${dataplane}`, async () => {
+    const ask = async (key: PreparedKey) => {
+      const { csr, current } = key;
+      const body = { ...tags, csr, current, ...(options.force ? { force: true } : {}) };
+      return { key, issued: await api.call(certificateSchema, 'POST', `${path}/_certificate`, { body }) };
+    };
+    const kept =
+      options.keyFromServer || options.force || options.csr ? undefined : await readKept(options.out, dataplane);
+    if (kept === undefined) return ask(await prepareKey(api, path, dataplane, options));
+    try {
+      return await ask(kept);
+    } catch (error) {
+      // The identity or the backend has changed, so that the names or the key of before do not fit any more.
+      if (!(error instanceof CliError) || error.exitCode !== EXIT.request) throw error;
+      return ask(await prepareKey(api, path, dataplane, options));
+    }
+  });
   const files = toFiles(dataplane, issued, key);
   await writeFiles(options.out, files);
 
@@ -125,14 +133,6 @@ async function issue(context: ClientContext, dataplane: string, options: IssueOp
     bundleVersion,
     files.map(({ name }) => join(options.out, name)),
   );
-}
-
-interface PreparedKey {
-  /** PEM; undefined when the key is made elsewhere. */
-  readonly csr?: string;
-  /** PKCS#8 PEM of a key made or kept here. */
-  readonly privateKey?: string;
-  readonly spkiDer?: Buffer;
 }
 
 async function prepareKey(
