@@ -68,7 +68,7 @@ export function createProvidedIssuer(
       const ca = readCa(sources);
       const findings = checkCa(ca.file, deps.clock.now());
       if (findings.violations.length > 0) return findings;
-      return { ...findings, violations: await tryCa(ca, deps, RENEW) };
+      return { ...findings, violations: await tryCa(context.mesh, ca, deps, RENEW) };
     } catch (error) {
       if (!(error instanceof X509Error)) throw error;
       return { violations: pairViolations(error, sources), warnings: [] };

@@ -6,26 +6,26 @@ import { generateKeyPair } from '../../src/x509/key-pair.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 import { type CaKeyPair, createInProcessCa } from '../shared/in-process-ca.ts';
 
-const TRIAL = {
-  mesh: 'mesh-ca',
-  dataplane: 'trial',
-  tags: new Map<string, readonly string[]>(),
-  uriSans: ['spiffe://mesh-ca/trial'],
-  dnsNames: [],
-  commonName: '',
-};
 const TRIAL_SECONDS = 60;
 
 /**
  * Signs a certificate that is thrown away, and verifies it as a proxy would: the last word after all named rules, for what they do not
  * know (name constraints, extended key usages of a CA, a key that cannot sign).
  */
-export async function tryCa(ca: CaKeyPair, deps: IssuerDeps, renew: string): Promise<Violation[]> {
+export async function tryCa(mesh: string, ca: CaKeyPair, deps: IssuerDeps, renew: string): Promise<Violation[]> {
   const { spkiDer } = await generateKeyPair('EC-P256');
   try {
     const issued = await createInProcessCa(ca, deps, renew).sign({
       spkiDer,
-      identity: TRIAL,
+      // The mesh's own trust domain: a CA may be constrained to it.
+      identity: {
+        mesh,
+        dataplane: 'trial',
+        tags: new Map(),
+        uriSans: [`spiffe://${mesh}/trial`],
+        dnsNames: [],
+        commonName: '',
+      },
       ttlSeconds: TRIAL_SECONDS,
     });
     const [leaf, ...rest] = [issued.leaf, ...issued.chain].map(parseCertificate);

@@ -1,7 +1,7 @@
 import type { Backend } from '../backends/backend.ts';
 import type { Backends } from '../backends/backends.ts';
 import { type CaError, ConfigError, type Violation } from '../issuer/errors.ts';
-import { type CallOptions, isConfChecker, isProvisioner } from '../issuer/issuer.ts';
+import { type CallOptions, type ConfFindings, isConfChecker, isProvisioner } from '../issuer/issuer.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { MeshBackend } from '../mesh/mtls.ts';
 import { checkMeshNameLength, meshNameWarnings } from '../mesh/names.ts';
@@ -94,7 +94,8 @@ async function checkBackend(
   }
   const found = await backend.call(
     'checkConf',
-    async (issuer, call) => (isConfChecker(issuer) ? issuer.checkConf(call) : { violations: [], warnings: [] }),
+    async (issuer, call): Promise<ConfFindings> =>
+      isConfChecker(issuer) ? issuer.checkConf(call) : { violations: [], warnings: [] },
     options,
   );
   return {

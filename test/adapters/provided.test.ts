@@ -283,8 +283,7 @@ describe('the check of a provided CA', () => {
   });
 
   it('refuses a CA for what no rule knows, by a certificate signed for trial', async () => {
-    const constraints = new x509.Extension('2.5.29.30', true, Buffer.from('3008a006300482027879', 'hex'));
-    const narrow = await makeCa({ name: 'narrow', extensions: [constraints] });
+    const narrow = await makeCa({ name: 'narrow', extensions: [permittedUriHost('xy')] });
     const below = await makeCa({ name: 'below', issuer: narrow });
     for (const [file, ca] of [
       [fileOf(narrow), narrow],
@@ -293,6 +292,11 @@ describe('the check of a provided CA', () => {
       const messages = byField(await check(file, ca.keyPem));
       expect(messages).toEqual({ cert: expect.stringMatching(/^a certificate signed by this CA would be refused: /) });
     }
+  });
+
+  it('takes a CA that is constrained to the trust domain of the mesh', async () => {
+    const narrow = await makeCa({ name: 'narrow', extensions: [permittedUriHost('default')] });
+    expect(byField(await check(fileOf(narrow), narrow.keyPem))).toEqual({});
   });
 
   it('puts no byte of the key into what it says', async () => {
@@ -443,4 +447,11 @@ function violationsOf(conf: unknown): Record<string, string> {
     if (!(error instanceof ConfigError)) throw error;
     return Object.fromEntries(error.violations.map(({ field, message }) => [field, message]));
   }
+}
+
+/** Name constraints (RFC 5280, 4.2.1.10), critical: only URIs of this host. */
+function permittedUriHost(host: string): x509.Extension {
+  const name = Buffer.concat([Buffer.of(0x86, host.length), Buffer.from(host)]);
+  const wrap = (tag: number, content: Buffer) => Buffer.concat([Buffer.of(tag, content.length), content]);
+  return new x509.Extension('2.5.29.30', true, wrap(0x30, wrap(0xa0, wrap(0x30, name))));
 }
