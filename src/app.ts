@@ -120,10 +120,11 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
 
   let closing: Promise<void> | undefined;
   const closeAll = async () => {
-    // Long polls end first, or they would hold the server open; the store goes last, because answers wait for it.
-    await bundles.close();
+    // Long polls end first, or they would hold the server open; what answers need goes after them, the store last.
+    bundles.endWaits();
     await server.close(settings.shutdownTimeoutMs);
     await certificates.close();
+    await bundles.close();
     await backends.close();
     await store.close();
   };

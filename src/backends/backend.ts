@@ -8,11 +8,12 @@ import {
 } from '../issuer/errors.ts';
 import { type CallOptions, type Issuer, isKeyPairIssuer, type KeyPairIssuer } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
 import type { BackendLoad, BackendMetrics } from '../runtime/metrics.ts';
 
 /** How long and how often one backend may be asked. */
 export interface BackendLimits {
-  /** Deadline of one certificate: `dpCert.requestTimeout`, else the setting. */
+  /** Deadline of one certificate, all its calls together: `dpCert.requestTimeout`, else the setting. */
   readonly issueTimeoutMs: number;
   /** Deadline of reading the CA certificates: `rootChain.requestTimeout`, else 10 s as Kuma. */
   readonly rootTimeoutMs: number;
@@ -30,7 +31,9 @@ export interface BackendOptions {
   readonly limits: BackendLimits;
   readonly issuer: Issuer;
   readonly clock: Clock;
-  readonly metrics: BackendMetrics;
+  /** Absent for a backend that is only tried: it leaves no series behind. */
+  readonly metrics?: BackendMetrics;
+  readonly log: Log;
 }
 
 /** Calls to one external backend that may be under way, and that may wait. */
@@ -53,7 +56,8 @@ export class Backend {
   readonly limits: BackendLimits;
   readonly #issuer: Issuer;
   readonly #clock: Clock;
-  readonly #metrics: BackendMetrics;
+  readonly #metrics: BackendMetrics | undefined;
+  readonly #log: Log;
   readonly #limit: LimitFunction;
   #underWay = 0;
   #retired = false;
@@ -70,6 +74,7 @@ export class Backend {
     this.#issuer = options.issuer;
     this.#clock = options.clock;
     this.#metrics = options.metrics;
+    this.#log = options.log;
     this.#limit = pLimit(CONCURRENT_CALLS);
   }
 
@@ -85,7 +90,7 @@ export class Backend {
 
   /** Counts one answered request for a certificate: an outcome, or an error code. */
   count(outcome: string): void {
-    this.#metrics.certificate(outcome);
+    this.#metrics?.certificate(outcome);
   }
 
   /** True when the issuer has this capability. */
@@ -93,9 +98,14 @@ export class Backend {
     return guard(this.#issuer);
   }
 
+  /** True once its conf, or a secret that it reads, has changed: whoever still holds it should ask the registry again. */
+  get isRetired(): boolean {
+    return this.#retired;
+  }
+
   /**
-   * Runs `work` against the issuer.
-   * @throws every error class of issuer/errors.ts, prefixed with type and name; a passed deadline is an IssuerUnavailableError
+   * One call of the issuer. Calls to an external backend wait for a place when too many are under way.
+   * @throws every error class of issuer/errors.ts, prefixed with type and name
    */
   async call<T>(
     name: BackendCall,
@@ -104,21 +114,51 @@ export class Backend {
   ): Promise<T> {
     this.#underWay += 1;
     const startedMs = this.#clock.monotonicMs();
+    const observe = (result: string) => this.#metrics?.observe(name, result, this.#clock.monotonicMs() - startedMs);
     try {
-      const result = this.local ? await work(this.#issuer, options) : await this.#guarded(name, work, options);
-      this.#metrics.observe(name, 'ok', this.#clock.monotonicMs() - startedMs);
+      const result = this.local ? await work(this.#issuer, options) : await this.#limited(work, options);
+      observe('ok');
       return result;
     } catch (error) {
       const told = withIssuerPrefix(error, this.type, this.name);
-      this.#metrics.observe(
-        name,
-        told instanceof CaError ? told.code : 'ERR_INTERNAL',
-        this.#clock.monotonicMs() - startedMs,
-      );
+      observe(told instanceof CaError ? told.code : 'ERR_INTERNAL');
       throw told;
     } finally {
       this.#underWay -= 1;
       if (this.#retired && this.#underWay === 0) void this.#close();
+    }
+  }
+
+  /**
+   * Runs `work`, all its calls and waits together, within one deadline: that of one certificate, or that of reading the CA certificates. Work that does not honour its
+   * signal is left to itself when the deadline passes.
+   * @throws IssuerUnavailableError when the deadline passes; the signal's reason when `options.signal` fires
+   */
+  async within<T>(
+    limit: 'certificate' | 'roots',
+    options: CallOptions,
+    work: (options: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    const timeoutMs = limit === 'roots' ? this.limits.rootTimeoutMs : this.limits.issueTimeoutMs;
+    const deadline = this.#clock.deadline(timeoutMs, options.signal);
+    const settled = new AbortController();
+    try {
+      const passed = new Promise<never>((_, reject) => {
+        const give = () => reject(deadline.signal.reason);
+        if (deadline.signal.aborted) give();
+        else deadline.signal.addEventListener('abort', give, { once: true, signal: settled.signal });
+      });
+      return await Promise.race([work({ signal: deadline.signal }), passed]);
+    } catch (error) {
+      if (!deadline.signal.aborted || options.signal.aborted) throw error;
+      const late = new IssuerUnavailableError(`no answer within ${timeoutMs} ms`, {
+        cause: error,
+        fix: `look at the load and the network between mesh-ca and the backend, or raise ${limit === 'roots' ? 'rootChain' : 'dpCert'}.requestTimeout`,
+      });
+      throw withIssuerPrefix(late, this.type, this.name);
+    } finally {
+      settled.abort();
+      deadline.clear();
     }
   }
 
@@ -146,32 +186,14 @@ export class Backend {
     );
   }
 
-  async #guarded<T>(
-    name: BackendCall,
-    work: (issuer: Issuer, options: CallOptions) => Promise<T>,
-    options: CallOptions,
-  ): Promise<T> {
+  #limited<T>(work: (issuer: Issuer, options: CallOptions) => Promise<T>, options: CallOptions): Promise<T> {
     if (this.#limit.pendingCount >= WAITING_CALLS) {
       throw new RateLimitedError(`${WAITING_CALLS} requests already wait for this backend`, { retryAfterMs: 1000 });
     }
-    const timeoutMs = name === 'trustBundle' ? this.limits.rootTimeoutMs : this.limits.issueTimeoutMs;
-    const deadline = this.#clock.deadline(timeoutMs, options.signal);
-    try {
-      return await this.#limit(() => {
-        deadline.signal.throwIfAborted();
-        return work(this.#issuer, { signal: deadline.signal });
-      });
-    } catch (error) {
-      if (deadline.signal.aborted && !options.signal.aborted) {
-        throw new IssuerUnavailableError(`no answer within ${timeoutMs} ms`, {
-          cause: error,
-          fix: 'look at the load and the network between mesh-ca and the backend, or raise dpCert.requestTimeout (rootChain.requestTimeout for its CA certificates)',
-        });
-      }
-      throw error;
-    } finally {
-      deadline.clear();
-    }
+    return this.#limit(() => {
+      options.signal.throwIfAborted();
+      return work(this.#issuer, options);
+    });
   }
 
   /** No new call should come; those under way finish, then the issuer is closed. */
@@ -187,7 +209,9 @@ export class Backend {
   }
 
   #close(): Promise<void> {
-    this.#closed ??= this.#issuer.close();
+    this.#closed ??= this.#issuer.close().catch((error: unknown) => {
+      this.#log.error({ mesh: this.mesh, backend: this.name, type: this.type, err: error }, 'issuer not closed');
+    });
     return this.#closed;
   }
 }

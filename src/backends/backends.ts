@@ -5,7 +5,7 @@ import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import { dpCertRequestTimeoutMs, expirationMs, type MeshBackend, rootChainRequestTimeoutMs } from '../mesh/mtls.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { BackendLabels, Metrics } from '../runtime/metrics.ts';
+import type { BackendLabels, BackendMetrics, Metrics } from '../runtime/metrics.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Store } from '../store/store.ts';
 import { Backend } from './backend.ts';
@@ -47,6 +47,8 @@ interface Kept {
 export class Backends {
   readonly #options: BackendsOptions;
   readonly #meshes = new Map<string, MeshBackends>();
+  /** What was loaded last, and of which version of the Mesh: given again when a change did not concern it. */
+  readonly #last = new Map<string, { readonly identity: string; readonly loaded: MeshBackends }>();
   readonly #loading = new Map<string, Promise<MeshBackends>>();
   readonly #kept = new Map<string, Map<string, Kept>>();
   readonly #generation = new Map<string, number>();
@@ -89,7 +91,11 @@ export class Backends {
    * An issuer for a backend that is not stored yet, to try it. The caller closes it.
    * @throws ConfigError with all violations of its conf, fields relative to `conf`
    */
-  async create(mesh: string, backend: MeshBackend): Promise<Backend> {
+  create(mesh: string, backend: MeshBackend): Promise<Backend> {
+    return this.#create(mesh, backend, undefined);
+  }
+
+  async #create(mesh: string, backend: MeshBackend, metrics: BackendMetrics | undefined): Promise<Backend> {
     const module = await this.module(backend.type);
     if (module === undefined) {
       throw new ConfigError(`backend "${backend.name}" of mesh "${mesh}" has type "${backend.type}"`, {
@@ -97,7 +103,7 @@ export class Backends {
         fix: `use one of the types ${Object.keys(this.#options.adapters).join(', ')}`,
       });
     }
-    const { store, clock, random, log, metrics, defaults, fileDirs } = this.#options;
+    const { store, clock, random, log, defaults, fileDirs } = this.#options;
     const context = { mesh, backend: backend.name };
     const conf = module.parseConf(backend.conf, context);
     const secrets = createSecretAccess(store, mesh);
@@ -121,7 +127,8 @@ export class Backends {
       },
       issuer: module.create(context, conf, deps),
       clock,
-      metrics: metrics.backend({ mesh, backend: backend.name, type: backend.type }),
+      ...(metrics === undefined ? {} : { metrics }),
+      log,
     });
   }
 
@@ -190,8 +197,9 @@ export class Backends {
       else {
         // One backend that cannot be made (its adapter is gone, its conf was made by an older version) must not take the mesh down.
         try {
-          const backend = await this.create(name, spec);
-          this.#options.metrics.backend(labelsOf(backend)).watchLoad(() => backend.load);
+          const metrics = this.#options.metrics.backend({ mesh: name, backend: spec.name, type: spec.type });
+          const backend = await this.#create(name, spec, metrics);
+          metrics.watchLoad(() => backend.load);
           after.set(spec.name, { fingerprint, backend });
         } catch (error) {
           if (!(error instanceof ConfigError)) throw error;
@@ -208,8 +216,15 @@ export class Backends {
       if (kept?.type !== backend.type) this.#options.metrics.removeBackend(labelsOf(backend));
     }
     this.#kept.set(name, after);
+    const previous = this.#last.get(name);
+    const identity = `${stored.version}/${stored.createdAt.getTime()}`;
+    const same =
+      before.size === after.size && [...after].every(([key, { backend }]) => before.get(key)?.backend === backend);
+    if (previous?.identity === identity && same) return previous.loaded;
     const backends = new Map([...after].map(([backendName, { backend }]) => [backendName, backend]));
-    return { mesh, backends, enabled: backends.get(mesh.mtls?.enabledBackend ?? '') };
+    const loaded = { mesh, backends, enabled: backends.get(mesh.mtls?.enabledBackend ?? '') };
+    this.#last.set(name, { identity, loaded });
+    return loaded;
   }
 
   #retireAll(mesh: string): void {
@@ -218,6 +233,7 @@ export class Backends {
       this.#options.metrics.removeBackend(labelsOf(backend));
     }
     this.#kept.delete(mesh);
+    this.#last.delete(mesh);
   }
 
   /** Everything an instance depends on: the spec as written and the versions of the secrets it reads. */

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Backend } from '../backends/backend.ts';
 import type { Backends, MeshBackends } from '../backends/backends.ts';
 import { enabledBackend } from '../backends/enabled-backend.ts';
@@ -45,14 +46,19 @@ interface Task {
 /** How long a caller should wait before it asks again for a certificate that was served stale. */
 const STALE_RETRY_MS = 30_000;
 
+/** Never leaves this file: the request is tried once more. */
+class RetiredBackend extends Error {}
+
 /** The main job: a certificate for a data plane, made anew only when it has to be. */
 export class Certificates {
   readonly #options: CertificatesOptions;
-  readonly #underWay = new Map<string, Promise<CertificateAnswer>>();
+  /** By what makes requests equal; a symbol for those that equal no other. */
+  readonly #underWay = new Map<string | symbol, Promise<CertificateAnswer>>();
   readonly #closing = new AbortController();
 
   constructor(options: CertificatesOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /**
@@ -60,16 +66,41 @@ export class Certificates {
    * @throws NotFoundError: no such mesh. RequestInvalidError: CSR, tags or template. Every error of the issuer contract
    */
   async issue(request: CertificateRequest, options: CallOptions): Promise<CertificateAnswer> {
-    const task = await this.#prepare(request, options);
-    const standing = task.request.force === true ? undefined : await this.#standing(task);
-    if (standing !== undefined) return standing;
+    try {
+      return await this.#issueOnce(request, options, (task) => task.backend.isRetired);
+    } catch (error) {
+      if (!(error instanceof RetiredBackend)) throw error;
+      return this.#issueOnce(request, options, () => false);
+    }
+  }
+
+  /** @param isOutdated whether a failure only means that the backend was changed meanwhile, so that another try may do better */
+  async #issueOnce(
+    request: CertificateRequest,
+    options: CallOptions,
+    isOutdated: (task: Task) => boolean,
+  ): Promise<CertificateAnswer> {
+    let task: Task | undefined;
+    try {
+      task = await this.#prepare(request, options);
+      return (await this.#standing(task)) ?? (await this.#issueJoined(task));
+    } catch (error) {
+      if (task !== undefined && isOutdated(task)) throw new RetiredBackend('the backend was changed', { cause: error });
+      const backend = task?.backend ?? this.#options.backends.peek(request.mesh)?.enabled;
+      backend?.count(error instanceof CaError ? error.code : 'ERR_INTERNAL');
+      throw error;
+    }
+  }
+
+  #issueJoined(task: Task): Promise<CertificateAnswer> {
+    const { request, wanted } = task;
+    const key = `${request.mesh}/${request.dataplane}/${wanted.backendHash}/${task.identityHash}/${wanted.keyHash}/${request.force === true}`;
     // A key made here goes to one caller only, so such requests are never joined.
-    if (task.csr === undefined) return this.#issueOrServeStale(task);
-    const key = `${request.mesh}/${request.dataplane}/${task.wanted.backendHash}/${task.identityHash}/${task.wanted.keyHash}/${request.force === true}`;
-    const known = this.#underWay.get(key);
+    const known = task.csr === undefined ? undefined : this.#underWay.get(key);
     if (known !== undefined) return known;
-    const issuing = this.#issueOrServeStale(task).finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, issuing);
+    const issuing = this.#issueOrServeStale(task).finally(() => this.#underWay.delete(mark));
+    const mark = task.csr === undefined ? Symbol(key) : key;
+    this.#underWay.set(mark, issuing);
     return issuing;
   }
 
@@ -87,10 +118,8 @@ export class Certificates {
       tags ?? (await storedTags(this.#options.store, mesh, dataplane)),
       this.#options.profile,
     );
-    const { signsCsrAsIs, keyTypes } = await backend.call(
-      'abilities',
-      (issuer, call) => issuer.abilities(call),
-      options,
+    const { signsCsrAsIs, keyTypes } = await backend.within('certificate', options, (within) =>
+      backend.call('abilities', (issuer, call) => issuer.abilities(call), within),
     );
     return {
       uriSans: identity.uriSans,
@@ -145,6 +174,7 @@ export class Certificates {
   /** The certificate that makes a new one unnecessary, if there is one. */
   async #standing(task: Task): Promise<CertificateAnswer | undefined> {
     const { request, record, wanted, csr } = task;
+    if (request.force === true) return undefined;
     if (request.currentPem !== undefined) {
       const current = await this.#current(task, request.currentPem);
       if (current !== undefined) return this.#answer(task, current, 'kept');
@@ -156,7 +186,7 @@ export class Certificates {
 
   /** The caller's own certificate as a record, when it stands. One that we do not know yet is adopted, so that insights show it. */
   async #current(task: Task, pem: string): Promise<CertificateRecord | undefined> {
-    const { backend, identity, record, wanted, bundle, from } = task;
+    const { backend, identity, record, wanted, bundle } = task;
     const current = readCurrent(pem, {
       identity,
       identityHash: task.identityHash,
@@ -164,11 +194,12 @@ export class Certificates {
       profile: this.#options.profile,
       at: wanted.now,
       roots: rootsOf(bundle, backend.name),
-      intermediates: this.#options.bundles.intermediates(from, backend.name),
+      intermediates: this.#options.bundles.intermediates(backend),
       record,
     });
     if (current === undefined || dueReason(current, wanted) !== undefined) return undefined;
-    if (record === undefined) await this.#options.store.recordCertificate(current);
+    if (record === undefined || record.notBefore < current.notBefore)
+      await this.#options.store.recordCertificate(current);
     return current;
   }
 
@@ -177,10 +208,8 @@ export class Certificates {
       return await this.#issueNew(task);
     } catch (error) {
       const { record, wanted } = task;
-      if (!(error instanceof CaError && error.retry) || record === undefined || !mayServeStale(record, wanted)) {
-        task.backend.count(error instanceof CaError ? error.code : 'ERR_INTERNAL');
-        throw error;
-      }
+      const now = this.#options.clock.now();
+      if (!(error instanceof CaError && error.retry) || !mayServeStale(record, { ...wanted, now })) throw error;
       this.#options.log.warn(
         { ...labels(task), err: error, notAfter: record.notAfter },
         'backend fails: older certificate served',
@@ -193,12 +222,15 @@ export class Certificates {
     const { store, bundles, clock, random, log, profile } = this.#options;
     const { request, backend, identity, from, wanted } = task;
     const call = { signal: this.#closing.signal };
-    const { issued, spkiDer, privateKeyDer } = await askBackend(task, this.#options, call);
+    const ask = (options: CallOptions) => askBackend(task, this.#options, options);
+    // Signing a CSR in this process waits for nothing: a deadline would only cost.
+    const waits = !backend.local || task.csr === undefined;
+    const { issued, spkiDer, privateKeyDer } = await (waits ? backend.within('certificate', call, ask) : ask(call));
     const issuedAt = clock.now();
     const leaf = backend.judge(() =>
       checkIssued(issued, { identity, spkiDer, profile, at: issuedAt, local: backend.local }),
     );
-    const bundle = await bundles.include(from, backend.name, issued.roots, call);
+    const bundle = await bundles.include(from, backend, issued.roots, call);
     const record: CertificateRecord = {
       mesh: request.mesh,
       dataplane: request.dataplane,

@@ -10,6 +10,9 @@ import { checkLeaf, type Profile } from '../x509/profile.ts';
 import { X509Error } from '../x509/x509-error.ts';
 import { renewalTime } from './renewal.ts';
 
+/** Backends date a certificate back a little: we by 10 s, Vault by 30 s. */
+const CUSHION_MS = 60_000;
+
 export interface CurrentContext {
   readonly identity: Identity;
   readonly identityHash: string;
@@ -60,8 +63,12 @@ function adopt(
   const { uriSans, dnsNames, commonName } = identity;
   if (checkLeaf(leaf, { spkiDer: leaf.spkiDer, uriSans, dnsNames, commonName, profile, at }).length > 0)
     return undefined;
+  // It was made when certificates lived longer than they may now; a shorter life ends by itself.
+  const lifeMs = leaf.notAfter.getTime() - leaf.notBefore.getTime();
+  if (lifeMs > backend.ttlSeconds * 1000 + CUSHION_MS) return undefined;
   const roots = context.roots.map((der) => parseCertificate(der));
-  const { chain } = buildChain(leaf, [...rest, ...context.intermediates.map((der) => parseCertificate(der)), ...roots]);
+  const pool = [...rest, ...context.intermediates.map((der) => parseCertificate(der)), ...roots];
+  const { chain, roots: own } = buildChain(leaf, pool);
   if (!verifyChain({ leaf, chain, roots, at }).ok) return undefined;
   return {
     mesh: identity.mesh,
@@ -73,7 +80,7 @@ function adopt(
     keyHash: hash('sha256', leaf.spkiDer),
     leaf: leaf.der,
     chain: chain.map(({ der }) => der),
-    rootHashes: roots.map(({ der }) => fingerprintSha256(der)),
+    rootHashes: own.map(({ der }) => fingerprintSha256(der)),
     serialNumber: leaf.serialNumber,
     issuedAt: leaf.notBefore,
     notBefore: leaf.notBefore,

@@ -45,7 +45,7 @@ export function dueReason(record: Right | undefined, wanted: Wanted): Due | unde
 }
 
 /** Whether a certificate that is due may be given once more while the backend fails: same holder, same key, still valid and trusted. */
-export function mayServeStale(record: Right | undefined, wanted: Wanted): record is Right {
+export function mayServeStale<R extends Right>(record: R | undefined, wanted: Wanted): record is R {
   if (record === undefined || wanted.keyHash === undefined || wanted.now >= record.notAfter) return false;
   return (
     record.identityHash === wanted.identityHash &&

@@ -92,18 +92,26 @@ async function checkBackend(
     );
     return { violations: [], warnings, backend };
   }
-  const found = await backend.call(
-    'checkConf',
-    async (issuer, call): Promise<ConfFindings> =>
-      isConfChecker(issuer) ? issuer.checkConf(call) : { violations: [], warnings: [] },
-    options,
-  );
+  const found = await check(backend, options).catch(async (error: unknown) => {
+    await backend.close();
+    throw error;
+  });
   return {
     violations: found.violations.map(({ field, message }) => ({ field: joined(`${at}.conf`, field), message })),
     warnings: found.warnings.map((warning) => `${at} ("${spec.name}"): ${warning}`),
     fix: found.fix,
     backend,
   };
+}
+
+function check(backend: Backend, options: CallOptions): Promise<ConfFindings> {
+  return backend.within('certificate', options, (within) =>
+    backend.call(
+      'checkConf',
+      async (issuer, call) => (isConfChecker(issuer) ? issuer.checkConf(call) : { violations: [], warnings: [] }),
+      within,
+    ),
+  );
 }
 
 async function missingSecrets({ store, backends }: Rooms, mesh: string, spec: MeshBackend): Promise<string[]> {
@@ -117,10 +125,8 @@ async function missingSecrets({ store, backends }: Rooms, mesh: string, spec: Me
 async function provision(backend: Backend, mesh: Mesh, options: CallOptions): Promise<void> {
   if (!backend.has(isProvisioner)) return;
   try {
-    await backend.call(
-      'ensure',
-      async (issuer, call) => (isProvisioner(issuer) ? issuer.ensure(call) : undefined),
-      options,
+    await backend.within('certificate', options, (within) =>
+      backend.call('ensure', async (issuer, call) => (isProvisioner(issuer) ? issuer.ensure(call) : undefined), within),
     );
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

@@ -1,7 +1,7 @@
 import type { JsonObject } from '../mesh/violations.ts';
 import type { Clock } from '../runtime/clock.ts';
-import type { Store, StoredCertificate, StoredResource, TrustStatement } from '../store/store.ts';
-import { backendsOf, readBundle } from '../trust/trust-bundle.ts';
+import type { Store, StoredCertificate, StoredResource, StoredTrustBundle, TrustStatement } from '../store/store.ts';
+import { readBundle, supportedBackends } from '../trust/trust-bundle.ts';
 import { resourceMeta, type ZoneLabels } from './resource-json.ts';
 
 export interface OverviewOptions extends ZoneLabels {
@@ -93,8 +93,14 @@ export class Overviews {
   /** The backends whose roots stand in the bundle version that the data plane said it holds. Being sent a bundle is no proof. */
   async #supported(statement: TrustStatement | undefined): Promise<readonly string[]> {
     if (statement === undefined) return [];
-    const bundle = await this.#options.store.getTrustBundleVersion(statement.mesh, statement.bundleVersion);
-    return bundle === undefined ? [] : backendsOf(readBundle(bundle.mesh, bundle.version, bundle.body));
+    const { store } = this.#options;
+    const [current, held] = await Promise.all([
+      store.getTrustBundle(statement.mesh),
+      store.getTrustBundleVersion(statement.mesh, statement.bundleVersion),
+    ]);
+    if (current === undefined || held === undefined) return [];
+    const read = ({ mesh, version, body }: StoredTrustBundle) => readBundle(mesh, version, body);
+    return supportedBackends(read(current), read(held));
   }
 
   #compose(

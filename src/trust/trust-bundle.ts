@@ -63,7 +63,12 @@ export function rootsOf(bundle: TrustBundle, backend: string): readonly Buffer[]
   return bundle.roots.filter((root) => root.backends.includes(backend)).map((root) => root.certificate.der);
 }
 
-/** Every backend that has a root in the bundle, sorted. */
-export function backendsOf(bundle: TrustBundle): readonly string[] {
-  return [...new Set(bundle.roots.flatMap((root) => root.backends))].sort();
+/**
+ * The backends whose certificates somebody accepts who holds the bundle `held`: every root that the backend has today is in it. Sorted.
+ */
+export function supportedBackends(current: TrustBundle, held: TrustBundle): readonly string[] {
+  const backends = [...new Set(current.roots.flatMap((root) => root.backends))].sort();
+  const accepts = (backend: string) =>
+    current.roots.every((root) => !root.backends.includes(backend) || held.fingerprints.has(root.fingerprintSha256));
+  return backends.filter(accepts);
 }

@@ -7,7 +7,8 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Store } from '../store/store.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
-import { bundleBody, type RootsByBackend, readBundle, rootsOf, type TrustBundle } from './trust-bundle.ts';
+import { BackendRoots } from './backend-roots.ts';
+import { bundleBody, readBundle, rootsOf, type TrustBundle } from './trust-bundle.ts';
 
 export interface TrustBundlesOptions {
   readonly store: Store;
@@ -16,8 +17,10 @@ export interface TrustBundlesOptions {
   readonly log: Log;
 }
 
-/** After this the roots of a mesh are asked for again, so that a root that changed at the backend joins. */
-const FRESH_FOR_MS = 60_000;
+/** How often a held long poll, and a bundle in use, look whether an external root has changed. */
+const LOOK_AGAIN_MS = 60_000;
+/** How long a bundle waits for a backend that does not issue and whose roots were never seen. */
+const WAIT_FOR_NEW_MS = 1_000;
 /** Writers that may be faster than we before we give up. */
 const APPEND_TRIES = 5;
 
@@ -25,42 +28,38 @@ interface Cached {
   readonly bundle: TrustBundle;
   /** The backends it was made from: another object means that something changed. */
   readonly from: MeshBackends;
-  readonly readAtMs: number;
-  /** Backend name -> its intermediates, DER. */
-  readonly intermediates: ReadonlyMap<string, readonly Buffer[]>;
-}
-
-/** What one backend said of its CA certificates, or why it said nothing. */
-interface Asked {
-  readonly name: string;
-  readonly roots?: readonly Buffer[];
-  readonly intermediates: readonly Buffer[];
-  readonly error?: unknown;
+  readonly madeAtMs: number;
 }
 
 /**
  * The trust bundle of each mesh: the union of the roots of ALL its backends, with a version that grows with each change of content.
- * A backend that does not answer keeps the roots it had; it never takes the bundle of the others away.
+ *
+ * A backend whose roots were seen before is never waited for: it is asked behind, and the bundle changes when it says something new. One
+ * that does not answer keeps the roots it had. So a backend that is down takes neither the bundle nor the certificates of the others away.
  */
 export class TrustBundles {
   readonly #options: TrustBundlesOptions;
+  readonly #roots: BackendRoots;
   readonly #cache = new Map<string, Cached>();
+  /** Readings under way, by mesh. */
   readonly #reading = new Map<string, Promise<TrustBundle>>();
   /** Fires an event named after a mesh when its bundle has, or may have, changed. */
   readonly #changes = new EventTarget();
+  readonly #endOfWaits = new AbortController();
   readonly #closing = new AbortController();
   readonly #stopListening: () => void;
 
   constructor(options: TrustBundlesOptions) {
     this.#options = options;
-    setMaxListeners(0, this.#changes, this.#closing.signal);
+    this.#roots = new BackendRoots(options.clock, options.log, this.#closing.signal);
+    setMaxListeners(0, this.#changes, this.#closing.signal, this.#endOfWaits.signal);
     this.#stopListening = options.store.onChange((change) => {
-      const meshes =
-        change.kind === 'unknown'
-          ? [...this.#cache.keys()]
-          : [change.key.type === 'Mesh' ? change.key.name : change.key.mesh];
-      if (change.kind === 'resource' && change.key.type === 'Mesh') this.#cache.delete(change.key.name);
-      for (const mesh of meshes) this.#changes.dispatchEvent(new Event(mesh));
+      if (change.kind === 'unknown') for (const mesh of this.#cache.keys()) this.#wake(mesh);
+      else if (change.key.type === 'Secret') this.#wake(change.key.mesh);
+      else if (change.key.type === 'Mesh') {
+        this.#cache.delete(change.key.name);
+        this.#wake(change.key.name);
+      }
     });
   }
 
@@ -68,7 +67,7 @@ export class TrustBundles {
   peek(from: MeshBackends): TrustBundle | undefined {
     const cached = this.#cache.get(from.mesh.name);
     if (cached?.from !== from) return undefined;
-    if (this.#options.clock.monotonicMs() - cached.readAtMs > FRESH_FOR_MS) this.#refreshBehind(cached);
+    if (this.#options.clock.monotonicMs() - cached.madeAtMs > LOOK_AGAIN_MS) this.#lookBehind(cached);
     return cached.bundle;
   }
 
@@ -77,32 +76,41 @@ export class TrustBundles {
    */
   async get(mesh: string, options: CallOptions): Promise<TrustBundle> {
     const from = await this.#options.backends.get(mesh);
-    return this.peek(from) ?? this.#refresh(mesh, options);
+    return this.peek(from) ?? orAborted(this.#read(mesh), options.signal);
   }
 
   /**
-   * Makes sure that the roots of a certificate are in the bundle before the certificate is handed out: an external backend may have
-   * changed its root since we looked.
+   * The bundle with these roots in it: to be called before a certificate under them is handed out, since an external backend may have
+   * changed its root after we looked.
+   * @throws IssuerUnavailableError when the backend is no longer one of the mesh, so that its roots are not in the bundle
    */
   async include(
     from: MeshBackends,
-    backend: string,
+    backend: Backend,
     roots: readonly Buffer[],
     options: CallOptions,
   ): Promise<TrustBundle> {
-    const mesh = from.mesh.name;
-    const known = this.peek(from) ?? (await this.#refresh(mesh, options));
-    const held = rootsOf(known, backend);
-    const missing = roots.filter((root) => !held.some((other) => other.equals(root)));
-    return missing.length === 0 ? known : this.#read(mesh, new Map([[backend, missing]]));
+    const isTrusted = (bundle: TrustBundle) => roots.every((root) => bundle.fingerprints.has(fingerprintSha256(root)));
+    const known = this.peek(from) ?? (await this.get(from.mesh.name, options));
+    if (isTrusted(known)) return known;
+    this.#roots.note(backend, roots);
+    const bundle = await orAborted(this.#readAnew(from.mesh.name), options.signal);
+    if (isTrusted(bundle)) return bundle;
+    throw new IssuerUnavailableError(
+      `backend "${backend.name}" of mesh "${from.mesh.name}" was changed while it issued a certificate`,
+      {
+        retryAfterMs: 1000,
+        fix: 'ask again',
+      },
+    );
   }
 
   /** Intermediates that the backend told last; empty when nothing is known. */
-  intermediates(from: MeshBackends, backend: string): readonly Buffer[] {
-    return this.#cache.get(from.mesh.name)?.intermediates.get(backend) ?? [];
+  intermediates(backend: Backend): readonly Buffer[] {
+    return this.#roots.known(backend).intermediates;
   }
 
-  /** The bundle once its version differs from `version`, or undefined when `timeoutMs` passed or the service closes first. */
+  /** The bundle once its version differs from `version`, or undefined when `timeoutMs` passed or waiting was ended. */
   async waitForChange(
     mesh: string,
     version: number,
@@ -110,20 +118,21 @@ export class TrustBundles {
     options: CallOptions,
   ): Promise<TrustBundle | undefined> {
     const { clock } = this.#options;
-    const deadline = clock.deadline(timeoutMs, AbortSignal.any([options.signal, this.#closing.signal]));
+    const deadline = clock.deadline(timeoutMs, options.signal);
     try {
       for (;;) {
         const look = new AbortController();
+        const listen = { once: true, signal: look.signal } as const;
         const changed = new Promise<void>((resolve) => {
-          this.#changes.addEventListener(mesh, () => resolve(), { once: true, signal: look.signal });
-          deadline.signal.addEventListener('abort', () => resolve(), { once: true, signal: look.signal });
+          this.#changes.addEventListener(mesh, () => resolve(), listen);
+          for (const signal of [deadline.signal, this.#endOfWaits.signal])
+            signal.addEventListener('abort', () => resolve(), listen);
         });
         try {
           const bundle = await this.get(mesh, options);
           if (bundle.version !== version) return bundle;
-          if (deadline.signal.aborted) return undefined;
-          // Nothing tells us when an external root changes, so a waiting data plane looks again from time to time.
-          await Promise.race([changed, clock.sleep(FRESH_FOR_MS, look.signal).catch(() => {})]);
+          if (deadline.signal.aborted || this.#endOfWaits.signal.aborted) return undefined;
+          await Promise.race([changed, clock.sleep(LOOK_AGAIN_MS, look.signal).catch(() => {})]);
         } finally {
           look.abort();
         }
@@ -133,59 +142,71 @@ export class TrustBundles {
     }
   }
 
-  /** Ends all long polls. Idempotent. */
+  /** Answers all long polls now, so that a server can drain. */
+  endWaits(): void {
+    this.#endOfWaits.abort();
+  }
+
+  /** Ends what is asked of backends. Idempotent. */
   async close(): Promise<void> {
     this.#stopListening();
-    this.#closing.abort();
+    this.endWaits();
+    this.#closing.abort(new IssuerUnavailableError('mesh-ca is stopping', { retryAfterMs: 1000 }));
     await Promise.allSettled(this.#reading.values());
   }
 
-  #refreshBehind(cached: Cached): void {
-    const { name } = cached.from.mesh;
-    // Counts as fresh while it is being asked for: one refresh at a time, and no other for a while if it fails.
-    this.#cache.set(name, { ...cached, readAtMs: this.#options.clock.monotonicMs() });
-    this.#refresh(name, { signal: this.#closing.signal }).catch((error: unknown) => {
-      this.#options.log.warn({ mesh: name, err: error }, 'trust bundle not refreshed');
-    });
+  #wake(mesh: string): void {
+    this.#changes.dispatchEvent(new Event(mesh));
   }
 
-  /** Callers at the same time share one reading; a caller that gives up does not end it for the others. */
-  async #refresh(mesh: string, { signal }: CallOptions): Promise<TrustBundle> {
+  #lookBehind(cached: Cached): void {
+    const { name } = cached.from.mesh;
+    this.#cache.set(name, { ...cached, madeAtMs: this.#options.clock.monotonicMs() });
+    for (const backend of cached.from.backends.values()) this.#askBehind(backend);
+  }
+
+  /** Asks without anybody waiting; the bundle is made anew if the answer changes it. */
+  #askBehind(backend: Backend): void {
+    void this.#roots
+      .ask(backend)
+      .then(() => (this.#closing.signal.aborted || backend.isRetired ? undefined : this.#readAnew(backend.mesh)))
+      .catch((error: unknown) => {
+        this.#options.log.warn({ mesh: backend.mesh, err: error }, 'trust bundle not refreshed');
+      });
+  }
+
+  /** A reading that is under way may have begun before what the caller knows. */
+  async #readAnew(mesh: string): Promise<TrustBundle> {
+    await this.#reading.get(mesh)?.catch(() => {});
+    return this.#read(mesh);
+  }
+
+  /** Callers at the same time share one reading. */
+  #read(mesh: string): Promise<TrustBundle> {
     let reading = this.#reading.get(mesh);
     if (reading === undefined) {
-      reading = this.#read(mesh).finally(() => this.#reading.delete(mesh));
+      reading = this.#make(mesh).finally(() => this.#reading.delete(mesh));
       this.#reading.set(mesh, reading);
     }
-    const left = new AbortController();
-    const givenUp = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: left.signal });
-    });
-    try {
-      return await Promise.race([reading, givenUp]);
-    } finally {
-      left.abort();
-    }
+    return reading;
   }
 
-  async #read(mesh: string, extra?: RootsByBackend): Promise<TrustBundle> {
+  async #make(mesh: string): Promise<TrustBundle> {
     const { store, backends, log } = this.#options;
     for (let attempt = 1; attempt <= APPEND_TRIES; attempt += 1) {
       const from = await backends.get(mesh);
-      const asked = await Promise.all([...from.backends.values()].map((backend) => this.#ask(backend)));
+      // Read before anybody is asked: what another writer appends meanwhile makes ours a conflict, and is not lost.
       const stored = await store.getTrustBundle(mesh);
       const last = stored === undefined ? undefined : readBundle(mesh, stored.version, stored.body);
       const roots = new Map<string, readonly Buffer[]>();
-      const intermediates = new Map(asked.map(({ name, intermediates: told }) => [name, told]));
-      for (const { name, roots: told, error } of asked) {
+      for (const [name, known] of await this.#collect(from, last)) {
         const held = last === undefined ? [] : rootsOf(last, name);
-        if (told === undefined && held.length === 0 && name === from.enabled?.name) throw error;
-        const gone = told === undefined ? [] : held.filter((root) => !told.some((other) => other.equals(root)));
-        const kept = gone.length === 0 ? [] : await this.#stillInUse(mesh, gone);
-        roots.set(name, [...(told ?? held), ...kept, ...(extra?.get(name) ?? [])]);
+        const gone = held.filter((root) => !known.some((other) => other.equals(root)));
+        roots.set(name, [...known, ...(gone.length === 0 ? [] : await this.#stillInUse(mesh, gone))]);
       }
       const body = bundleBody(roots);
-      if (last !== undefined && stored?.body === body) return this.#keep(from, last, intermediates);
-      // What we asked may be old by now; a bundle without the newest backend must not replace one that has it.
+      if (last !== undefined && stored?.body === body) return this.#keep(from, last);
+      // What we know may be old by now; a bundle without the newest backend must not replace one that has it.
       if (backends.peek(mesh) !== from) continue;
       try {
         const { version } = await store.appendTrustBundle(mesh, body, stored?.version ?? 0);
@@ -193,12 +214,46 @@ export class TrustBundles {
           { mesh, version, roots: [...roots].map(([name, ders]) => `${name}:${ders.length}`) },
           'trust bundle changed',
         );
-        return this.#keep(from, readBundle(mesh, version, body), intermediates);
+        return this.#keep(from, readBundle(mesh, version, body));
       } catch (error) {
         if (!(error instanceof ConflictError)) throw error;
       }
     }
     throw new IssuerUnavailableError(`the trust bundle of mesh "${mesh}" changes too often`, { retryAfterMs: 1000 });
+  }
+
+  /** The roots of every backend: as known, as it says now, or as they stood in the last bundle. */
+  async #collect(from: MeshBackends, last: TrustBundle | undefined): Promise<ReadonlyMap<string, readonly Buffer[]>> {
+    const collected = await Promise.all(
+      [...from.backends.values()].map(async (backend): Promise<[string, readonly Buffer[]]> => {
+        const held = last === undefined ? [] : rootsOf(last, backend.name);
+        if (!this.#roots.known(backend).isFresh) {
+          if (backend.local || (held.length === 0 && backend === from.enabled)) await this.#roots.ask(backend);
+          else if (held.length === 0) await this.#askForAWhile(backend);
+          else this.#askBehind(backend);
+        }
+        const { roots, error } = this.#roots.known(backend);
+        const told = roots ?? held;
+        if (told.length === 0 && error !== undefined && backend === from.enabled) throw error;
+        return [backend.name, told];
+      }),
+    );
+    return new Map(collected);
+  }
+
+  /** A new backend that does not answer must not hold up the certificates of the enabled one. */
+  async #askForAWhile(backend: Backend): Promise<void> {
+    const answered = new AbortController();
+    const asked = this.#roots.ask(backend).then(() => true);
+    const inTime = await Promise.race([
+      asked,
+      this.#options.clock.sleep(WAIT_FOR_NEW_MS, answered.signal).then(
+        () => false,
+        () => true,
+      ),
+    ]);
+    answered.abort();
+    if (!inTime) this.#askBehind(backend);
   }
 
   /** Roots that the backend no longer names stay until the last certificate under them has expired: connections must not break. */
@@ -211,26 +266,24 @@ export class TrustBundles {
     return roots.filter((root) => inUse.has(fingerprintSha256(root)));
   }
 
-  async #ask(backend: Backend): Promise<Asked> {
-    try {
-      const bundle = await backend.call('trustBundle', (issuer, call) => issuer.trustBundle(call), {
-        signal: this.#closing.signal,
-      });
-      return { name: backend.name, roots: bundle.roots, intermediates: bundle.intermediates };
-    } catch (error) {
-      this.#options.log.warn(
-        { mesh: backend.mesh, backend: backend.name, type: backend.type, err: error },
-        'roots of backend not read',
-      );
-      return { name: backend.name, error, intermediates: [] };
-    }
-  }
-
-  #keep(from: MeshBackends, bundle: TrustBundle, intermediates: Cached['intermediates']): TrustBundle {
+  #keep(from: MeshBackends, bundle: TrustBundle): TrustBundle {
     const mesh = from.mesh.name;
     const before = this.#cache.get(mesh)?.bundle.version;
-    this.#cache.set(mesh, { bundle, from, intermediates, readAtMs: this.#options.clock.monotonicMs() });
-    if (before !== bundle.version) this.#changes.dispatchEvent(new Event(mesh));
+    this.#cache.set(mesh, { bundle, from, madeAtMs: this.#options.clock.monotonicMs() });
+    if (before !== bundle.version) this.#wake(mesh);
     return bundle;
+  }
+}
+
+/** One caller that gives up does not end a reading for the others. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const left = new AbortController();
+  const givenUp = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: left.signal });
+  });
+  try {
+    return await Promise.race([work, givenUp]);
+  } finally {
+    left.abort();
   }
 }

@@ -1,0 +1,113 @@
+import type { Backend } from '../backends/backend.ts';
+import { CaError } from '../issuer/errors.ts';
+import type { CallOptions } from '../issuer/issuer.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import { fingerprintSha256 } from '../x509/certificate.ts';
+
+/** After this an external backend is asked again, so that a root that changed there joins the bundle. */
+const FRESH_FOR_MS = 60_000;
+/** A backend that failed is left alone for this long, or for as long as it says. */
+const LEFT_ALONE_MS = 2_000;
+const LONGEST_LEFT_ALONE_MS = 30_000;
+/** A root that came with a certificate is kept this long, whatever the backend says: by then the certificate is on record and keeps it. */
+const SEEN_FOR_MS = 300_000;
+
+/** What is known of one backend's CA certificates. DER. */
+export interface KnownRoots {
+  /** Undefined: it was never told. */
+  readonly roots: readonly Buffer[] | undefined;
+  readonly intermediates: readonly Buffer[];
+  /** Why the last question failed; undefined when it did not. */
+  readonly error: unknown;
+  /** False: the backend should be asked. */
+  readonly isFresh: boolean;
+}
+
+interface Entry {
+  roots: readonly Buffer[] | undefined;
+  intermediates: readonly Buffer[];
+  /** Fingerprint -> root that came with a certificate, and when. */
+  readonly seen: Map<string, { readonly der: Buffer; readonly atMs: number }>;
+  error: unknown;
+  nextAskMs: number;
+  asking: Promise<void> | undefined;
+}
+
+/** Remembers the roots of live backends, and asks each only as often as is good for it, however many want to know. */
+export class BackendRoots {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #signal: AbortSignal;
+  readonly #entries = new WeakMap<Backend, Entry>();
+
+  /** @param signal ends all questions */
+  constructor(clock: Clock, log: Log, signal: AbortSignal) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#signal = signal;
+  }
+
+  known(backend: Backend): KnownRoots {
+    const { roots, intermediates, seen, error, nextAskMs } = this.#entry(backend);
+    const nowMs = this.#clock.monotonicMs();
+    for (const [fingerprint, { atMs }] of seen) if (nowMs - atMs > SEEN_FOR_MS) seen.delete(fingerprint);
+    const extra = [...seen.values()]
+      .map(({ der }) => der)
+      .filter((der) => roots?.some((other) => other.equals(der)) !== true);
+    const all = roots === undefined && extra.length === 0 ? undefined : [...(roots ?? []), ...extra];
+    return { roots: all, intermediates, error, isFresh: nowMs < nextAskMs };
+  }
+
+  /** Asks when it is time to. Never throws: `known` tells what came of it. Callers at the same time share one question. */
+  ask(backend: Backend): Promise<void> {
+    const entry = this.#entry(backend);
+    if (this.#clock.monotonicMs() < entry.nextAskMs || this.#signal.aborted) return Promise.resolve();
+    entry.asking ??= this.#question(backend, entry).finally(() => {
+      entry.asking = undefined;
+    });
+    return entry.asking;
+  }
+
+  /** Notes roots that came with a certificate: the backend has just proven that it uses them. */
+  note(backend: Backend, roots: readonly Buffer[]): void {
+    const { seen } = this.#entry(backend);
+    for (const der of roots) seen.set(fingerprintSha256(der), { der, atMs: this.#clock.monotonicMs() });
+  }
+
+  async #question(backend: Backend, entry: Entry): Promise<void> {
+    try {
+      const { roots, intermediates } = await backend.within('roots', { signal: this.#signal }, (options: CallOptions) =>
+        backend.call('trustBundle', (issuer, call) => issuer.trustBundle(call), options),
+      );
+      Object.assign(entry, {
+        roots,
+        intermediates,
+        error: undefined,
+        nextAskMs: this.#clock.monotonicMs() + FRESH_FOR_MS,
+      });
+    } catch (error) {
+      const told = error instanceof CaError ? (error.retryAfterMs ?? 0) : 0;
+      const leftAloneMs = Math.min(Math.max(told, LEFT_ALONE_MS), LONGEST_LEFT_ALONE_MS);
+      Object.assign(entry, { error, nextAskMs: this.#clock.monotonicMs() + leftAloneMs });
+      const { mesh, name, type } = backend;
+      if (!this.#signal.aborted) this.#log.warn({ mesh, backend: name, type, err: error }, 'roots of backend not read');
+    }
+  }
+
+  #entry(backend: Backend): Entry {
+    let entry = this.#entries.get(backend);
+    if (entry === undefined) {
+      entry = {
+        roots: undefined,
+        intermediates: [],
+        seen: new Map(),
+        error: undefined,
+        nextAskMs: 0,
+        asking: undefined,
+      };
+      this.#entries.set(backend, entry);
+    }
+    return entry;
+  }
+}
