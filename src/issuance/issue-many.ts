@@ -15,7 +15,7 @@ export async function* issueMany<In, Out>(
 ): AsyncGenerator<Out> {
   const input = requests[Symbol.asyncIterator]();
   const underWay = new Map<number, Promise<{ id: number; answer: Out }>>();
-  let next: Promise<IteratorResult<In>> | undefined = input.next();
+  let next: Promise<IteratorResult<In>> | undefined = handled(input.next());
   let count = 0;
   try {
     for (;;) {
@@ -36,10 +36,16 @@ export async function* issueMany<In, Out>(
           id,
           work(winner.value).then((answer) => ({ id, answer })),
         );
-        next = input.next();
+        next = handled(input.next());
       }
     }
   } finally {
     await input.return?.();
   }
+}
+
+/** While `AT_ONCE` are under way nobody waits for the next request; an error that comes meanwhile is met by the next race, and ends nothing. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }
