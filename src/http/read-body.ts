@@ -1,10 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
-import { RequestInvalidError, TooLargeError } from '../issuer/errors.ts';
+import { RequestInvalidError, TooLargeError, type Violation } from '../issuer/errors.ts';
+import { formatPath } from '../mesh/violations.ts';
+import { findJsonMistake } from './json-mistake.ts';
 import { HttpError } from './problem.ts';
 import type { BodyRule } from './route.ts';
 
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
+/** Mistakes that are told at once, and characters of an unknown field's name. */
+const MAX_VIOLATIONS = 50;
+const MAX_KEY = 80;
 
 /**
  * Reads, parses and checks a JSON body. Nothing larger than the cap is ever held.
@@ -28,33 +33,35 @@ export async function readJsonBody(
   return parseJson(bytes, rule.schema);
 }
 
-export function parseJson(text: Buffer | string, schema: z.ZodType): unknown {
+/**
+ * Parses and checks one JSON value. Nothing of the value stands in an error: it may be a secret.
+ * @param what names the text in errors: `the body`
+ * @throws RequestInvalidError with every mistake
+ */
+export function parseJson<S extends z.ZodType>(bytes: Buffer | string, schema: S, what = 'the body'): z.output<S> {
+  const text = bytes.toString();
   let value: unknown;
   try {
-    value = JSON.parse(text.toString());
-  } catch (error) {
-    throw new RequestInvalidError(
-      `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 120) : 'syntax error'}`,
-      {
-        fix: 'send one JSON object',
-      },
-    );
+    value = JSON.parse(text);
+  } catch {
+    const mistake = findJsonMistake(text);
+    const place = mistake === undefined ? '' : `: ${mistake.what} at line ${mistake.line}, column ${mistake.column}`;
+    throw new RequestInvalidError(`${what} is not JSON${place}`, { fix: 'send one JSON object' });
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const violations = parsed.error.issues
-    .slice(0, 50)
-    .map((issue) => ({ field: fieldOf(issue.path), message: issue.message }));
   throw new RequestInvalidError('the request is not valid', {
-    violations,
+    violations: parsed.error.issues.flatMap(violationsOf).slice(0, MAX_VIOLATIONS),
     fix: 'GET /openapi.json describes the request',
   });
 }
 
-function fieldOf(path: readonly PropertyKey[]): string {
-  return path
-    .map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? String(part) : `.${String(part)}`))
-    .join('');
+function violationsOf(issue: z.core.$ZodIssue): Violation[] {
+  if (issue.code !== 'unrecognized_keys') return [{ field: formatPath(issue.path), message: issue.message }];
+  return issue.keys.slice(0, MAX_VIOLATIONS).map((key) => ({
+    field: formatPath([...issue.path, key.slice(0, MAX_KEY)]),
+    message: 'is not a field of this request',
+  }));
 }
 
 export function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {

@@ -19,7 +19,8 @@ const BODIES: readonly { name: string; body: string; status: number; field?: str
   { name: 'no JSON', body: '{', status: 400 },
   { name: 'a list', body: '[]', status: 400 },
   { name: 'null', body: 'null', status: 400 },
-  { name: 'an unknown field', body: '{"tagz": {}}', status: 400 },
+  { name: 'an unknown field', body: '{"tagz": {}}', status: 400, field: 'tagz' },
+  { name: 'an unknown field with blanks', body: '{"a b": {}}', status: 400, field: '["a b"]' },
   { name: 'tags of a wrong type', body: '{"tags": 5}', status: 400, field: 'tags' },
   {
     name: 'a tag value of a wrong type',
@@ -85,6 +86,19 @@ describe('a request for a certificate with', () => {
     });
     const { json } = await test.ok('GET', '/meshes/default/dataplanes/web-1/_overview');
     expect(json.dataplaneInsight?.mTLS).toBeUndefined();
+  });
+});
+
+describe('a body that is not JSON', () => {
+  it.each([
+    ['PUT', '/meshes/default/secrets/s', '{"type": "Secret", "data": bm90aGluZyB0byBzZWU=}', 'line 1, column 28'],
+    ['POST', PATH, '{"csr":\n bm90aGluZyB0byBzZWU=}', 'line 2, column 2'],
+    ['POST', PATH, '{"csr": "bm90aGluZyB0byBzZWU=', 'line 1, column 30'],
+  ])('is told by its place and never by its content: %s %s %s', async (method, path, body, place) => {
+    const answer = await test.request(method, path, body);
+    expect(answer.status).toBe(400);
+    expect(String(answer.json.detail)).toContain(place);
+    expect(answer.text).not.toContain('bm90');
   });
 });
 
