@@ -16,6 +16,10 @@ interface Ca {
 export interface FakeBackend {
   /** Calls of `sign`, all of them. */
   signs: number;
+  /** Calls of `trustBundle`, all of them. */
+  bundleReads: number;
+  /** Awaited at the start of every call; the call's signal ends the wait. */
+  onCall: (call: 'abilities' | 'sign' | 'trustBundle') => Promise<void> | void;
   /** Thrown by every call while set. */
   failure: Error | undefined;
   /** Thrown by `trustBundle` only. */
@@ -57,6 +61,8 @@ export async function createFakeIssuer(): Promise<{
 }> {
   const backend: FakeBackend = {
     signs: 0,
+    bundleReads: 0,
+    onCall: () => {},
     failure: undefined,
     bundleFailure: undefined,
     gate: undefined,
@@ -85,19 +91,16 @@ function createIssuer(backend: FakeBackend): Issuer {
   let closed = false;
   return {
     subject: () => ({ commonName: '', dnsNames: [] }),
-    async abilities() {
+    async abilities({ signal }) {
+      await orAborted(backend.onCall('abilities'), signal);
       if (backend.failure !== undefined) throw backend.failure;
       return { sign: true, signsCsrAsIs: false, issueKeyPair: false, keyTypes: backend.keyTypes };
     },
     async sign(request, { signal }) {
       backend.signs += 1;
       if (closed) throw new IssuerUnavailableError('is closed');
-      if (backend.gate !== undefined) {
-        await Promise.race([
-          backend.gate,
-          new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
-        ]);
-      }
+      await orAborted(backend.onCall('sign'), signal);
+      await orAborted(backend.gate, signal);
       if (backend.failure !== undefined) throw backend.failure;
       const { onlyKeyType } = backend;
       if (onlyKeyType !== undefined && parseSubjectPublicKey(request.spkiDer).type !== onlyKeyType) {
@@ -122,7 +125,9 @@ function createIssuer(backend: FakeBackend): Issuer {
       });
       return backend.bend({ leaf, chain: [], roots: [ca.certificate.der], notBefore, notAfter });
     },
-    async trustBundle() {
+    async trustBundle({ signal }) {
+      backend.bundleReads += 1;
+      await orAborted(backend.onCall('trustBundle'), signal);
       const failure = backend.failure ?? backend.bundleFailure;
       if (failure !== undefined) throw failure;
       return { roots: [backend.ca.certificate.der], intermediates: [] };
@@ -133,4 +138,12 @@ function createIssuer(backend: FakeBackend): Issuer {
       closed = true;
     },
   };
+}
+
+async function orAborted(work: Promise<void> | void, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await Promise.race([
+    work,
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
+  ]);
 }
