@@ -44,5 +44,11 @@ async function probe(client: VaultClient, refused: Outcome<never>, signal: Abort
 
 export function abilitiesOf({ maySign, mayIssue, role }: Knowledge): IssuerAbilities {
   const sign = maySign && role.keyTypes.length > 0;
-  return { sign, signsCsrAsIs: role.signsCsrAsIs, issueKeyPair: mayIssue, keyTypes: sign ? role.keyTypes : [] };
+  return {
+    sign,
+    signsCsrAsIs: role.signsCsrAsIs,
+    issueKeyPair: mayIssue,
+    keyTypes: sign ? role.keyTypes : [],
+    ...(role.isKnown ? {} : { keyTypesAreAssumed: true }),
+  };
 }

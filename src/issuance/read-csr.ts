@@ -39,7 +39,7 @@ export async function readCsr(pem: string): Promise<Csr> {
  * @throws RequestInvalidError naming the SANs that the CSR must carry
  */
 export function checkCsrFits(csr: Csr, identity: Identity, abilities: IssuerAbilities, dataplane: string): void {
-  if (!abilities.keyTypes.includes(csr.publicKey.type)) {
+  if (abilities.keyTypesAreAssumed !== true && !abilities.keyTypes.includes(csr.publicKey.type)) {
     throw new RequestInvalidError(`the backend takes no ${csr.publicKey.type} keys`, {
       violations: [
         {

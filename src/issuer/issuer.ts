@@ -78,6 +78,8 @@ export interface IssuerAbilities {
   /** It can make key and certificate by itself (`KeyPairIssuer`). */
   readonly issueKeyPair: boolean;
   readonly keyTypes: readonly KeyType[];
+  /** True when `keyTypes` is a guess: a key that is made should be one of them, but a caller's CSR with another may be tried. */
+  readonly keyTypesAreAssumed?: boolean;
 }
 
 export interface CallOptions {

@@ -5,7 +5,6 @@ import type { Resource } from '../mesh/kinds.ts';
 export interface KindRules {
   /** Checks, makes what has to be there first, and may complete the resource. Nothing is stored when it throws. */
   beforePut?(resource: Resource, state: { readonly created: boolean }, options: CallOptions): Promise<Checked>;
-  afterPut?(resource: Resource, options: CallOptions): Promise<void>;
   beforeDelete?(key: { readonly mesh: string; readonly name: string }, options: CallOptions): Promise<void>;
   afterDelete?(key: { readonly mesh: string; readonly name: string }, options: CallOptions): Promise<void>;
 }

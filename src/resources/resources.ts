@@ -1,6 +1,6 @@
 import { ConfigError, NotFoundError, RequestInvalidError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
-import { checkAgainstUrl, type Kind, type Resource } from '../mesh/kinds.ts';
+import { checkAgainstUrl, type Kind } from '../mesh/kinds.ts';
 import { checkExistingName, checkName } from '../mesh/names.ts';
 import { isJsonObject } from '../mesh/violations.ts';
 import type { ResourceKey, ResourcePage, Store, StoredResource } from '../store/store.ts';
@@ -78,7 +78,7 @@ export class Resources {
       if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
     });
     const rules = this.#rules[kind.type];
-    const { resource: final, warnings } = await framedAsync(step, async () => {
+    const { warnings } = await framedAsync(step, async () => {
       const checked = (await rules?.beforePut?.(resource, { created: before === undefined }, options)) ?? {
         resource,
         warnings: [],
@@ -86,7 +86,6 @@ export class Resources {
       await this.#store.putResource({ ...key, body: JSON.stringify(kind.toJson(checked.resource)) });
       return checked;
     });
-    await rules?.afterPut?.(final, options);
     return { created: before === undefined, warnings };
   }
 
@@ -149,5 +148,3 @@ async function framedAsync<T>(step: keyof typeof TITLES, work: () => Promise<T>)
     throw toResourceError(step, error);
   }
 }
-
-export type { Resource };

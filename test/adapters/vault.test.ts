@@ -63,6 +63,7 @@ describe('what a vault issuer may do', () => {
       signsCsrAsIs: true,
       issueKeyPair: false,
       keyTypes: ['RSA-2048', 'RSA-3072', 'RSA-4096'],
+      keyTypesAreAssumed: true,
     });
   });
 

@@ -1,4 +1,5 @@
 import { createPublicKey, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCsr } from '../../src/x509/create-csr.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
@@ -146,6 +147,24 @@ describe('the policy with sign', () => {
     await expectVerified(json);
     const made = await issue({});
     expect(createPublicKey(String(made.json.privateKey)).asymmetricKeyType).toBe('ec');
+  });
+
+  it('without the right to read the role: an EC key is tried, and signed if the role allows it', async () => {
+    await setUpPki(bao, { policy: 'sign', roleChanges: { key_type: 'any' } });
+    await bao.must('PUT', 'sys/policies/acl/sign-only', {
+      policy: 'path "kmesh-pki-default/sign/dataplane-proxies" { capabilities = ["update"] }',
+    });
+    await useVault(await createToken(bao, ['sign-only']));
+    const { status, json } = await issue({ csr: csrOf(await generateKeyPair('EC-P256'), SANS) });
+    expect([status, json.outcome]).toEqual([201, 'issued']);
+    await bao.must(
+      'POST',
+      'kmesh-pki-default/roles/dataplane-proxies',
+      JSON.parse(await readFile('policies/vault/role-dataplane-proxies.json', 'utf8')),
+    );
+    const refused = await issue({ csr: csrOf(await generateKeyPair('EC-P256'), SANS) });
+    expect([refused.status, refused.json.code]).toEqual([400, 'ERR_REQUEST_INVALID']);
+    expect(String(refused.json.fix)).toContain('key_type=any');
   });
 
   it('below an intermediate CA: the chain is the intermediate, the root is in the bundle', async () => {
