@@ -115,7 +115,7 @@ export const SETTINGS = {
     schema: boolean,
     default: 'true',
     form: '`true` or `false`',
-    doc: 'Callers from this machine may do everything.',
+    doc: 'Callers from this machine may do everything. Switch it off behind a reverse proxy: all its callers come from this machine.',
   }),
   apiTokenFile: setting({
     schema: path.optional(),
@@ -165,7 +165,7 @@ export const SETTINGS = {
     schema: duration(0, YEAR),
     default: '30s',
     form: `${GRAMMAR}, such as \`30s\`; 0 switches it off`,
-    doc: "How often a Vault backend's token is read again to notice a change.",
+    doc: "How often a Vault backend's token file is read again. Accepted, and not used yet: a token in a secret is followed at once.",
   }),
   shutdownTimeoutMs: setting({
     schema: duration(0, 10 * MINUTE),
