@@ -28,6 +28,7 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, ExitCode>> = {
   ERR_ISSUER_UNAVAILABLE: EXIT.later,
   ERR_ISSUER_DENIED: EXIT.operator,
   ERR_ISSUER_RESPONSE: EXIT.operator,
+  ERR_STORE_UNAVAILABLE: EXIT.later,
   ERR_UNAUTHENTICATED: EXIT.request,
   ERR_ACCESS_DENIED: EXIT.request,
   ERR_TOO_LARGE: EXIT.request,

@@ -15,6 +15,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   ERR_ISSUER_UNAVAILABLE: { status: 503, title: 'Backend not available' },
   ERR_ISSUER_DENIED: { status: 502, title: 'Backend refused' },
   ERR_ISSUER_RESPONSE: { status: 502, title: 'Backend gave an unusable answer' },
+  ERR_STORE_UNAVAILABLE: { status: 503, title: 'Store not available' },
   ERR_UNAUTHENTICATED: { status: 401, title: 'Invalid authentication data' },
   ERR_ACCESS_DENIED: { status: 403, title: 'Access Denied' },
   ERR_TOO_LARGE: { status: 413, title: 'Too large' },

@@ -17,6 +17,7 @@ export const ERROR_CODES = [
   'ERR_ISSUER_UNAVAILABLE',
   'ERR_ISSUER_DENIED',
   'ERR_ISSUER_RESPONSE',
+  'ERR_STORE_UNAVAILABLE',
   'ERR_UNAUTHENTICATED',
   'ERR_ACCESS_DENIED',
   'ERR_TOO_LARGE',
@@ -118,6 +119,12 @@ export class IssuerDeniedError extends CaError {
 export class IssuerResponseError extends CaError {
   readonly code = 'ERR_ISSUER_RESPONSE';
   readonly retry = false;
+}
+
+/** Our own store cannot take or give anything now: too many writes wait, its lock is held, its disk is full or fails. */
+export class StoreUnavailableError extends CaError {
+  readonly code = 'ERR_STORE_UNAVAILABLE';
+  readonly retry = true;
 }
 
 /** The caller is not who it says, or says nothing. */

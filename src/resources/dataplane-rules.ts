@@ -10,7 +10,7 @@ export function createDataplaneRules(store: Store, zoneName: string): KindRules 
       return { resource: withZoneTag(resource, zoneName), warnings: [] };
     },
     async afterDelete({ mesh, name }) {
-      await store.deleteCertificate(mesh, name);
+      await store.forgetDataplane(mesh, name);
     },
   };
 }

@@ -33,12 +33,6 @@ export function isSealed(text: string): boolean {
   return text.startsWith(PREFIX);
 }
 
-/** The key's id in a sealed text; '' when it is not of this version. */
-export function keyIdOf(sealed: string): string {
-  const [, version, keyId = ''] = sealed.split(':', 3);
-  return version === VERSION ? keyId : '';
-}
-
 /** @throws ConfigError when a key has the wrong length or stands twice */
 export function createKeyring({ keys, random, source }: KeyringOptions): Keyring {
   const byId = new Map(keys.map((key) => [idOf(key), key]));

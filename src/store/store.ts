@@ -4,6 +4,13 @@
  *
  * Rules for all members: what a resolved promise says is durable is on disk (SQLite: WAL, synchronous=FULL); nothing is half-written; a
  * call after `close` rejects. Texts are stored as given, byte for byte.
+ *
+ * What a caller looked up before a write may be gone when the write comes to its turn. Every condition given to a write (`expectedVersion`,
+ * `requires`, `unchanged`, `unlessAny`) is therefore looked at inside the transaction that writes, where no other writer, in this process or
+ * another one, comes between. A write that throws has changed nothing, harmed no other write, and told no listener.
+ *
+ * Any member may reject with StoreUnavailableError: too many writes are waiting, another process does not let go of the lock, the disk is
+ * full or broken.
  */
 
 /** `type` is the kind's name as Kuma writes it (`Mesh`, `Secret`, `Dataplane`); `mesh` is '' for kinds that stand outside a mesh. */
@@ -29,6 +36,15 @@ export interface PutResource extends ResourceKey {
   readonly owned?: boolean;
 }
 
+/** What else has to be there for a write to make sense. */
+export interface Requirements {
+  /**
+   * Every one of these keys must exist, else NotFoundError names the first that does not. Looked at before any other condition of the
+   * write, and before the write itself: a resource that is about to be created does not fulfil its own requirement.
+   */
+  readonly requires?: readonly ResourceKey[];
+}
+
 export interface ListQuery {
   readonly type: string;
   /** Absent: over all meshes. */
@@ -36,7 +52,10 @@ export interface ListQuery {
   /** A part of the name, as Kuma's `name=` filter. */
   readonly nameContains?: string;
   readonly offset?: number;
-  /** Absent: all. */
+  /**
+   * Absent: all. A list of all is read in steps, between which other work gets its turn and others may write: it holds everything that was
+   * there all the time, each at a version that it had meanwhile, nothing twice.
+   */
   readonly size?: number;
 }
 
@@ -107,24 +126,59 @@ export interface Store {
   /**
    * Creates or replaces. `expectedVersion` 0: must not exist; n: must be at n; absent: whatever is there.
    * `createdAt` and `owned` of an existing resource stay.
-   * @throws ConflictError when the expectation fails; nothing is changed
+   *
+   * Who writes into a mesh requires its Mesh, else a deletion of the mesh at the same time leaves an orphan; who writes a Mesh requires the
+   * secrets that it uses.
+   * @throws NotFoundError when something required is not there
+   * @throws ConflictError when the expectation fails
    */
-  putResource(resource: PutResource, options?: { readonly expectedVersion?: number }): Promise<StoredResource>;
-  /** Creates all or, when any of the keys exists, none. True when created. */
-  createResources(resources: readonly PutResource[]): Promise<boolean>;
-  /** False when there was none. */
-  deleteResource(key: ResourceKey): Promise<boolean>;
-  /** In one transaction: the Mesh, its owned resources, certificates, trust statements. Bundle versions stay. False when there was none. */
-  deleteMesh(mesh: string): Promise<boolean>;
+  putResource(
+    resource: PutResource,
+    options?: Requirements & { readonly expectedVersion?: number },
+  ): Promise<StoredResource>;
+  /**
+   * Creates all or, when any of the keys exists, none. True when created.
+   * @throws NotFoundError when something required is not there, whether the keys exist or not
+   */
+  createResources(resources: readonly PutResource[], options?: Requirements): Promise<boolean>;
+  /**
+   * False when there was none; then `unchanged` is not looked at.
+   *
+   * `unchanged`: resources as the caller read them to decide that this one may go (`DELETE secret`: the Mesh that does not use it). Each must
+   * still be there, at the same version and with the same `createdAt`; one that was deleted and made again has changed. Bodies are not
+   * compared.
+   * @throws ConflictError naming the first that changed or went
+   * @throws TypeError for a Mesh, which only `deleteMesh` takes away with all that hangs on it
+   */
+  deleteResource(key: ResourceKey, options?: { readonly unchanged?: readonly StoredResource[] }): Promise<boolean>;
+  /**
+   * In one transaction: the Mesh, its owned resources, certificates, trust statements. Bundle versions stay. False when there was none; then
+   * `unlessAny` is not looked at.
+   *
+   * `unlessAny`: a type of resource, such as `Dataplane`, none of which may be in the mesh. It counts owned ones, too.
+   * @throws ConflictError naming one that is
+   */
+  deleteMesh(mesh: string, options?: { readonly unlessAny?: string }): Promise<boolean>;
 
   getCertificate(mesh: string, dataplane: string): Promise<StoredCertificate | undefined>;
   /** Sorted by data plane. */
   listCertificates(mesh: string): Promise<readonly StoredCertificate[]>;
-  /** Resolves once durable. Many calls at once share one commit. */
-  recordCertificate(record: CertificateRecord): Promise<void>;
-  deleteCertificate(mesh: string, dataplane: string): Promise<void>;
+  /**
+   * Resolves once durable. Many calls at once share one commit. The Mesh of the record is always required; `requires` is for more, such as
+   * the Dataplane whose tags stand in the certificate. (A data plane need not be stored to get one.)
+   * @throws NotFoundError when the Mesh, or something else required, is not there; for this record alone
+   */
+  recordCertificate(record: CertificateRecord, options?: Requirements): Promise<void>;
+  /**
+   * In one transaction: the certificate record of a data plane, its count, and its trust statement, so that one made again under this name
+   * inherits nothing. Does not touch the Dataplane resource, and does not mind when there is nothing.
+   */
+  forgetDataplane(mesh: string, dataplane: string): Promise<void>;
 
-  /** Keeps the newest statement of each data plane. May be written with delay of up to a second; lost on a crash at most that. */
+  /**
+   * Keeps the newest statement of each data plane. May be written with delay of up to a second; lost on a crash at most that.
+   * @throws NotFoundError when there is no Mesh of that name
+   */
   recordTrustStatement(statement: TrustStatement): Promise<void>;
   listTrustStatements(mesh: string): Promise<readonly TrustStatement[]>;
   getTrustStatement(mesh: string, dataplane: string): Promise<TrustStatement | undefined>;

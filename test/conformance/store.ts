@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ConflictError } from '../../src/issuer/errors.ts';
+import { ConflictError, NotFoundError } from '../../src/issuer/errors.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type {
   CertificateRecord,
@@ -27,6 +27,9 @@ export function createTestClock(): TestClock {
 }
 
 export const HASH = 'ab'.repeat(32);
+
+/** The Mesh that `buildRecord` records for. */
+export const DEFAULT_MESH: PutResource = { type: 'Mesh', mesh: '', name: 'default', body: '{}' };
 
 /** A record with good values for all that a test does not care about. */
 export function buildRecord(changes: Partial<CertificateRecord> = {}): CertificateRecord {
@@ -56,6 +59,10 @@ function buildStatement(changes: Partial<TrustStatement> = {}): TrustStatement {
 
 const secret = (name: string, body = '{}', mesh = 'default'): PutResource => ({ type: 'Secret', mesh, name, body });
 const mesh = (name: string): PutResource => ({ type: 'Mesh', mesh: '', name, body: '{}' });
+const dataplane = (name: string, inMesh = 'default'): PutResource => ({
+  ...secret(name, '{}', inMesh),
+  type: 'Dataplane',
+});
 
 /** The one suite that decides whether an implementation is a store. `create` gives an empty one that takes its time from `clock`. */
 export function testStore(name: string, create: (clock: Clock) => Promise<Store>): void {
@@ -181,6 +188,115 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
       });
     });
 
+    describe('requires', () => {
+      const writes: [string, (store: Store, requires: ResourceKey[]) => Promise<unknown>][] = [
+        ['putResource', (store, requires) => store.putResource(secret('tls'), { requires })],
+        ['createResources', (store, requires) => store.createResources([secret('tls'), secret('key')], { requires })],
+      ];
+
+      it.each(writes)('lets %s go through when all of it is there', async (_, write) => {
+        await store.createResources([mesh('default'), secret('ca')]);
+        await write(store, [mesh('default'), secret('ca')]);
+        expect(await store.getResource(secret('tls'))).toMatchObject({ version: 1 });
+        for (const key of [secret('tls'), secret('key')]) await store.deleteResource(key);
+        await write(store, []);
+        expect(await store.getResource(secret('tls'))).toMatchObject({ version: 1 });
+      });
+
+      it.each(
+        writes.flatMap(([name, write]) => [
+          { name, write, lacks: mesh('default'), message: 'there is no Mesh "default"' },
+          { name, write, lacks: secret('ca'), message: 'there is no Secret "ca" in mesh "default"' },
+          { name, write, lacks: secret('tls'), message: 'there is no Secret "tls" in mesh "default"' },
+        ]),
+      )('has $name refused: $message', async ({ write, lacks, message }) => {
+        const required = [mesh('default'), secret('ca')];
+        await store.createResources(required.filter((key) => key.name !== lacks.name || key.type !== lacks.type));
+        const told: StoreChange[] = [];
+        store.onChange((change) => told.push(change));
+        const refused = write(store, [...required, secret('tls')]);
+        await expect(refused).rejects.toThrow(NotFoundError);
+        await expect(refused).rejects.toThrow(message);
+        expect(await store.getResource(secret('tls'))).toBeUndefined();
+        expect(await store.getResource(secret('key'))).toBeUndefined();
+        expect(told).toEqual([]);
+      });
+
+      it('comes before expectedVersion and before keys that exist', async () => {
+        await store.putResource(secret('tls', 'old'));
+        const options = { requires: [mesh('default')], expectedVersion: 7 };
+        await expect(store.putResource(secret('tls', 'new'), options)).rejects.toThrow(NotFoundError);
+        await expect(store.createResources([secret('tls', 'new')], options)).rejects.toThrow(NotFoundError);
+        await store.putResource(mesh('default'));
+        await expect(store.putResource(secret('tls', 'new'), options)).rejects.toThrow(ConflictError);
+        expect(await store.createResources([secret('tls', 'new')], options)).toBe(false);
+        expect(await store.getResource(secret('tls'))).toMatchObject({ body: 'old', version: 1 });
+      });
+
+      it('stands in the order of calls: what was deleted before is missing, what was made before is there', async () => {
+        await store.putResource(mesh('default'));
+        const results = await Promise.allSettled([
+          store.putResource(dataplane('before'), { requires: [mesh('default')] }),
+          store.deleteMesh('default'),
+          store.putResource(dataplane('between'), { requires: [mesh('default')] }),
+          store.putResource(mesh('default')),
+          store.putResource(dataplane('after'), { requires: [mesh('default')] }),
+        ]);
+        expect(results.map((result) => result.status === 'fulfilled')).toEqual([true, true, false, true, true]);
+        expect((await store.listResources({ type: 'Dataplane' })).items.map((item) => item.name)).toEqual([
+          'after',
+          'before',
+        ]);
+      });
+    });
+
+    describe('deleteResource', () => {
+      it('goes through while what was looked at is unchanged', async () => {
+        await store.createResources([secret('tls'), secret('other')]);
+        const seen = await store.putResource(mesh('default'));
+        const other = await store.putResource(secret('other'));
+        expect(await store.deleteResource(secret('tls'), { unchanged: [seen, other] })).toBe(true);
+        expect(await store.getResource(secret('tls'))).toBeUndefined();
+      });
+
+      it.each([
+        ['changed', async () => void (await store.putResource(mesh('default'))), 'is at version 2'],
+        ['deleted', async () => void (await store.deleteMesh('default')), 'was deleted'],
+        [
+          'deleted and made again',
+          async () => {
+            await store.deleteMesh('default');
+            clock.set('2026-01-02T03:04:05.679Z');
+            await store.putResource(mesh('default'));
+          },
+          'was deleted and made again',
+        ],
+      ])('takes nothing when what was looked at was %s meanwhile', async (_, change, message) => {
+        await store.putResource(secret('tls'));
+        const seen = await store.putResource(mesh('default'));
+        await change();
+        const told: StoreChange[] = [];
+        store.onChange((each) => told.push(each));
+        const deletion = store.deleteResource(secret('tls'), { unchanged: [seen] });
+        await expect(deletion).rejects.toThrow(ConflictError);
+        await expect(deletion).rejects.toThrow(`Mesh default ${message}, version 1 was looked at`);
+        expect(await store.getResource(secret('tls'))).toBeDefined();
+        expect(told).toEqual([]);
+      });
+
+      it('answers false for what is not there, whatever else has changed', async () => {
+        const seen = await store.putResource(mesh('default'));
+        await store.putResource(mesh('default'));
+        expect(await store.deleteResource(secret('tls'), { unchanged: [seen] })).toBe(false);
+      });
+
+      it('refuses a Mesh: what hangs on it would stay behind', async () => {
+        await store.putResource(mesh('default'));
+        await expect(store.deleteResource(mesh('default'))).rejects.toThrow(TypeError);
+        expect(await store.getResource(mesh('default'))).toBeDefined();
+      });
+    });
+
     describe('createResources', () => {
       it('creates all when none exists', async () => {
         expect(await store.createResources([secret('a', '1'), { ...secret('b', '2'), owned: true }])).toBe(true);
@@ -222,6 +338,19 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         await store.putResource(secret('a', '{}', 'a-mesh'));
         await store.putResource({ ...secret('a'), type: 'Dataplane' });
       });
+
+      it('lists thousands over several meshes, each once and in order', async () => {
+        const all = ['m1', 'm2', 'm3'].flatMap((each) =>
+          Array.from({ length: 700 }, (_, i) => dataplane(`web-${String(i).padStart(3, '0')}`, each)),
+        );
+        await store.createResources(all);
+        const expected = [dataplane('a'), ...all].map((key) => `${key.mesh}/${key.name}`);
+        expect(await list({ type: 'Dataplane' })).toEqual({ names: expected, total: 2101 });
+        expect(await list({ type: 'Dataplane', mesh: 'm2' })).toEqual({ names: expected.slice(701, 1401), total: 700 });
+        const found = await list({ type: 'Dataplane', nameContains: '-1', offset: 250 });
+        expect(found).toEqual({ names: expected.filter((each) => each.includes('-1')).slice(250), total: 300 });
+      });
+
       const list = async (query: Partial<Parameters<Store['listResources']>[0]>) => {
         const page = await store.listResources({ type: 'Secret', ...query });
         return { names: page.items.map((item) => `${item.mesh}/${item.name}`), total: page.total };
@@ -256,6 +385,10 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
     });
 
     describe('certificates', () => {
+      beforeEach(async () => {
+        await store.createResources([mesh('default'), mesh('other')]);
+      });
+
       it('gives back every field, the bytes and the chain in order', async () => {
         const record = buildRecord({
           chain: [Buffer.from('issuer\0'), Buffer.alloc(0), Buffer.alloc(5000, 7)],
@@ -313,14 +446,44 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         expect(await store.listCertificates('none')).toEqual([]);
       });
 
-      it('forgets a deleted one, count included, and does not mind when there is none', async () => {
-        await store.recordCertificate(buildRecord());
-        await store.recordCertificate(buildRecord());
-        await store.deleteCertificate('default', 'web-1');
-        await store.deleteCertificate('default', 'web-1');
-        expect(await store.getCertificate('default', 'web-1')).toBeUndefined();
-        await store.recordCertificate(buildRecord());
-        expect(await store.getCertificate('default', 'web-1')).toMatchObject({ regenerations: 1 });
+      it.each([
+        ['the Mesh was never there', 'none', {}, 'there is no Mesh "none"'],
+        ['the Mesh was deleted', 'gone', {}, 'there is no Mesh "gone"'],
+        [
+          'something else is required and not there',
+          'default',
+          { requires: [mesh('other'), dataplane('web-1')] },
+          'there is no Dataplane "web-1" in mesh "default"',
+        ],
+      ])(
+        'refuses a record when %s, and takes the others that share its commit',
+        async (_, inMesh, options, message) => {
+          await store.putResource(mesh('gone'));
+          await store.deleteMesh('gone');
+          const chain = [Buffer.from('shared')];
+          const [before, refused, after] = await Promise.allSettled([
+            store.recordCertificate(buildRecord({ dataplane: 'before', chain })),
+            store.recordCertificate(buildRecord({ mesh: inMesh, chain }), options),
+            store.recordCertificate(buildRecord({ dataplane: 'after', chain })),
+          ]);
+          expect([before.status, after.status]).toEqual(['fulfilled', 'fulfilled']);
+          expect(refused).toMatchObject({ status: 'rejected', reason: { message } });
+          expect(refused.status === 'rejected' && refused.reason).toBeInstanceOf(NotFoundError);
+          expect(await store.getCertificate(inMesh, 'web-1')).toBeUndefined();
+          expect((await store.listCertificates('default')).map((record) => record.dataplane)).toEqual([
+            'after',
+            'before',
+          ]);
+        },
+      );
+
+      it('takes a record when everything required is there, one that was made in the same commit included', async () => {
+        await Promise.all([
+          store.putResource(mesh('new')),
+          store.putResource(dataplane('web-1', 'new')),
+          store.recordCertificate(buildRecord({ mesh: 'new' }), { requires: [dataplane('web-1', 'new')] }),
+        ]);
+        expect(await store.getCertificate('new', 'web-1')).toMatchObject({ regenerations: 1 });
       });
 
       it('refuses a time that is none, and keeps what it had', async () => {
@@ -332,6 +495,10 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
     });
 
     describe('trust statements', () => {
+      beforeEach(async () => {
+        await store.createResources([mesh('default'), mesh('other')]);
+      });
+
       it('keeps the newest of each data plane, whatever order they come in', async () => {
         await store.recordTrustStatement(buildStatement({ bundleVersion: 3, statedAt: new Date(2000) }));
         await store.recordTrustStatement(buildStatement({ bundleVersion: 2, statedAt: new Date(1000) }));
@@ -344,10 +511,65 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         expect(await store.listTrustStatements('none')).toEqual([]);
       });
 
+      it('refuses one for a mesh that is not there, and takes the others that share its commit', async () => {
+        const [refused, taken] = await Promise.allSettled([
+          store.recordTrustStatement(buildStatement({ mesh: 'none' })),
+          store.recordTrustStatement(buildStatement()),
+        ]);
+        expect(refused).toMatchObject({ status: 'rejected', reason: { message: 'there is no Mesh "none"' } });
+        expect(refused.status === 'rejected' && refused.reason).toBeInstanceOf(NotFoundError);
+        expect(taken.status).toBe('fulfilled');
+        expect(await store.listTrustStatements('none')).toEqual([]);
+        expect(await store.listTrustStatements('default')).toHaveLength(1);
+      });
+
       it('takes a lower bundle version that was stated later: the proxy has fallen back', async () => {
         await store.recordTrustStatement(buildStatement({ bundleVersion: 3, statedAt: new Date(1000) }));
         await store.recordTrustStatement(buildStatement({ bundleVersion: 2, statedAt: new Date(2000) }));
         expect(await store.getTrustStatement('default', 'web-1')).toMatchObject({ bundleVersion: 2 });
+      });
+    });
+
+    describe('forgetDataplane', () => {
+      it('takes record, count and trust statement of one data plane, and nothing else', async () => {
+        await store.createResources([mesh('default'), mesh('other'), dataplane('web-1')]);
+        const each = [{}, { dataplane: 'web-2' }, { mesh: 'other' }];
+        for (const key of each) {
+          await store.recordCertificate(buildRecord(key));
+          await store.recordTrustStatement(buildStatement(key));
+        }
+        await store.forgetDataplane('default', 'web-1');
+        expect(await store.getCertificate('default', 'web-1')).toBeUndefined();
+        expect(await store.getTrustStatement('default', 'web-1')).toBeUndefined();
+        expect(await store.listCertificates('default')).toMatchObject([{ dataplane: 'web-2' }]);
+        expect(await store.listTrustStatements('default')).toMatchObject([{ dataplane: 'web-2' }]);
+        expect(await store.getCertificate('other', 'web-1')).toBeDefined();
+        expect(await store.getTrustStatement('other', 'web-1')).toBeDefined();
+        expect(await store.getResource(dataplane('web-1'))).toBeDefined();
+      });
+
+      it('lets one made again start afresh, with an older statement, too', async () => {
+        await store.putResource(mesh('default'));
+        await store.recordCertificate(buildRecord());
+        await store.recordTrustStatement(buildStatement({ bundleVersion: 9, statedAt: new Date(2000) }));
+        await store.forgetDataplane('default', 'web-1');
+        await store.recordCertificate(buildRecord());
+        await store.recordTrustStatement(buildStatement({ bundleVersion: 1, statedAt: new Date(1000) }));
+        expect(await store.getCertificate('default', 'web-1')).toMatchObject({ regenerations: 1 });
+        expect(await store.getTrustStatement('default', 'web-1')).toMatchObject({ bundleVersion: 1 });
+      });
+
+      it.each([
+        ['a record', (store: Store) => store.recordCertificate(buildRecord())],
+        ['a statement', (store: Store) => store.recordTrustStatement(buildStatement())],
+        ['nothing', async () => {}],
+      ])('does not mind when there is %s alone', async (_, write) => {
+        await store.putResource(mesh('default'));
+        await write(store);
+        await store.forgetDataplane('default', 'web-1');
+        await store.forgetDataplane('default', 'web-1');
+        expect(await store.listCertificates('default')).toEqual([]);
+        expect(await store.listTrustStatements('default')).toEqual([]);
       });
     });
 
@@ -415,10 +637,36 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
 
       it('answers false and takes nothing when there is no such mesh', async () => {
         await store.putResource({ ...secret('owned'), owned: true });
-        await store.recordCertificate(buildRecord());
         expect(await store.deleteMesh('default')).toBe(false);
+        expect(await store.deleteMesh('default', { unlessAny: 'Secret' })).toBe(false);
         expect(await store.getResource(secret('owned'))).toBeDefined();
-        expect(await store.getCertificate('default', 'web-1')).toBeDefined();
+      });
+
+      it('takes nothing while a resource of the type unlessAny is in the mesh', async () => {
+        await store.createResources([mesh('default'), { ...secret('owned'), owned: true }]);
+        await store.createResources([dataplane('web-2'), dataplane('web-1')]);
+        await store.recordCertificate(buildRecord());
+        await store.recordTrustStatement(buildStatement());
+        const told: StoreChange[] = [];
+        store.onChange((change) => told.push(change));
+        const deletion = store.deleteMesh('default', { unlessAny: 'Dataplane' });
+        await expect(deletion).rejects.toThrow(ConflictError);
+        await expect(deletion).rejects.toThrow('Mesh default still has Dataplane default/web-1');
+        expect(await store.getResource(mesh('default'))).toBeDefined();
+        expect(await store.getResource(secret('owned'))).toBeDefined();
+        expect(await store.listCertificates('default')).toHaveLength(1);
+        expect(await store.listTrustStatements('default')).toHaveLength(1);
+        expect(told).toEqual([]);
+      });
+
+      it.each([
+        ['nothing', []],
+        ['another type', [secret('own')]],
+        ['that type in another mesh', [mesh('other'), dataplane('web-1', 'other')]],
+      ])('with unlessAny takes a mesh when there is %s', async (_, others) => {
+        await store.createResources([mesh('default'), ...others]);
+        expect(await store.deleteMesh('default', { unlessAny: 'Dataplane' })).toBe(true);
+        expect(await store.getResource(mesh('default'))).toBeUndefined();
       });
 
       it('stands in the order of calls with certificates that share a chain', async () => {
@@ -427,6 +675,7 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         await Promise.all([
           store.recordCertificate(buildRecord({ dataplane: 'before', chain })),
           store.deleteMesh('default'),
+          store.putResource(mesh('default')),
           store.recordCertificate(buildRecord({ dataplane: 'after', chain })),
         ]);
         expect(await store.listCertificates('default')).toMatchObject([{ dataplane: 'after', chain }]);
@@ -509,7 +758,7 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
           getCertificate: () => store.getCertificate('default', 'web-1'),
           listCertificates: () => store.listCertificates('default'),
           recordCertificate: () => store.recordCertificate(buildRecord()),
-          deleteCertificate: () => store.deleteCertificate('default', 'web-1'),
+          forgetDataplane: () => store.forgetDataplane('default', 'web-1'),
           recordTrustStatement: () => store.recordTrustStatement(buildStatement()),
           listTrustStatements: () => store.listTrustStatements('default'),
           getTrustStatement: () => store.getTrustStatement('default', 'web-1'),
@@ -524,6 +773,7 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
       });
 
       it('finishes the writes under way before close resolves', async () => {
+        await store.putResource(mesh('default'));
         let done = 0;
         const writes = Array.from({ length: 600 }, async (_, i) => {
           await store.recordCertificate(buildRecord({ dataplane: `web-${i}` }));

@@ -3,7 +3,7 @@ import { systemClock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { openSqliteStore } from '../../src/store/sql/sqlite-store.ts';
 import type { Store } from '../../src/store/store.ts';
-import { buildRecord } from '../conformance/store.ts';
+import { buildRecord, DEFAULT_MESH } from '../conformance/store.ts';
 
 /** The other process in tests with two: `child.ts <job> <database>`. Prints one line for each thing it has done. */
 
@@ -12,6 +12,7 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 const jobs: Record<string, (store: Store, path: string) => Promise<void>> = {
   /** Writes until it is killed; prints the name of each data plane whose record is durable. */
   async record(store) {
+    await store.putResource(DEFAULT_MESH);
     const writer = async (lane: number) => {
       for (let i = 0; ; i++) {
         const dataplane = `${process.pid}-${lane}-${i}`;
@@ -50,7 +51,7 @@ const jobs: Record<string, (store: Store, path: string) => Promise<void>> = {
   /** Uses the store, closes it, and prints which of its files are still open. Ends by itself when nothing is left. */
   async close(store, path) {
     store.onChange(() => {});
-    await store.putResource({ type: 'Mesh', mesh: '', name: 'default', body: '{}' });
+    await store.putResource(DEFAULT_MESH);
     await store.recordCertificate(buildRecord());
     await store.getCertificate('default', 'web-1');
     await store.close();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { RateLimitedError } from '../../src/issuer/errors.ts';
+import { StoreUnavailableError } from '../../src/issuer/errors.ts';
 import { type CommitPort, createCommitQueue } from '../../src/store/sql/commit-queue.ts';
 
 /** A disk that commits when told to, or at once when `free`. */
@@ -60,7 +60,7 @@ describe('the commit queue', () => {
     const queue = createCommitQueue(port);
     const writes = Array.from({ length: 10_000 }, (_, i) => queue.write(() => i));
     const refused = queue.write(() => -1);
-    await expect(refused).rejects.toThrow(RateLimitedError);
+    await expect(refused).rejects.toThrow(StoreUnavailableError);
     await expect(refused).rejects.toThrow('10000 writes are waiting');
     await expect(refused).rejects.toMatchObject({ retry: true, retryAfterMs: 1000 });
     expect((await Promise.all(writes)).at(-1)).toBe(9999);

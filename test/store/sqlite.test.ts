@@ -7,7 +7,7 @@ import { systemClock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { MIGRATIONS } from '../../src/store/sql/migrations.ts';
 import { openSqliteStore } from '../../src/store/sql/sqlite-store.ts';
-import { buildRecord, testStore } from '../conformance/store.ts';
+import { buildRecord, DEFAULT_MESH, testStore } from '../conformance/store.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 testStore('the SQLite store', (clock) =>
@@ -34,7 +34,7 @@ describe('the SQLite file', () => {
   it('holds everything when it is opened again', async () => {
     const path = newPath();
     const before = await open(path);
-    const resource = await before.putResource({ type: 'Mesh', mesh: '', name: 'default', body: '{}' });
+    const resource = await before.putResource(DEFAULT_MESH);
     const record = buildRecord({ chain: [Buffer.from('issuer')] });
     await before.recordCertificate(record);
     await before.recordTrustStatement({ mesh: 'default', dataplane: 'web-1', bundleVersion: 1, statedAt: new Date(5) });
@@ -65,6 +65,7 @@ describe('the SQLite file', () => {
   it('syncs each commit: WAL with synchronous FULL, and foreign keys that count', async () => {
     const path = newPath();
     const store = await open(path);
+    await store.putResource(DEFAULT_MESH);
     await store.recordCertificate(buildRecord());
     expect(query(path, 'PRAGMA journal_mode')).toEqual([['wal']]);
     expect(query(path, 'PRAGMA foreign_key_list(certificates)')).toHaveLength(1);
@@ -76,7 +77,7 @@ describe('the SQLite file', () => {
     const path = newPath();
     const store = await open(path);
     const chain = [Buffer.alloc(900, 1), Buffer.alloc(900, 2)];
-    await store.putResource({ type: 'Mesh', mesh: '', name: 'default', body: '{}' });
+    await store.createResources([DEFAULT_MESH, { ...DEFAULT_MESH, name: 'other' }]);
     const names = Array.from({ length: 1000 }, (_, i) => `web-${i}`);
     await Promise.all(names.map((dataplane) => store.recordCertificate(buildRecord({ dataplane, chain }))));
     await store.recordCertificate(buildRecord({ mesh: 'other', chain: [Buffer.from('another')] }));
@@ -148,6 +149,7 @@ describe('the SQLite file', () => {
   it('loses only the call that fails, not the ones that share its commit', async () => {
     const path = newPath();
     const store = await open(path);
+    await store.putResource(DEFAULT_MESH);
     change(
       path,
       "CREATE TRIGGER refuse BEFORE INSERT ON certificates WHEN new.dataplane = 'bad' BEGIN SELECT raise(ABORT, 'refused'); END",
@@ -184,7 +186,7 @@ describe('the SQLite file', () => {
     const path = newPath();
     const store = await open(path);
     change(path, "CREATE TRIGGER refuse BEFORE DELETE ON trust_statements BEGIN SELECT raise(ABORT, 'refused'); END");
-    await store.putResource({ type: 'Mesh', mesh: '', name: 'default', body: '{}' });
+    await store.putResource(DEFAULT_MESH);
     await store.recordCertificate(buildRecord());
     await store.recordTrustStatement({ mesh: 'default', dataplane: 'web-1', bundleVersion: 1, statedAt: new Date(5) });
     await expect(store.deleteMesh('default')).rejects.toThrow('refused');
@@ -196,6 +198,7 @@ describe('the SQLite file', () => {
   it('takes a write whose turn another process has held up', async () => {
     const path = newPath();
     const store = await open(path);
+    await store.putResource(DEFAULT_MESH);
     const other = new Database(path);
     other.exec('BEGIN IMMEDIATE');
     const write = store.recordCertificate(buildRecord());

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { openSqliteStore } from '../../src/store/sql/sqlite-store.ts';
 import type { StoreChange } from '../../src/store/store.ts';
-import { buildRecord } from '../conformance/store.ts';
+import { buildRecord, DEFAULT_MESH } from '../conformance/store.ts';
 import { startChild } from './start-child.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -34,7 +34,9 @@ describe('processes that share one SQLite file', () => {
 
   it('wait for one that holds the lock, at start and when they write', async () => {
     const path = join(temporaryFolder(), 'mesh-ca.db');
-    await (await open(path)).close();
+    const store = await open(path);
+    await store.putResource(DEFAULT_MESH);
+    await store.close();
     const other = new Database(path);
     other.exec('BEGIN IMMEDIATE');
     const child = startChild('wait', path);
@@ -50,6 +52,7 @@ describe('processes that share one SQLite file', () => {
   it('see each other: a read after a write that has resolved elsewhere finds it', async () => {
     const path = join(temporaryFolder(), 'mesh-ca.db');
     const [one, two] = await Promise.all([open(path), open(path)]);
+    await one.putResource(DEFAULT_MESH);
     await one.recordCertificate(buildRecord());
     expect(await two.getCertificate('default', 'web-1')).toMatchObject({ regenerations: 1 });
     await two.recordCertificate(buildRecord());
@@ -62,9 +65,9 @@ describe('processes that share one SQLite file', () => {
     const [here, there] = await Promise.all([open(path), open(path)]);
     const told: StoreChange[] = [];
     here.onChange((change) => told.push(change));
-    const key = { type: 'Mesh', mesh: '', name: 'default' };
+    const { body, ...key } = DEFAULT_MESH;
 
-    await here.putResource({ ...key, body: '{}' });
+    await here.putResource({ ...key, body });
     await there.recordCertificate(buildRecord());
     expect(told).toEqual([{ kind: 'resource', key }]);
 

@@ -14,15 +14,20 @@ import type {
 } from '../store.ts';
 import {
   bundleConflict,
+  changedConflict,
   changeOf,
+  checkDeletable,
   checkKey,
   checkQuery,
   checkRecord,
   checkTime,
   closedError,
   createChangeListeners,
+  isSameRevision,
   keyOf,
   meshKey,
+  missingError,
+  occupiedConflict,
   versionConflict,
 } from '../store-rules.ts';
 
@@ -40,6 +45,11 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
     if (closed) throw closedError();
     await undefined;
     return work();
+  }
+
+  function checkRequired(keys: readonly ResourceKey[] = []): void {
+    const missing = keys.find((key) => !resources.has(idOf(key)));
+    if (missing !== undefined) throw missingError(missing);
   }
 
   function insert(resource: PutResource, existing: StoredResource | undefined): StoredResource {
@@ -65,9 +75,10 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
     getResource: (key) => later(() => copyResource(resources.get(idOf(key)))),
     listResources: (query) => later(() => list(resources.values(), query)),
 
-    putResource: (resource, { expectedVersion } = {}) =>
+    putResource: (resource, { expectedVersion, requires } = {}) =>
       later(() => {
         checkKey(resource);
+        checkRequired(requires);
         const existing = resources.get(idOf(resource));
         const version = existing?.version ?? 0;
         if (expectedVersion !== undefined && expectedVersion !== version) {
@@ -78,9 +89,10 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
         return { ...stored };
       }),
 
-    createResources: (wanted) =>
+    createResources: (wanted, { requires } = {}) =>
       later(() => {
         for (const resource of wanted) checkKey(resource);
+        checkRequired(requires);
         const ids = new Set(wanted.map(idOf));
         if (ids.size < wanted.length || [...ids].some((id) => resources.has(id))) return false;
         for (const resource of wanted) insert(resource, undefined);
@@ -88,20 +100,27 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
         return true;
       }),
 
-    deleteResource: (key) =>
+    deleteResource: (key, { unchanged = [] } = {}) =>
       later(() => {
+        checkDeletable(key);
         if (!resources.has(idOf(key))) return false;
+        for (const seen of unchanged) {
+          const found = resources.get(idOf(seen));
+          if (!isSameRevision(found, seen)) throw changedConflict(seen, found);
+        }
         remove([keyOf(key)]);
         return true;
       }),
 
-    deleteMesh: (mesh) =>
+    deleteMesh: (mesh, { unlessAny } = {}) =>
       later(() => {
         if (!resources.has(idOf(meshKey(mesh)))) return false;
+        const inMesh = [...resources.values()].filter((resource) => resource.mesh === mesh).sort(byMeshAndName);
+        const occupant = inMesh.find((resource) => resource.type === unlessAny);
+        if (occupant !== undefined) throw occupiedConflict(mesh, occupant);
         for (const [id, record] of certificates) if (record.mesh === mesh) certificates.delete(id);
         for (const [id, statement] of statements) if (statement.mesh === mesh) statements.delete(id);
-        const owned = [...resources.values()].filter((resource) => resource.owned && resource.mesh === mesh);
-        remove([meshKey(mesh), ...owned.sort(byMeshAndName).map(keyOf)]);
+        remove([meshKey(mesh), ...inMesh.filter((resource) => resource.owned).map(keyOf)]);
         return true;
       }),
 
@@ -113,17 +132,23 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
           .sort(byDataplane)
           .map((record) => copyOf(record, record.regenerations)),
       ),
-    recordCertificate: (record) =>
+    recordCertificate: (record, { requires = [] } = {}) =>
       later(() => {
         checkRecord(record);
+        checkRequired([meshKey(record.mesh), ...requires]);
         const id = pairOf(record.mesh, record.dataplane);
         certificates.set(id, copyOf(record, (certificates.get(id)?.regenerations ?? 0) + 1));
       }),
-    deleteCertificate: (mesh, dataplane) => later(() => void certificates.delete(pairOf(mesh, dataplane))),
+    forgetDataplane: (mesh, dataplane) =>
+      later(() => {
+        certificates.delete(pairOf(mesh, dataplane));
+        statements.delete(pairOf(mesh, dataplane));
+      }),
 
     recordTrustStatement: (statement) =>
       later(() => {
         checkTime('statedAt', statement.statedAt);
+        checkRequired([meshKey(statement.mesh)]);
         const id = pairOf(statement.mesh, statement.dataplane);
         const known = statements.get(id);
         if (known === undefined || known.statedAt <= statement.statedAt) statements.set(id, { ...statement });

@@ -1,5 +1,6 @@
-import { RateLimitedError } from '../../issuer/errors.ts';
+import { StoreUnavailableError } from '../../issuer/errors.ts';
 import { closedError } from '../store-rules.ts';
+import { RETRY_AFTER_MS } from './store-error.ts';
 
 /** What the queue needs of a database. */
 export interface CommitPort {
@@ -19,7 +20,7 @@ export interface CommitQueue {
    * that is durable. What `work` throws rejects this call alone: work of more than one step must undo them itself.
    * `onDurable` runs just before the promise resolves.
    *
-   * @throws RateLimitedError when too many are waiting
+   * @throws StoreUnavailableError when too many are waiting
    */
   write<T>(work: () => T, onDurable?: (result: T) => void): Promise<T>;
   /** Takes no more and waits for what was taken. */
@@ -28,7 +29,6 @@ export interface CommitQueue {
 
 const LARGEST_BATCH = 512;
 const MOST_WAITING = 10_000;
-const RETRY_AFTER_MS = 1000;
 
 interface Job {
   run(): void;
@@ -88,7 +88,7 @@ export function createCommitQueue(port: CommitPort): CommitQueue {
         if (closed) throw closedError();
         if (waiting.length >= MOST_WAITING) {
           const options = { retryAfterMs: RETRY_AFTER_MS, fix: 'send fewer requests at once, or use a faster disk' };
-          throw new RateLimitedError(`${waiting.length} writes are waiting for the store's disk`, options);
+          throw new StoreUnavailableError(`${waiting.length} writes are waiting for the store's disk`, options);
         }
         let result: ReturnType<typeof work>;
         waiting.push({

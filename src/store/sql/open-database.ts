@@ -30,6 +30,7 @@ const READ_BUSY_TIMEOUT_MS = 5000;
  * schema. Safe while other processes do the same.
  *
  * @throws ConfigError when the file cannot be used, or belongs to a newer mesh-ca
+ * @throws StoreUnavailableError when another process does not let go of its lock
  */
 export async function openDatabase({ path, clock, onForeignWrite }: OpenDatabaseOptions): Promise<OpenDatabase> {
   const connections: { close(): void }[] = [];

@@ -16,7 +16,7 @@ import { READS } from './statements.ts';
 /** Point reads answer at once, on the calling thread. Each sees everything that was committed before. */
 export interface Reader {
   getResource(key: ResourceKey): StoredResource | undefined;
-  listResources(query: ListQuery): ResourcePage;
+  listResources(query: ListQuery): Promise<ResourcePage>;
   getCertificate(mesh: string, dataplane: string): StoredCertificate | undefined;
   listCertificates(mesh: string): Promise<readonly StoredCertificate[]>;
   getStatement(mesh: string, dataplane: string): TrustStatement | undefined;
@@ -31,25 +31,56 @@ type Statements = { readonly [name in keyof typeof READS]: Statement };
 /** Rows read in one go of a long list, some milliseconds; other work gets its turn in between. */
 const CHUNK_ROWS = 500;
 const BREATH_MS = 1;
-/** SQLite's word for "no limit". */
-const NO_LIMIT = -1;
 
 export function createReader(connection: ReadConnection, clock: Clock): Reader {
   const prepared = Object.entries(READS).map(([name, text]) => [name, connection.prepare(text)]);
   const sql = Object.fromEntries(prepared) as Statements;
 
-  /** Rows of `statement(mesh, <after this data plane>, <limit>)`, whole. */
-  async function readInChunks<T extends { readonly dataplane: string }>(
+  /** All rows: `readChunk` answers up to CHUNK_ROWS that follow after `last`. */
+  async function readInChunks<T>(readChunk: (last: T | undefined) => Row[], parse: (row: Row) => T): Promise<T[]> {
+    const found: T[] = [];
+    for (;;) {
+      const rows = readChunk(found.at(-1));
+      for (const row of rows) found.push(parse(row));
+      if (rows.length < CHUNK_ROWS) return found;
+      await pause(clock, BREATH_MS);
+    }
+  }
+
+  function readOfMesh<T extends { readonly dataplane: string }>(
     statement: Statement,
     mesh: string,
     parse: (mesh: string, row: Row) => T,
-  ): Promise<readonly T[]> {
-    const found: T[] = [];
-    for (;;) {
-      const rows = statement.all(mesh, found.at(-1)?.dataplane ?? '', CHUNK_ROWS);
-      for (const row of rows) found.push(parse(mesh, row));
-      if (rows.length < CHUNK_ROWS) return found;
-      await pause(clock, BREATH_MS);
+  ): Promise<T[]> {
+    return readInChunks<T>(
+      (last) => statement.all(mesh, last?.dataplane ?? '', CHUNK_ROWS),
+      (row) => parse(mesh, row),
+    );
+  }
+
+  function readAll({ type, mesh, nameContains = '' }: ListQuery): Promise<StoredResource[]> {
+    return readInChunks<StoredResource>(
+      (last) =>
+        mesh === undefined
+          ? sql.listInAll.all(type, last?.mesh ?? '', last?.name ?? '', nameContains, CHUNK_ROWS)
+          : sql.listInMesh.all(type, mesh, last?.name ?? '', nameContains, CHUNK_ROWS),
+      resourceOf,
+    );
+  }
+
+  /** Page and count are of one moment. */
+  function readPage({ type, mesh, nameContains = '', offset = 0 }: ListQuery, size: number): ResourcePage {
+    sql.begin.run();
+    try {
+      const rows =
+        mesh === undefined
+          ? sql.pageInAll.all(type, nameContains, size, offset)
+          : sql.pageInMesh.all(type, mesh, nameContains, size, offset);
+      const count =
+        mesh === undefined ? sql.countInAll.get(type, nameContains) : sql.countInMesh.get(type, mesh, nameContains);
+      return { items: rows.map(resourceOf), total: integerOf(count ?? [], 0) };
+    } finally {
+      sql.commit.run();
     }
   }
 
@@ -59,34 +90,23 @@ export function createReader(connection: ReadConnection, clock: Clock): Reader {
       return row && resourceOf(row);
     },
 
-    listResources({ type, mesh, nameContains = '', offset = 0, size = NO_LIMIT }) {
-      sql.begin.run();
-      try {
-        const rows =
-          mesh === undefined
-            ? sql.listInAll.all(type, nameContains, size, offset)
-            : sql.listInMesh.all(type, mesh, nameContains, size, offset);
-        const items = rows.map(resourceOf);
-        if (size === NO_LIMIT && offset === 0) return { items, total: items.length };
-        const count =
-          mesh === undefined ? sql.countInAll.get(type, nameContains) : sql.countInMesh.get(type, mesh, nameContains);
-        return { items, total: integerOf(count ?? [], 0) };
-      } finally {
-        sql.commit.run();
-      }
+    async listResources(query) {
+      if (query.size !== undefined) return readPage(query, query.size);
+      const all = await readAll(query);
+      return { items: all.slice(query.offset ?? 0), total: all.length };
     },
 
     getCertificate(mesh, dataplane) {
       const row = sql.getCertificate.get(mesh, dataplane);
       return row && certificateOf(mesh, row);
     },
-    listCertificates: (mesh) => readInChunks(sql.listCertificates, mesh, certificateOf),
+    listCertificates: (mesh) => readOfMesh(sql.listCertificates, mesh, certificateOf),
 
     getStatement(mesh, dataplane) {
       const row = sql.getStatement.get(mesh, dataplane);
       return row && statementOf(mesh, row);
     },
-    listStatements: (mesh) => readInChunks(sql.listStatements, mesh, statementOf),
+    listStatements: (mesh) => readOfMesh(sql.listStatements, mesh, statementOf),
 
     getBundle(mesh) {
       const row = sql.getBundle.get(mesh);

@@ -1,6 +1,8 @@
+import { StoreUnavailableError } from '../../issuer/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { isBusy } from './driver.ts';
 import { pause } from './pause.ts';
+import { LOCK_HELD_FIX, RETRY_AFTER_MS } from './store-error.ts';
 
 /** How long another process may keep us from writing before a call fails. */
 const PATIENCE_MS = 10_000;
@@ -10,6 +12,8 @@ const LONGEST_PAUSE_MS = 25;
 /**
  * Repeats `attempt` while another process holds the file's lock. Waiting blocks no thread: not ours, and none of the driver's few, one of
  * which the holder of the lock may need for its COMMIT when it is a store of this same process.
+ *
+ * @throws StoreUnavailableError when its patience ends
  */
 export async function retryWhileBusy<T>(clock: Clock, attempt: () => T | Promise<T>): Promise<T> {
   const end = clock.monotonicMs() + PATIENCE_MS;
@@ -19,7 +23,11 @@ export async function retryWhileBusy<T>(clock: Clock, attempt: () => T | Promise
     } catch (error) {
       if (!isBusy(error)) throw error;
       if (clock.monotonicMs() >= end) {
-        throw new Error(`another process has held the lock of the database for ${PATIENCE_MS} ms`, { cause: error });
+        throw new StoreUnavailableError(`another process has held the lock of the store for ${PATIENCE_MS} ms`, {
+          cause: error,
+          fix: LOCK_HELD_FIX,
+          retryAfterMs: RETRY_AFTER_MS,
+        });
       }
     }
     await pause(clock, pauseMs);

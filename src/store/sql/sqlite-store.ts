@@ -3,6 +3,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { ResourceKey, Store } from '../store.ts';
 import {
   changeOf,
+  checkDeletable,
   checkKey,
   checkQuery,
   checkRecord,
@@ -14,6 +15,7 @@ import {
 import { createCommitQueue } from './commit-queue.ts';
 import { openDatabase } from './open-database.ts';
 import type { Reader } from './reader.ts';
+import { toStoreError } from './store-error.ts';
 
 export interface SqliteStoreOptions {
   /** The database file. Made, with its folder, when there is none. */
@@ -30,6 +32,7 @@ const FOREIGN_CHECK_MS = 1000;
  * may use one file.
  *
  * @throws ConfigError when the file cannot be used, or belongs to a newer mesh-ca
+ * @throws StoreUnavailableError when another process does not let go of its lock
  */
 export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions): Promise<Store> {
   const listeners = createChangeListeners((error) => log.error({ err: error }, 'a listener for store changes failed'));
@@ -60,6 +63,22 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
     return reader;
   }
 
+  async function read<T>(work: (reader: Reader) => T | Promise<T>): Promise<T> {
+    try {
+      return await work(openReader());
+    } catch (error) {
+      throw toStoreError(error);
+    }
+  }
+
+  async function write<T>(work: () => T, onDurable?: (result: T) => void): Promise<T> {
+    try {
+      return await queue.write(work, onDurable);
+    } catch (error) {
+      throw toStoreError(error);
+    }
+  }
+
   async function close(): Promise<void> {
     stop.abort();
     await Promise.all([queue.close(), watching]);
@@ -72,62 +91,63 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
   }
 
   return {
-    getResource: async (key) => openReader().getResource(key),
+    getResource: (key) => read((reader) => reader.getResource(key)),
     async listResources(query) {
       checkQuery(query);
-      return openReader().listResources(query);
+      return read((reader) => reader.listResources(query));
     },
-    async putResource(resource, { expectedVersion } = {}) {
+    async putResource(resource, options) {
       checkKey(resource);
-      return queue.write(
-        () => writer.putResource(resource, expectedVersion),
+      return write(
+        () => writer.putResource(resource, options),
         () => tellKeys([keyOf(resource)]),
       );
     },
-    async createResources(resources) {
+    async createResources(resources, options) {
       resources.forEach(checkKey);
-      return queue.write(
-        () => writer.createResources(resources),
+      return write(
+        () => writer.createResources(resources, options),
         (created) => created && tellKeys(resources.map(keyOf)),
       );
     },
-    deleteResource: (key) =>
-      queue.write(
-        () => writer.deleteResource(key),
+    async deleteResource(key, options) {
+      checkDeletable(key);
+      return write(
+        () => writer.deleteResource(key, options),
         (deleted) => deleted && tellKeys([keyOf(key)]),
-      ),
-    async deleteMesh(mesh) {
-      const deleted = await queue.write(
-        () => writer.deleteMesh(mesh),
+      );
+    },
+    async deleteMesh(mesh, options) {
+      const deleted = await write(
+        () => writer.deleteMesh(mesh, options),
         (keys) => tellKeys(keys ?? []),
       );
       return deleted !== undefined;
     },
 
-    getCertificate: async (mesh, dataplane) => openReader().getCertificate(mesh, dataplane),
-    listCertificates: async (mesh) => openReader().listCertificates(mesh),
-    async recordCertificate(record) {
+    getCertificate: (mesh, dataplane) => read((reader) => reader.getCertificate(mesh, dataplane)),
+    listCertificates: (mesh) => read((reader) => reader.listCertificates(mesh)),
+    async recordCertificate(record, options) {
       checkRecord(record);
-      return queue.write(() => writer.putCertificate(record));
+      return write(() => writer.putCertificate(record, options));
     },
-    deleteCertificate: (mesh, dataplane) => queue.write(() => writer.deleteCertificate(mesh, dataplane)),
+    forgetDataplane: (mesh, dataplane) => write(() => writer.forgetDataplane(mesh, dataplane)),
 
     async recordTrustStatement(statement) {
       checkTime('statedAt', statement.statedAt);
-      return queue.write(() => writer.putStatement(statement));
+      return write(() => writer.putStatement(statement));
     },
-    listTrustStatements: async (mesh) => openReader().listStatements(mesh),
-    getTrustStatement: async (mesh, dataplane) => openReader().getStatement(mesh, dataplane),
+    listTrustStatements: (mesh) => read((reader) => reader.listStatements(mesh)),
+    getTrustStatement: (mesh, dataplane) => read((reader) => reader.getStatement(mesh, dataplane)),
 
-    getTrustBundle: async (mesh) => openReader().getBundle(mesh),
-    getTrustBundleVersion: async (mesh, version) => openReader().getBundleVersion(mesh, version),
-    appendTrustBundle: (mesh, body, previousVersion) =>
-      queue.write(() => writer.appendBundle(mesh, body, previousVersion)),
+    getTrustBundle: (mesh) => read((reader) => reader.getBundle(mesh)),
+    getTrustBundleVersion: (mesh, version) => read((reader) => reader.getBundleVersion(mesh, version)),
+    appendTrustBundle: (mesh, body, previousVersion) => write(() => writer.appendBundle(mesh, body, previousVersion)),
 
     onChange: (listener) => listeners.add(listener),
     async ping() {
-      openReader().revision();
-      await queue.write(() => writer.ping());
+      await read((reader) => reader.revision());
+      await write(() => writer.ping());
     },
     close: () => {
       closing ??= close();

@@ -9,13 +9,18 @@ const CERTIFICATE = `CAST(c.dataplane AS BLOB), c.regenerations, c.record, c.lea
   FROM certificates c LEFT JOIN chains h ON h.hash = c.chain`;
 const BUNDLE = 'version, CAST(body AS BLOB), created_at FROM trust_bundles';
 
+/** `page...`: by offset. `list...`: what follows after a key, for lists that are read in steps. */
 export const READS = {
   begin: 'BEGIN',
   commit: 'COMMIT',
   getResource: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND mesh = ? AND name = ?`,
-  listInMesh: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND mesh = ? AND instr(name, ?) > 0
-    ORDER BY mesh, name LIMIT ? OFFSET ?`,
-  listInAll: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND instr(name, ?) > 0 ORDER BY mesh, name LIMIT ? OFFSET ?`,
+  pageInMesh: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND mesh = ? AND instr(name, ?) > 0
+    ORDER BY name LIMIT ? OFFSET ?`,
+  pageInAll: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND instr(name, ?) > 0 ORDER BY mesh, name LIMIT ? OFFSET ?`,
+  listInMesh: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND mesh = ? AND name > ? AND instr(name, ?) > 0
+    ORDER BY name LIMIT ?`,
+  listInAll: `SELECT ${RESOURCE} FROM resources WHERE type = ? AND (mesh, name) > (?, ?) AND instr(name, ?) > 0
+    ORDER BY mesh, name LIMIT ?`,
   countInMesh: 'SELECT count(*) FROM resources WHERE type = ? AND mesh = ? AND instr(name, ?) > 0',
   countInAll: 'SELECT count(*) FROM resources WHERE type = ? AND instr(name, ?) > 0',
   getCertificate: `SELECT ${CERTIFICATE} WHERE c.mesh = ? AND c.dataplane = ?`,
@@ -36,6 +41,8 @@ export const WRITES = {
   releaseSavepoint: 'RELEASE job',
   rollbackToSavepoint: 'ROLLBACK TO job',
   bumpRevision: 'UPDATE revision SET value = value + 1 RETURNING value',
+  resourceExists: 'SELECT 1 FROM resources WHERE type = ? AND mesh = ? AND name = ?',
+  findInMesh: 'SELECT CAST(name AS BLOB) FROM resources WHERE type = ? AND mesh = ? ORDER BY name LIMIT 1',
   findResource: 'SELECT version, created_at, owned FROM resources WHERE type = ? AND mesh = ? AND name = ?',
   insertResource: `INSERT INTO resources (type, mesh, name, body, version, created_at, modified_at, owned)
     VALUES (?, ?, ?, ?, 1, ?, ?, ?)`,
@@ -56,6 +63,7 @@ export const WRITES = {
   putStatement: `INSERT INTO trust_statements (mesh, dataplane, bundle_version, stated_at) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET bundle_version = excluded.bundle_version, stated_at = excluded.stated_at
     WHERE excluded.stated_at >= stated_at`,
+  deleteStatement: 'DELETE FROM trust_statements WHERE mesh = ? AND dataplane = ?',
   deleteStatements: 'DELETE FROM trust_statements WHERE mesh = ?',
   findBundleVersion: 'SELECT max(version) FROM trust_bundles WHERE mesh = ?',
   insertBundle: 'INSERT INTO trust_bundles (mesh, version, body, created_at) VALUES (?, ?, ?, ?)',

@@ -2,12 +2,23 @@ import type { Clock } from '../../runtime/clock.ts';
 import type {
   CertificateRecord,
   PutResource,
+  Requirements,
   ResourceKey,
+  Store,
   StoredResource,
   StoredTrustBundle,
   TrustStatement,
 } from '../store.ts';
-import { bundleConflict, keyOf, meshKey, versionConflict } from '../store-rules.ts';
+import {
+  bundleConflict,
+  changedConflict,
+  isSameRevision,
+  keyOf,
+  meshKey,
+  missingError,
+  occupiedConflict,
+  versionConflict,
+} from '../store-rules.ts';
 import type { CommitPort } from './commit-queue.ts';
 import { integerOf, textOf, type WriteConnection, type WriteStatement } from './driver.ts';
 import { retryWhileBusy } from './retry-while-busy.ts';
@@ -16,13 +27,13 @@ import { WRITES } from './statements.ts';
 
 /** What can be done inside a transaction of the commit queue. Every method does all it says or, when it throws, nothing. */
 export interface Writer extends CommitPort {
-  putResource(resource: PutResource, expectedVersion: number | undefined): StoredResource;
-  createResources(resources: readonly PutResource[]): boolean;
-  deleteResource(key: ResourceKey): boolean;
+  putResource(resource: PutResource, options: Parameters<Store['putResource']>[1]): StoredResource;
+  createResources(resources: readonly PutResource[], options: Requirements | undefined): boolean;
+  deleteResource(key: ResourceKey, options: Parameters<Store['deleteResource']>[1]): boolean;
   /** The keys that went. Undefined when there is no such mesh. */
-  deleteMesh(mesh: string): readonly ResourceKey[] | undefined;
-  putCertificate(record: CertificateRecord): void;
-  deleteCertificate(mesh: string, dataplane: string): void;
+  deleteMesh(mesh: string, options: Parameters<Store['deleteMesh']>[1]): readonly ResourceKey[] | undefined;
+  putCertificate(record: CertificateRecord, options: Requirements | undefined): void;
+  forgetDataplane(mesh: string, dataplane: string): void;
   putStatement(statement: TrustStatement): void;
   appendBundle(mesh: string, body: string, previousVersion: number): StoredTrustBundle;
   /** Writes something that nobody reads. */
@@ -44,6 +55,8 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
   const sql = await prepareAll(connection, clock);
   /** Hashes of the chains that this transaction has already put. */
   const chainsPut = new Set<string>();
+  /** Meshes that this transaction has found. It keeps every other writer out, so that they stay until it deletes one itself. */
+  const meshesFound = new Set<string>();
   /** Newest value of the table `revision` that this process has written or noticed. */
   let revision = 0;
   let revisionBefore = 0;
@@ -71,6 +84,34 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
     revision = value;
   }
 
+  function checkRequired(keys: readonly ResourceKey[] = []): void {
+    for (const key of keys) {
+      if (sql.resourceExists.get(key.type, key.mesh, key.name) === undefined) throw missingError(key);
+    }
+  }
+
+  function checkMesh(mesh: string): void {
+    if (meshesFound.has(mesh)) return;
+    checkRequired([meshKey(mesh)]);
+    meshesFound.add(mesh);
+  }
+
+  function checkUnchanged(seen: StoredResource): void {
+    const row = sql.findResource.get(seen.type, seen.mesh, seen.name);
+    const found = row && { version: integerOf(row, 0), createdAt: new Date(integerOf(row, 1)) };
+    if (!isSameRevision(found, seen)) throw changedConflict(seen, found);
+  }
+
+  function checkNoneOf(type: string, mesh: string): void {
+    const row = sql.findInMesh.get(type, mesh);
+    if (row !== undefined) throw occupiedConflict(mesh, { type, mesh, name: textOf(row, 0) });
+  }
+
+  function forgetFound(): void {
+    chainsPut.clear();
+    meshesFound.clear();
+  }
+
   function insertResource(resource: PutResource): StoredResource {
     const now = clock.now();
     const { type, mesh, name, body, owned = false } = resource;
@@ -83,7 +124,7 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
       revisionBefore = revision;
       await retryWhileBusy(clock, () => sql.begin.run());
       revisionBefore = revision;
-      chainsPut.clear();
+      forgetFound();
     },
     commit: () => connection.execOffThread('COMMIT'),
     rollback() {
@@ -96,7 +137,8 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
     },
     isOpen: () => connection.inTransaction,
 
-    putResource(resource, expectedVersion) {
+    putResource(resource, { expectedVersion, requires } = {}) {
+      checkRequired(requires);
       const { type, mesh, name, body } = resource;
       const existing = sql.findResource.get(type, mesh, name);
       const version = existing === undefined ? 0 : integerOf(existing, 0);
@@ -114,7 +156,8 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
       });
     },
 
-    createResources(resources) {
+    createResources(resources, { requires } = {}) {
+      checkRequired(requires);
       const ids = new Set(resources.map((resource) => JSON.stringify(keyOf(resource))));
       if (ids.size < resources.length) return false;
       if (resources.some(({ type, mesh, name }) => sql.findResource.get(type, mesh, name) !== undefined)) return false;
@@ -125,17 +168,20 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
       });
     },
 
-    deleteResource: ({ type, mesh, name }) =>
+    deleteResource: ({ type, mesh, name }, { unchanged = [] } = {}) =>
       atomically(() => {
-        if (sql.deleteResource.run(type, mesh, name) === 0) return false;
+        if (sql.resourceExists.get(type, mesh, name) === undefined) return false;
+        unchanged.forEach(checkUnchanged);
+        sql.deleteResource.run(type, mesh, name);
         bumpRevision();
         return true;
       }),
 
-    deleteMesh: (mesh) =>
+    deleteMesh: (mesh, { unlessAny } = {}) =>
       atomically(() => {
         const key = meshKey(mesh);
         if (sql.deleteResource.run(key.type, key.mesh, key.name) === 0) return undefined;
+        if (unlessAny !== undefined) checkNoneOf(unlessAny, mesh);
         bumpRevision();
         const found = sql.findOwned.get(mesh) ?? ['[]'];
         const owned = JSON.parse(textOf(found, 0)) as [type: string, name: string][];
@@ -143,11 +189,13 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
         sql.deleteCertificates.run(mesh);
         sql.deleteStatements.run(mesh);
         sql.deleteUnusedChains.run();
-        chainsPut.clear();
+        forgetFound();
         return [key, ...owned.map(([type, name]) => ({ type, mesh, name }))];
       }),
 
-    putCertificate(record) {
+    putCertificate(record, { requires } = {}) {
+      checkMesh(record.mesh);
+      checkRequired(requires);
       const chain = packChain(record.chain);
       if (chain !== undefined) {
         const id = chain.hash.toString('latin1');
@@ -157,10 +205,16 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
       sql.putCertificate.run(record.mesh, record.dataplane, chain?.hash ?? null, recordJsonOf(record), record.leaf);
     },
 
-    deleteCertificate: (mesh, dataplane) => void sql.deleteCertificate.run(mesh, dataplane),
+    forgetDataplane: (mesh, dataplane) =>
+      atomically(() => {
+        sql.deleteCertificate.run(mesh, dataplane);
+        sql.deleteStatement.run(mesh, dataplane);
+      }),
 
-    putStatement: ({ mesh, dataplane, bundleVersion, statedAt }) =>
-      void sql.putStatement.run(mesh, dataplane, bundleVersion, statedAt.getTime()),
+    putStatement({ mesh, dataplane, bundleVersion, statedAt }) {
+      checkMesh(mesh);
+      sql.putStatement.run(mesh, dataplane, bundleVersion, statedAt.getTime());
+    },
 
     appendBundle(mesh, body, previousVersion) {
       const found = Number(sql.findBundleVersion.get(mesh)?.[0] ?? 0);
