@@ -1,7 +1,11 @@
-import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import { TooLargeError } from '../issuer/errors.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { nextChunk } from './next-chunk.ts';
+import { HttpError } from './problem.ts';
 import { parseJson } from './read-body.ts';
+import { LineSplitter, type RawLine } from './split-lines.ts';
 
 /** One line of an NDJSON body: its value, or why it is none. `dataplane` is told as far as it could be read. */
 export interface Line<T> {
@@ -10,55 +14,81 @@ export interface Line<T> {
   readonly dataplane?: string;
 }
 
-/** Lines of one body, at most. */
-const MAX_LINES = 100_000;
-
-/**
- * Reads `application/x-ndjson`, one checked value a line; empty lines are passed over. A wrong line is an answer, not the end; a line over
- * the cap, and too many lines, end the reading with an error line.
- */
-export async function* readLines<S extends z.ZodType>(
-  request: IncomingMessage,
-  schema: S,
-  maxLineBytes: number,
-): AsyncGenerator<Line<z.output<S>>> {
-  let rest: Buffer = Buffer.alloc(0);
-  let count = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-      const line = rest.subarray(0, end);
-      rest = rest.subarray(end + 1);
-      if (line.length > maxLineBytes) break;
-      const read = readLine(line, schema);
-      if (read === undefined) continue;
-      count += 1;
-      if (count > MAX_LINES) {
-        yield {
-          error: new TooLargeError(`more than ${MAX_LINES} lines in one request`, {
-            fix: 'send the rest in another request',
-          }),
-        };
-        return;
-      }
-      yield read;
-    }
-    if (rest.length > maxLineBytes) {
-      yield {
-        error: new TooLargeError(`a line is larger than ${maxLineBytes} bytes`, { fix: 'send one JSON object a line' }),
-      };
-      return;
-    }
-  }
-  const last = readLine(rest, schema);
-  if (last !== undefined) yield last;
+export interface ReadLinesOptions {
+  readonly maxLineBytes: number;
+  /** Longest wait for the next chunk. */
+  readonly idleMs: number;
+  readonly clock: Clock;
 }
 
-function readLine<S extends z.ZodType>(bytes: Buffer, schema: S): Line<z.output<S>> | undefined {
+/** Lines of one body, at most; empty ones count. */
+const MAX_LINES = 100_000;
+/** Bytes of too long lines that are passed over before the reading ends. */
+const MAX_PASSED_OVER = 16 * 1024 * 1024;
+
+/**
+ * Reads `application/x-ndjson`, one checked value a line; empty lines are passed over. A wrong or too long line is an error line, not the
+ * end. Too many lines, too much that is too long, and a sender that falls silent end the reading with an error line.
+ * @throws HttpError 400 when the sender is gone
+ */
+export async function* readLines<S extends z.ZodType>(
+  body: Readable,
+  schema: S,
+  options: ReadLinesOptions,
+): AsyncGenerator<Line<z.output<S>>> {
+  const { maxLineBytes } = options;
+  const splitter = new LineSplitter(maxLineBytes);
+  for (;;) {
+    const chunk = await chunkInTime(body, options);
+    if (chunk instanceof HttpError) return yield { error: chunk };
+    for (const line of chunk === undefined ? splitter.end() : splitter.push(chunk)) {
+      if (line.number > MAX_LINES) return yield tooLarge(`more than ${MAX_LINES} lines in one request`);
+      const read = readLine(line, schema, maxLineBytes);
+      if (read !== undefined) yield read;
+    }
+    if (chunk === undefined) return;
+    if (splitter.passedOver > MAX_PASSED_OVER) return yield tooLarge('too much of the request is in too long lines');
+  }
+}
+
+/** The next chunk, undefined at the end, or the error of a sender that is silent for too long. */
+async function chunkInTime(
+  body: Readable,
+  { clock, idleMs }: ReadLinesOptions,
+): Promise<Buffer | undefined | HttpError> {
+  const deadline = clock.deadline(idleMs);
+  try {
+    return await nextChunk(body, deadline.signal);
+  } catch (error) {
+    if (!deadline.signal.aborted) throw error;
+    return new HttpError(
+      408,
+      'Request Timeout',
+      `no line for ${idleMs / 1000} s`,
+      'end the request, and start another when there is more to ask',
+    );
+  } finally {
+    deadline.clear();
+  }
+}
+
+function tooLarge(message: string): { readonly error: TooLargeError } {
+  return { error: new TooLargeError(message, { fix: 'send the rest in another request' }) };
+}
+
+function readLine<S extends z.ZodType>(
+  { number, bytes }: RawLine,
+  schema: S,
+  maxLineBytes: number,
+): Line<z.output<S>> | undefined {
+  if (bytes === undefined) {
+    const message = `line ${number} is larger than ${maxLineBytes} bytes`;
+    return { error: new TooLargeError(message, { fix: 'send one JSON object a line' }) };
+  }
   const text = bytes.toString().trim();
   if (text === '') return undefined;
   try {
-    const value = parseJson(text, schema) as z.output<S>;
+    const value = parseJson(text, schema, `line ${number}`);
     return { value, ...nameOf(value) };
   } catch (error) {
     return { error, ...nameOf(looselyParsed(text)) };
