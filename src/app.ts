@@ -4,7 +4,6 @@ import { ADAPTERS } from '../adapters/index.ts';
 import { type AdapterList, Backends } from './backends/backends.ts';
 import { createAccess } from './http/access.ts';
 import { createOpenApi } from './http/openapi.ts';
-import { problemOf } from './http/problem.ts';
 import type { Route } from './http/route.ts';
 import { certificateRoutes } from './http/routes/certificates.ts';
 import { resourceRoutes } from './http/routes/resources.ts';
@@ -90,11 +89,8 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     onlineForMs: settings.dataplaneOnlineForMs,
     lastSeen: lastSeen.get,
   });
-  const problem = (error: unknown) => problemOf(error, random.bytes(8).toString('hex'));
-  const [hot, ...others] = certificateRoutes({ certificates, lastSeen, problem, log });
   const routes: readonly Route[] = [
-    ...(hot === undefined ? [] : [hot]),
-    ...others,
+    ...certificateRoutes({ certificates, lastSeen }),
     ...trustRoutes({ bundles, store, clock, lastSeen }),
     ...resourceRoutes({ resources, overviews, zone }),
     ...serviceRoutes({
@@ -110,7 +106,6 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   ];
   const server = createHttpServer({
     routes,
-    hotRoutes: hot === undefined ? [] : [hot],
     access: createAccess({ localhostIsAdmin: settings.localhostIsAdmin, apiToken }),
     clock,
     random,

@@ -3,8 +3,17 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { AccessDeniedError, UnauthenticatedError } from '../issuer/errors.ts';
 
-/** `anyone`: also without credentials. `admin`: localhost (unless switched off) or the admin token. */
-export type Access = 'anyone' | 'admin';
+/**
+ * `anyone`: credentials are not even looked at. `known`: anyone, but who it is has to be known. `admin`: localhost (unless switched off) or
+ * the admin token.
+ */
+export type Access = 'anyone' | 'known' | 'admin';
+
+/** What of a route decides who may use it. */
+export interface Guarded {
+  readonly access: Access;
+  readonly resourceType?: string;
+}
 
 /** Kuma's names for who asks. */
 export interface Caller {
@@ -25,7 +34,7 @@ export interface AccessOptions {
 const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-real-ip'] as const;
 
 /** Decides who asks and what they may do. */
-export function createAccess(options: AccessOptions): (request: IncomingMessage, access: Access) => Caller {
+export function createAccess(options: AccessOptions): (request: IncomingMessage, route: Guarded) => Caller {
   const token = options.apiToken === undefined ? undefined : hash('sha256', options.apiToken, 'buffer');
   const callerOf = (request: IncomingMessage): Caller => {
     if (options.localhostIsAdmin && isLocalhost(request)) return ADMIN;
@@ -42,11 +51,12 @@ export function createAccess(options: AccessOptions): (request: IncomingMessage,
           : 'send the token of MESH_CA_API_TOKEN_FILE',
     });
   };
-  return (request, access) => {
+  return (request, { access, resourceType }) => {
     if (access === 'anyone') return ANONYMOUS;
     const caller = callerOf(request);
-    if (caller === ADMIN) return caller;
-    throw new AccessDeniedError(`user "${caller.name}/${caller.groups.join(',')}" cannot access this resource`, {
+    if (caller === ADMIN || access === 'known') return caller;
+    const what = resourceType === undefined ? 'this resource' : `the resource of type "${resourceType}"`;
+    throw new AccessDeniedError(`user "${caller.name}/${caller.groups.join(',')}" cannot access ${what}`, {
       fix: 'ask from localhost, or send "Authorization: Bearer <token of MESH_CA_API_TOKEN_FILE>"',
     });
   };

@@ -8,7 +8,8 @@ export interface JsonMistake {
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const NUMBER_START = /-?(?:(?:0|[1-9]\d*)(?:\.\d*)?(?:(?<=\d)[eE][+-]?)?)?/y;
 const BLANKS = /[ \t\n\r]*/y;
-const PLAIN = /[^"\\\u0000-\u001f]*/y;
+/** All but quote, backslash and control characters. */
+const PLAIN = /[ -!#-[\]-\uffff]*/y;
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 const ESCAPE_START = /\\(?:u[0-9a-fA-F]{0,3})?/y;
 const WORDS = ['true', 'false', 'null'];

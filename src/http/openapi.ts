@@ -1,12 +1,12 @@
 import { z } from 'zod';
-import type { Answer, Route } from './route.ts';
+import { type Answer, openApiPath, type Route } from './route.ts';
 import { problem } from './schemas.ts';
 
 /** OpenAPI 3.1 of the routes: made from the very schemas that check requests. */
 export function createOpenApi(routes: readonly Route[], version: string): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routes) {
-    const path = route.path.replaceAll(/:([a-zA-Z]+)/g, '{$1}').replaceAll('\\', '');
+    const path = openApiPath(route.path);
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, path) };
   }
   return {

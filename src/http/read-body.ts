@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
 import { RequestInvalidError, TooLargeError, type Violation } from '../issuer/errors.ts';
 import { formatPath } from '../mesh/violations.ts';
+import type { Clock } from '../runtime/clock.ts';
 import { findJsonMistake } from './json-mistake.ts';
 import { HttpError } from './problem.ts';
 import type { BodyRule } from './route.ts';
@@ -13,13 +14,14 @@ const MAX_KEY = 80;
 
 /**
  * Reads, parses and checks a JSON body. Nothing larger than the cap is ever held.
- * @throws TooLargeError, HttpError 415, RequestInvalidError with every mistake
+ * @throws TooLargeError, HttpError 408 or 415, RequestInvalidError with every mistake
  */
 export async function readJsonBody(
   request: IncomingMessage,
   rule: Exclude<BodyRule, { kind: 'lines' }>,
+  options: Omit<ReadBytesOptions, 'maxBytes'>,
 ): Promise<unknown> {
-  const bytes = await readBytes(request, rule.maxBytes);
+  const bytes = await readBytes(request, { ...options, maxBytes: rule.maxBytes });
   if (bytes.length === 0 && rule.kind === 'json' && rule.optional === true) return rule.schema.parse({});
   const type = request.headers['content-type'];
   if (type !== undefined && !JSON_TYPE.test(type)) {
@@ -64,14 +66,24 @@ function violationsOf(issue: z.core.$ZodIssue): Violation[] {
   }));
 }
 
-export function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+export interface ReadBytesOptions {
+  readonly maxBytes: number;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** @throws TooLargeError; HttpError 408: it took longer than `timeoutMs`; HttpError 400: the sender is gone */
+export function readBytes(request: IncomingMessage, { maxBytes, timeoutMs, clock }: ReadBytesOptions): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
   if (announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
   return new Promise((resolve, reject) => {
+    const deadline = clock.deadline(timeoutMs);
     const chunks: Buffer[] = [];
     let size = 0;
     const end = (settle: () => void) => {
       request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
+      deadline.signal.removeEventListener('abort', onLate);
+      deadline.clear();
       settle();
     };
     const onData = (chunk: Buffer) => {
@@ -83,8 +95,14 @@ export function readBytes(request: IncomingMessage, maxBytes: number): Promise<B
       end(() => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size)));
     const onError = (error: Error) => end(() => reject(error));
     const onClose = () => end(() => reject(new HttpError(400, 'Bad Request', 'the request ended before its body')));
+    const onLate = () => end(() => reject(tooSlow(timeoutMs)));
     request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
+    deadline.signal.addEventListener('abort', onLate, { once: true });
   });
+}
+
+function tooSlow(timeoutMs: number): HttpError {
+  return new HttpError(408, 'Request Timeout', `the body did not come within ${timeoutMs / 1000} s`, 'send it again');
 }
 
 function tooLarge(maxBytes: number): TooLargeError {

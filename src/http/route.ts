@@ -1,6 +1,7 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { ZodType } from 'zod';
 import type { Access, Caller } from './access.ts';
+import type { Problem } from './problem.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
@@ -15,8 +16,10 @@ export interface Call<Body = unknown> {
   readonly caller: Caller;
   /** `http://host:port` as the caller wrote it, for links. */
   readonly origin: string;
-  /** The body as a stream, where the route reads it itself (`body.kind` is `lines`). */
-  readonly request: IncomingMessage;
+  /** Path and query as the caller wrote them. */
+  readonly url: string;
+  /** The problem JSON of an error that is a part of the answer; told to the log as the error of a whole request is. */
+  problem(error: unknown): Problem;
 }
 
 export interface Reply {
@@ -31,8 +34,8 @@ export type BodyRule =
   | { readonly kind: 'json'; readonly schema: ZodType; readonly maxBytes: number; readonly optional?: boolean }
   /** Any JSON value: the resource's own parser checks it, in Kuma's order and words. */
   | { readonly kind: 'resource'; readonly schema: ZodType; readonly maxBytes: number }
-  /** `application/x-ndjson`, read by the handler line by line. */
-  | { readonly kind: 'lines'; readonly schema: ZodType };
+  /** `application/x-ndjson`: the handler gets the lines (`read-lines.ts`) as they come. */
+  | { readonly kind: 'lines'; readonly schema: ZodType; readonly maxLineBytes: number };
 
 export interface Answer {
   readonly description: string;
@@ -50,10 +53,21 @@ export interface Route {
   readonly summary: string;
   readonly tag: 'certificates' | 'trust' | 'resources' | 'service';
   readonly access: Access;
+  /** The kind of resource that it is about, as Kuma's 403 names it. */
+  readonly resourceType?: string;
+  /** Asked thousands of times a second: served in front of Express (`hot-path.ts`). */
+  readonly hot?: boolean;
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: BodyRule;
   readonly answers: Readonly<Record<number, Answer>>;
+  /** What is looked at once access is given, before the body is read. `call.body` is undefined. */
+  before?(call: Call): Promise<void>;
   handle(call: Call): Promise<Reply> | Reply;
+}
+
+/** The path as OpenAPI writes it: `/meshes/{mesh}/dataplanes/{name}`. */
+export function openApiPath(path: string): string {
+  return path.replaceAll(/:([a-zA-Z]+)/g, '{$1}').replaceAll('\\', '');
 }
 
 /** A handler with a typed body: the schema of the same route has produced it. */

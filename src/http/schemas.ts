@@ -87,6 +87,11 @@ export const problem = z.object({
   fix: z.string().optional().describe('What to do about it'),
 });
 
+export const certificateLineAnswer = z.union([
+  certificateAnswer,
+  z.object({ dataplane: z.string().describe('Empty when the line did not tell it'), error: problem }),
+]);
+
 /** Kuma's resources are checked by their own parsers, with Kuma's fields and messages. */
 export const resource = z.looseObject({
   type: z.string().optional(),

@@ -1,92 +1,120 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { CaError } from '../issuer/errors.ts';
-import { ResourceError } from '../resources/resource-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Metrics } from '../runtime/metrics.ts';
 import type { Random } from '../runtime/random.ts';
-import type { Access, Caller } from './access.ts';
-import { HttpError, problemOf, problemReply } from './problem.ts';
+import type { Caller, Guarded } from './access.ts';
+import type { HttpLimits } from './limits.ts';
+import { HttpError, type Problem, problemReply } from './problem.ts';
 import { readJsonBody } from './read-body.ts';
-import type { Call, Reply, Route } from './route.ts';
+import { readLines } from './read-lines.ts';
+import { type Call, openApiPath, type Reply, type Route } from './route.ts';
+import { sendReply } from './send-reply.ts';
+import { type TellProblemOptions, tellProblem } from './tell-problem.ts';
 
 export interface ServeOptions {
-  readonly access: (request: IncomingMessage, access: Access) => Caller;
+  readonly access: (request: IncomingMessage, route: Guarded) => Caller;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly limits: HttpLimits;
   /** True once the server stops: connections are not kept then. */
   draining(): boolean;
 }
 
-export type Serve = (
-  route: Route,
+/** Serves one request. Never rejects: every error is an answer, or the end of the connection. */
+export type ServeRequest = (
   request: IncomingMessage,
   response: ServerResponse,
   params: Call['params'],
   query: string,
 ) => Promise<void>;
 
+export type Serve = (route: Route) => ServeRequest;
+
 /**
- * Serves one request by one route. Express and the hot path both end here, so their answers are the same.
+ * Serves the requests of a route. Express and the hot path both end here, so their answers are the same.
  */
 export function createServe(options: ServeOptions): Serve {
   const { clock, metrics } = options;
-  return async (route, request, response, params, query) => {
-    const startedMs = clock.monotonicMs();
-    let reply: Reply;
-    try {
-      const caller = options.access(request, route.access);
-      const body =
-        route.body === undefined || route.body.kind === 'lines' ? undefined : await readJsonBody(request, route.body);
-      reply = await route.handle(new RouteCall(params, query, body, caller, request, response));
-    } catch (error) {
-      reply = replyToError(error, request, options);
-    }
-    await sendReply(reply, request, response, options);
-    metrics.observeHttp(request.method ?? '', route.path, response.statusCode, clock.monotonicMs() - startedMs);
+  return (route) => {
+    const pattern = openApiPath(route.path);
+    return async (request, response, params, query) => {
+      const startedMs = clock.monotonicMs();
+      const call = new RouteCall(params, query, request, response, options);
+      try {
+        const reply = await answer(route, call, request, options).catch((error: unknown) =>
+          replyToError(error, request, options),
+        );
+        await sendReply(reply, request, response, options);
+      } catch (error) {
+        // What cannot be sent is a mistake of ours; the process must not end for it.
+        failRequest(error, request, response, options);
+      }
+      metrics.observeHttp(request.method ?? '', pattern, response.statusCode, clock.monotonicMs() - startedMs);
+    };
   };
 }
 
-/** What the outside is told about an error; what is unexpected goes to the log with the request's id. */
-export function replyToError(
+async function answer(route: Route, call: RouteCall, request: IncomingMessage, options: ServeOptions): Promise<Reply> {
+  call.caller = options.access(request, route);
+  if (route.before !== undefined) await route.before(call);
+  call.body = await readBody(route.body, request, options);
+  return route.handle(call);
+}
+
+function readBody(rule: Route['body'], request: IncomingMessage, { clock, limits }: ServeOptions): unknown {
+  if (rule === undefined) return undefined;
+  if (rule.kind !== 'lines') return readJsonBody(request, rule, { clock, timeoutMs: limits.bodyMs });
+  return readLines(request, rule.schema, { maxLineBytes: rule.maxLineBytes, idleMs: limits.idleMs, clock });
+}
+
+/** Answers an error outside of a route's handler, or breaks off the answer that has begun. */
+export function failRequest(
   error: unknown,
   request: IncomingMessage,
-  { log, random }: Pick<ServeOptions, 'log' | 'random'>,
-): Reply {
-  const requestId = random.bytes(8).toString('hex');
-  const problem = problemOf(error, requestId);
-  const expected = error instanceof CaError || error instanceof ResourceError || error instanceof HttpError;
-  if (!expected) log.error({ requestId, method: request.method, err: error }, 'request failed');
-  else if (problem.status >= 500)
-    log.warn({ method: request.method, code: problem.code, err: error }, 'request failed');
+  response: ServerResponse,
+  options: TellProblemOptions,
+): void {
+  const { status, headers, contentType, body } = replyToError(error, request, options);
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const close = request.complete ? {} : { connection: 'close' };
+  response.writeHead(status, { ...headers, ...close, 'content-type': contentType ?? 'application/json' }).end(body);
+}
+
+function replyToError(error: unknown, request: IncomingMessage, options: TellProblemOptions): Reply {
+  const problem = tellProblem(error, { method: request.method }, options);
   return problemReply(problem, error instanceof HttpError ? error.headers : {});
 }
 
+const NOBODY: Caller = { name: 'mesh-system:anonymous', groups: [] };
+
 class RouteCall implements Call {
   readonly params: Call['params'];
-  readonly body: unknown;
-  readonly caller: Caller;
-  readonly request: IncomingMessage;
+  body: unknown;
+  caller: Caller = NOBODY;
+  readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #query: string;
+  readonly #options: ServeOptions;
   #signal: AbortSignal | undefined;
 
   constructor(
     params: Call['params'],
     query: string,
-    body: unknown,
-    caller: Caller,
     request: IncomingMessage,
     response: ServerResponse,
+    options: ServeOptions,
   ) {
     this.params = params;
-    this.body = body;
-    this.caller = caller;
-    this.request = request;
+    this.#request = request;
     this.#response = response;
     this.#query = query;
+    this.#options = options;
   }
 
   get query(): URLSearchParams {
@@ -94,12 +122,16 @@ class RouteCall implements Call {
   }
 
   get headers(): IncomingMessage['headers'] {
-    return this.request.headers;
+    return this.#request.headers;
+  }
+
+  get url(): string {
+    return this.#request.url ?? '/';
   }
 
   get origin(): string {
-    const scheme = 'encrypted' in this.request.socket ? 'https' : 'http';
-    return `${scheme}://${this.request.headers.host ?? 'localhost'}`;
+    const scheme = 'encrypted' in this.#request.socket ? 'https' : 'http';
+    return `${scheme}://${this.#request.headers.host ?? 'localhost'}`;
   }
 
   /** Made late: the hot path never asks for it. */
@@ -113,69 +145,8 @@ class RouteCall implements Call {
     }
     return this.#signal;
   }
-}
 
-async function sendReply(
-  reply: Reply,
-  request: IncomingMessage,
-  response: ServerResponse,
-  { draining, log, clock }: ServeOptions,
-): Promise<void> {
-  if (response.destroyed) return;
-  const { body } = reply;
-  const headers: Record<string, string | number> = { ...reply.headers };
-  if (reply.contentType !== undefined) headers['content-type'] = reply.contentType;
-  // What was not read of the body would be taken for the next request.
-  if (draining() || !request.complete) headers.connection = 'close';
-  if (body === undefined || typeof body === 'string') {
-    headers['content-length'] = body === undefined ? 0 : Buffer.byteLength(body);
-    if (reply.status === 304) delete headers['content-length'];
-    response.writeHead(reply.status, headers);
-    if (request.complete) response.end(body);
-    else await endEarly(body ?? '', request, response, clock);
-    return;
+  problem(error: unknown): Problem {
+    return tellProblem(error, { method: this.#request.method, ...this.params }, this.#options);
   }
-  response.writeHead(reply.status, headers);
-  try {
-    for await (const part of body) {
-      if (response.destroyed) return;
-      if (!response.write(part)) await drained(response);
-    }
-    response.end();
-  } catch (error) {
-    if (!response.destroyed) log.warn({ err: error }, 'stream ended early');
-    response.destroy();
-  }
-}
-
-/** How long a caller may go on sending a body that nobody wants. */
-const UNWANTED_BODY_MS = 5_000;
-
-/**
- * Answers before the body has come whole. Closing at once would make the kernel reset the connection, and the caller lose the answer:
- * so the rest is read and thrown away for a while.
- */
-async function endEarly(body: string, request: IncomingMessage, response: ServerResponse, clock: Clock): Promise<void> {
-  response.write(body);
-  const deadline = clock.deadline(UNWANTED_BODY_MS);
-  await new Promise<void>((resolve) => {
-    request
-      .once('end', resolve)
-      .once('close', resolve)
-      .once('error', () => resolve());
-    deadline.signal.addEventListener('abort', () => resolve(), { once: true });
-    request.resume();
-  });
-  deadline.clear();
-  response.end();
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done).off('close', done);
-      resolve();
-    };
-    response.on('drain', done).on('close', done);
-  });
 }

@@ -1,16 +1,18 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { ConfigError } from '../issuer/errors.ts';
+import { answerClientError } from './client-error.ts';
 import { createHotPath } from './hot-path.ts';
+import { HTTP_LIMITS, type HttpLimits } from './limits.ts';
 import { HttpError } from './problem.ts';
 import type { Route } from './route.ts';
-import { createServe, replyToError, type ServeOptions } from './serve-route.ts';
+import { createServe, failRequest, type Serve, type ServeOptions } from './serve-route.ts';
 
-export interface HttpServerOptions extends Omit<ServeOptions, 'draining'> {
+export interface HttpServerOptions extends Omit<ServeOptions, 'draining' | 'limits'> {
   readonly routes: readonly Route[];
-  /** Those of `routes` that are served in front of Express. */
-  readonly hotRoutes: readonly Route[];
+  /** `HTTP_LIMITS` unless told otherwise. */
+  readonly limits?: HttpLimits;
 }
 
 export interface HttpServer {
@@ -20,24 +22,36 @@ export interface HttpServer {
   close(timeoutMs: number): Promise<void>;
 }
 
-/** A caller that sends its header or body this slowly is cut off (slow-loris). */
-const HEADERS_TIMEOUT_MS = 15_000;
-const REQUEST_TIMEOUT_MS = 60_000;
-const KEEP_ALIVE_MS = 65_000;
 const MAX_HEADER_BYTES = 16 * 1024;
+/** Metrics know requests that no route takes under this name: their paths are anybody's. */
+const NO_ROUTE = 'other';
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
+  const limits = options.limits ?? HTTP_LIMITS;
   let draining = false;
-  const serve = createServe({ ...options, draining: () => draining });
-  const hot = createHotPath(options.hotRoutes, serve);
+  const serve = createServe({ ...options, limits, draining: () => draining });
+  const hot = createHotPath(options.routes, serve);
   const app = createExpressApp(options, serve);
-  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, noDelay: true }, (request, response) => {
-    if (!hot(request, response)) app(request, response);
+  /** The last answer of each connection. */
+  const responses = new WeakMap<Socket, ServerResponse>();
+  const server = createServer(
+    {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      noDelay: true,
+      headersTimeout: limits.headersMs,
+      // Node's limit would also count a stream that is still being sent; bodies have limits of their own.
+      requestTimeout: 0,
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: limits.checkMs,
+    },
+    (request: IncomingMessage, response: ServerResponse) => {
+      responses.set(request.socket, response);
+      if (!hot(request, response)) app(request, response);
+    },
+  );
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    answerClientError(error, socket, responses.get(socket));
   });
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = REQUEST_TIMEOUT_MS;
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.on('clientError', answerUnreadable);
   let closing: Promise<void> | undefined;
   return {
     listen: (host, port) => listen(server, host, port),
@@ -50,20 +64,26 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   };
 }
 
-function createExpressApp(options: HttpServerOptions, serve: ReturnType<typeof createServe>): express.Express {
+function createExpressApp(options: HttpServerOptions, serve: Serve): express.Express {
+  const { clock, metrics } = options;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.enable('case sensitive routing');
+  app.use((_request, response, next) => {
+    response.locals.startedMs = clock.monotonicMs();
+    next();
+  });
   const methods = new Map<string, string[]>();
   for (const route of options.routes) {
     methods.set(route.path, [...(methods.get(route.path) ?? []), route.method]);
     const verb = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'delete';
+    const serveRequest = serve(route);
     app[verb](route.path, async (request: Request, response: Response) => {
       const params: Record<string, string> = {};
       for (const [name, value] of Object.entries(request.params)) params[name] = String(value);
       const mark = request.url.indexOf('?');
-      await serve(route, request, response, params, mark < 0 ? '' : request.url.slice(mark + 1));
+      await serveRequest(request, response, params, mark < 0 ? '' : request.url.slice(mark + 1));
     });
   }
   for (const [path, allowed] of methods) {
@@ -91,12 +111,9 @@ function createExpressApp(options: HttpServerOptions, serve: ReturnType<typeof c
     // Express itself refuses a path that cannot be decoded.
     const told =
       error instanceof URIError ? new HttpError(400, 'Bad Request', 'the path is not valid percent-encoding') : error;
-    const { status, headers, contentType, body } = replyToError(told, request, options);
-    if (response.headersSent) response.destroy();
-    else {
-      const close = request.complete ? {} : { connection: 'close' };
-      response.writeHead(status, { ...headers, ...close, 'content-type': contentType ?? 'application/json' }).end(body);
-    }
+    failRequest(told, request, response, options);
+    const durationMs = clock.monotonicMs() - Number(response.locals.startedMs);
+    metrics.observeHttp(request.method, NO_ROUTE, response.statusCode, durationMs);
   });
   return app;
 }
@@ -141,14 +158,4 @@ async function closeServer(
   await closed;
   timeout.abort();
   await late;
-}
-
-/** What is no HTTP at all gets a plain 400, too large headers a 431. */
-function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy();
-    return;
-  }
-  const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
 }

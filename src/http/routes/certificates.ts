@@ -2,10 +2,8 @@ import type { CertificateAnswer } from '../../issuance/certificate-request.ts';
 import type { Certificates } from '../../issuance/certificates.ts';
 import { issueMany } from '../../issuance/issue-many.ts';
 import type { LastSeen } from '../../issuance/last-seen.ts';
-import { CaError } from '../../issuer/errors.ts';
-import type { Log } from '../../runtime/log.ts';
 import { encodePem } from '../../x509/pem.ts';
-import { readLines } from '../read-lines.ts';
+import type { Line } from '../read-lines.ts';
 import { readTags, requireName } from '../read-names.ts';
 import { json, type Route, route } from '../route.ts';
 import {
@@ -13,6 +11,7 @@ import {
   type CertificateRequestBody,
   certificateAnswer,
   certificateLine,
+  certificateLineAnswer,
   certificateRequest,
   type IdentityRequestBody,
   identityAnswer,
@@ -25,14 +24,10 @@ const MAX_BODY_BYTES = 128 * 1024;
 export interface CertificateRoutesOptions {
   readonly certificates: Certificates;
   readonly lastSeen: LastSeen;
-  /** Problem JSON of an error inside a stream. */
-  problem(error: unknown): object;
-  readonly log: Log;
 }
 
-/** The main job. The first route of the list is served in front of Express. */
-export function certificateRoutes(options: CertificateRoutesOptions): readonly Route[] {
-  const { certificates, lastSeen } = options;
+/** The main job. */
+export function certificateRoutes({ certificates, lastSeen }: CertificateRoutesOptions): readonly Route[] {
   const issue = async (
     mesh: string,
     dataplane: string,
@@ -65,6 +60,7 @@ export function certificateRoutes(options: CertificateRoutesOptions): readonly R
       summary: 'A certificate for a data plane; the same one again while it stands',
       tag: 'certificates',
       access: 'admin',
+      hot: true,
       body: { kind: 'json', schema: certificateRequest, maxBytes: MAX_BODY_BYTES, optional: true },
       answers: {
         201: { description: 'A new certificate', content: { 'application/json': certificateAnswer } },
@@ -94,35 +90,31 @@ export function certificateRoutes(options: CertificateRoutesOptions): readonly R
         );
       },
     }),
-    route<undefined>({
+    route<AsyncIterable<Line<CertificateLine>>>({
       method: 'POST',
       path: '/meshes/:mesh/_certificates',
       summary: 'Certificates for many data planes, a JSON object a line in and out, answers in any order',
       tag: 'certificates',
       access: 'admin',
-      body: { kind: 'lines', schema: certificateLine },
+      body: { kind: 'lines', schema: certificateLine, maxLineBytes: MAX_BODY_BYTES },
       answers: {
         200: {
           description: 'An answer, or {dataplane, error}, a line',
-          content: { 'application/x-ndjson': certificateAnswer },
+          content: { 'application/x-ndjson': certificateLineAnswer },
         },
       },
-      handle({ params: { mesh = '' }, request, signal }) {
-        const work = async (line: {
-          value?: CertificateLine;
-          error?: unknown;
-          dataplane?: string;
-        }): Promise<string> => {
+      handle(call) {
+        const { mesh = '' } = call.params;
+        const { signal } = call;
+        const work = async (line: Line<CertificateLine>): Promise<string> => {
           try {
             if (line.value === undefined) throw line.error;
             return `${JSON.stringify(answerJson(await issue(mesh, line.value.dataplane, line.value, () => signal)))}\n`;
           } catch (error) {
-            if (!(error instanceof CaError)) options.log.error({ mesh, err: error }, 'request in a stream failed');
-            return `${JSON.stringify({ dataplane: line.dataplane ?? '', error: options.problem(error) })}\n`;
+            return `${JSON.stringify({ dataplane: line.dataplane ?? '', error: call.problem(error) })}\n`;
           }
         };
-        const lines = readLines(request, certificateLine, MAX_BODY_BYTES);
-        return { status: 200, contentType: 'application/x-ndjson', body: issueMany(lines, work, { signal }) };
+        return { status: 200, contentType: 'application/x-ndjson', body: issueMany(call.body, work, { signal }) };
       },
     }),
   ];

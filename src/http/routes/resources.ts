@@ -209,8 +209,8 @@ function readOffset(text: string | null): number {
 
 function nextPage(call: Call, { size, offset }: ListFilter, total: number): string | null {
   if (offset + size >= total) return null;
-  const { query, origin, request } = call;
+  const { query, origin, url } = call;
   query.set('offset', String(offset + size));
   query.set('size', String(size));
-  return `${origin}${(request.url ?? '/').split('?', 1)[0]}?${query.toString()}`;
+  return `${origin}${url.split('?', 1)[0]}?${query.toString()}`;
 }
