@@ -7,7 +7,7 @@ import { CaError, IssuerUnavailableError } from '../issuer/errors.ts';
 import type { CallOptions, Identity, Tags } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { CertificateRecord, Store, StoredCertificate } from '../store/store.ts';
+import type { CertificateRecord, Requirements, Store, StoredCertificate } from '../store/store.ts';
 import { rootsOf, type TrustBundle } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
@@ -199,7 +199,7 @@ export class Certificates {
     });
     if (current === undefined || dueReason(current, wanted) !== undefined) return undefined;
     if (record === undefined || record.notBefore < current.notBefore)
-      await this.#options.store.recordCertificate(current);
+      await this.#options.store.recordCertificate(current, required(task.request));
     return current;
   }
 
@@ -248,7 +248,7 @@ export class Certificates {
       notAfter: leaf.notAfter,
       renewAt: renewalTime(issuedAt, leaf.notAfter, random.uniform()),
     };
-    await store.recordCertificate(record);
+    await store.recordCertificate(record, required(request));
     log.debug({ ...labels(task), serialNumber: record.serialNumber, notAfter: record.notAfter }, 'certificate issued');
     return {
       ...this.#answer({ ...task, bundle }, record, 'issued'),
@@ -276,6 +276,11 @@ export class Certificates {
       bundle,
     };
   }
+}
+
+/** A certificate with the tags of a Dataplane is for one that is still there. */
+function required({ mesh, dataplane, tags }: CertificateRequest): Requirements {
+  return tags === undefined ? { requires: [{ type: 'Dataplane', mesh, name: dataplane }] } : {};
 }
 
 function labels({ backend, request }: Task): Readonly<Record<string, string>> {

@@ -5,7 +5,7 @@ import { type CallOptions, type ConfFindings, isConfChecker, isProvisioner } fro
 import type { Mesh } from '../mesh/mesh.ts';
 import type { MeshBackend } from '../mesh/mtls.ts';
 import { checkMeshNameLength, meshNameWarnings } from '../mesh/names.ts';
-import type { Store } from '../store/store.ts';
+import type { ResourceKey, Store } from '../store/store.ts';
 import type { KindRules } from './kind-rules.ts';
 import { NOT_VALID } from './resource-error.ts';
 
@@ -37,7 +37,7 @@ export function createMeshRules(store: Store, backends: Backends): KindRules {
         if (violations.length > 0)
           throw new ConfigError(NOT_VALID, { violations, ...(fix === undefined ? {} : { fix }) });
         for (const backend of made) await provision(backend, resource, options);
-        return { resource, warnings };
+        return { resource, warnings, requires: await requiredSecrets(backends, resource, made) };
       } finally {
         await Promise.all(made.map((backend) => backend.close()));
       }
@@ -51,6 +51,7 @@ export function createMeshRules(store: Store, backends: Backends): KindRules {
           fix: `mesh-ca get dataplanes -m ${name} lists them; delete them first`,
         });
       }
+      return {};
     },
   };
 }
@@ -120,6 +121,22 @@ async function missingSecrets({ store, backends }: Rooms, mesh: string, spec: Me
     if ((await store.getResource({ type: 'Secret', mesh, name })) === undefined) missing.push(name);
   }
   return missing;
+}
+
+/**
+ * Secrets without which the backends that were checked, or whose CA was made, are worth nothing: they must be there when the Mesh is stored.
+ * What only warns when it is missing is not among them.
+ */
+async function requiredSecrets(backends: Backends, mesh: Mesh, made: readonly Backend[]): Promise<ResourceKey[]> {
+  const skip = mesh.mtls?.skipValidation === true;
+  const names: string[] = [];
+  for (const spec of mesh.mtls?.backends ?? []) {
+    const backend = made.find(({ name }) => name === spec.name);
+    if (backend?.has(isProvisioner) === true || (!skip && backend?.has(isConfChecker) === true)) {
+      names.push(...(await backends.usedSecrets(mesh.name, spec)));
+    }
+  }
+  return names.map((name) => ({ type: 'Secret', mesh: mesh.name, name }));
 }
 
 async function provision(backend: Backend, mesh: Mesh, options: CallOptions): Promise<void> {

@@ -1,12 +1,15 @@
-import { ConfigError, NotFoundError, RequestInvalidError } from '../issuer/errors.ts';
+import { ConfigError, ConflictError, NotFoundError, RequestInvalidError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import { checkAgainstUrl, type Kind } from '../mesh/kinds.ts';
 import { checkExistingName, checkName } from '../mesh/names.ts';
 import { isJsonObject } from '../mesh/violations.ts';
 import type { ResourceKey, ResourcePage, Store, StoredResource } from '../store/store.ts';
-import type { KindRules } from './kind-rules.ts';
+import type { Checked, KindRules } from './kind-rules.ts';
 import { NOT_FOUND, NOT_VALID, ResourceError, type TITLES } from './resource-error.ts';
 import { matchesTags } from './tag-filter.ts';
+
+/** How often it is decided anew when somebody changed what the rules had looked at. */
+const TRIES = 5;
 
 /** What GET of a list may ask for (Kuma: `size`, `offset`, `name`, `tag`). */
 export interface ListFilter {
@@ -78,13 +81,17 @@ export class Resources {
       if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
     });
     const rules = this.#rules[kind.type];
-    const { warnings } = await framedAsync(step, async () => {
-      const checked = (await rules?.beforePut?.(resource, { created: before === undefined }, options)) ?? {
-        resource,
-        warnings: [],
-      };
-      await this.#store.putResource({ ...key, body: JSON.stringify(kind.toJson(checked.resource)) });
-      return checked;
+    const warnings = await framedAsync(step, async () => {
+      const state = { created: before === undefined };
+      for (let attempt = 1; ; attempt += 1) {
+        const checked = (await rules?.beforePut?.(resource, state, options)) ?? { resource, warnings: [] };
+        try {
+          await this.#keep(checked, kind, key);
+          return checked.warnings;
+        } catch (error) {
+          if (!(error instanceof ConflictError) || attempt === TRIES) throw error;
+        }
+      }
     });
     return { created: before === undefined, warnings };
   }
@@ -96,11 +103,36 @@ export class Resources {
     if ((await this.#store.getResource(key)) === undefined) throw notFound('delete', kind, name);
     const rules = this.#rules[kind.type];
     await framedAsync('delete', async () => {
-      await rules?.beforeDelete?.({ mesh, name }, options);
-      if (kind.type === 'Mesh') await this.#store.deleteMesh(name);
-      else await this.#store.deleteResource(key);
+      for (let attempt = 1; ; attempt += 1) {
+        const { unchanged = [] } = (await rules?.beforeDelete?.({ mesh, name }, options)) ?? {};
+        try {
+          if (kind.type === 'Mesh') await this.#store.deleteMesh(name, { unlessAny: 'Dataplane' });
+          else await this.#store.deleteResource(key, { unchanged });
+          break;
+        } catch (error) {
+          if (!(error instanceof ConflictError) || attempt === TRIES) throw error;
+        }
+      }
       await rules?.afterDelete?.({ mesh, name }, options);
     });
+  }
+
+  /** Stores what was checked, if what the checks relied on is still there. */
+  async #keep({ resource, requires = [] }: Checked, kind: Kind, key: ResourceKey): Promise<void> {
+    const meshKey = kind.scope === 'Mesh' ? [{ type: 'Mesh', mesh: '', name: key.mesh }] : [];
+    try {
+      await this.#store.putResource(
+        { ...key, body: JSON.stringify(kind.toJson(resource)) },
+        { requires: [...meshKey, ...requires] },
+      );
+    } catch (error) {
+      if (!(error instanceof NotFoundError)) throw error;
+      if (kind.scope === 'Mesh') throw new ResourceError('mesh', NOT_FOUND, error);
+      throw new ConflictError(`${error.message} any more: it was deleted at the same time`, {
+        cause: error,
+        fix: 'apply it again',
+      });
+    }
   }
 
   async #requireMesh(kind: Kind, mesh: string): Promise<void> {

@@ -10,7 +10,7 @@ export function createSecretRules(store: Store, backends: Backends): KindRules {
   return {
     async beforeDelete({ mesh, name }) {
       const stored = await store.getResource({ type: 'Mesh', mesh: '', name: mesh });
-      if (stored === undefined) return;
+      if (stored === undefined) return {};
       const { mtls } = parseMesh(JSON.parse(stored.body), { name: mesh });
       const violations: Violation[] = [];
       for (const backend of mtls?.backends ?? []) {
@@ -18,6 +18,7 @@ export function createSecretRules(store: Store, backends: Backends): KindRules {
           violations.push({ field: 'name', message: inUse(name, mesh, backend.name) });
       }
       if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
+      return { unchanged: [stored] };
     },
   };
 }
