@@ -5,23 +5,48 @@ const MOST = 200_000;
 
 /** When a data plane last asked this instance for something. In memory only: after a restart certificates and statements tell. */
 export interface LastSeen {
+  /** It asks now, whether or not it will get an answer. */
   note(mesh: string, dataplane: string): void;
+  /** It counts as seen at every moment until the returned function is called: a long poll that is held. */
+  hold(mesh: string, dataplane: string): () => void;
   get(mesh: string, dataplane: string): Date | undefined;
 }
 
 export function createLastSeen(clock: Clock, most = MOST): LastSeen {
   const seen = new Map<string, Date>();
-  return {
-    note(mesh, dataplane) {
-      const key = `${mesh}/${dataplane}`;
-      // Deleted first, so that the map's order is that of the last sight.
-      seen.delete(key);
-      seen.set(key, clock.now());
-      if (seen.size > most) {
-        const [oldest] = seen.keys();
-        if (oldest !== undefined) seen.delete(oldest);
-      }
-    },
-    get: (mesh, dataplane) => seen.get(`${mesh}/${dataplane}`),
+  /** How many polls are held. */
+  const held = new Map<string, number>();
+  const note = (key: string) => {
+    // Deleted first, so that the map's order is that of the last sight.
+    seen.delete(key);
+    seen.set(key, clock.now());
+    if (seen.size > most) {
+      const [oldest] = seen.keys();
+      if (oldest !== undefined) seen.delete(oldest);
+    }
   };
+  return {
+    note: (mesh, dataplane) => note(keyOf(mesh, dataplane)),
+    hold(mesh, dataplane) {
+      const key = keyOf(mesh, dataplane);
+      held.set(key, (held.get(key) ?? 0) + 1);
+      let released = false;
+      return () => {
+        if (released) return;
+        released = true;
+        const left = (held.get(key) ?? 1) - 1;
+        if (left === 0) held.delete(key);
+        else held.set(key, left);
+        note(key);
+      };
+    },
+    get(mesh, dataplane) {
+      const key = keyOf(mesh, dataplane);
+      return held.has(key) ? clock.now() : seen.get(key);
+    },
+  };
+}
+
+function keyOf(mesh: string, dataplane: string): string {
+  return `${mesh}/${dataplane}`;
 }

@@ -38,7 +38,8 @@ const BROKEN = { ...json(200, {}), headers: { 'x-broken': 'a\nb' } };
 
 async function* answers(call: Call<AsyncIterable<Line<unknown>>>): AsyncIterable<string> {
   for await (const { value, error } of call.body) {
-    yield `${JSON.stringify(error === undefined ? value : call.problem(error))}\n`;
+    const told = value === 'unexpected' ? new Error('an unexpected reason') : error;
+    yield `${JSON.stringify(told === undefined ? value : call.problem(told))}\n`;
   }
 }
 
@@ -173,6 +174,18 @@ describe('an answer that cannot be sent', () => {
       expect([response.status, detail]).toEqual([500, 'Internal Server Error']);
       expect(log.join('')).toContain(instance);
     }
+  });
+});
+
+describe('an unexpected error inside a stream', () => {
+  it('is told by the id under which it stands in the log, and not by its text', async () => {
+    const { port, log } = await start();
+    const { client, answer } = open(port, '/lines');
+    client.end('"unexpected"\n');
+    const { instance, fix, detail } = JSON.parse(await answer);
+    expect([detail, fix]).toEqual(['Internal Server Error', `look for request ${instance} in the log of mesh-ca`]);
+    const lines = log.filter((text) => text.includes('an unexpected reason')).map((text) => JSON.parse(text));
+    expect(lines).toEqual([expect.objectContaining({ level: 'error', requestId: instance })]);
   });
 });
 

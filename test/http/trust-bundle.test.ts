@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/runtime/clock.ts';
 import { builtinMesh, dataplane, startTestApp, type TestApp } from '../support/test-app.ts';
 
 let test: TestApp;
@@ -131,5 +132,57 @@ describe('the statement of a data plane', () => {
     expect(await page('size=2')).toEqual([3, 'z', 'a', undefined]);
     expect(await page('size=2&offset=2')).toEqual([3, 'b', undefined, undefined]);
     expect((await test.request('GET', '/meshes/tags-only/dataplanes/none/_overview')).status).toBe(404);
+  });
+});
+
+describe('a data plane is online', () => {
+  const isOnline = async (app: TestApp, name: string) => {
+    const { json } = await app.ok('GET', `/meshes/seen/dataplanes/${name}/_overview`);
+    const subscription = json.dataplaneInsight?.subscriptions?.[0];
+    return subscription === undefined ? undefined : subscription.disconnectTime === undefined;
+  };
+  const ask = (app: TestApp, name: string, headers: Record<string, string> = {}, query = '') =>
+    app.request('GET', `/meshes/seen/dataplanes/${name}/_trust-bundle${query}`, undefined, headers);
+  let offset = 0;
+  let own: TestApp;
+  beforeAll(async () => {
+    const clock = { ...systemClock, now: () => new Date(Date.now() + offset) };
+    own = await startTestApp({}, { clock });
+    await own.ok('PUT', '/meshes/seen', builtinMesh('seen'));
+    for (const name of ['poller', 'asker']) {
+      await own.ok('PUT', `/meshes/seen/dataplanes/${name}`, dataplane('seen', name, { 'kuma.io/service': name }));
+    }
+  });
+  afterAll(() => own.close());
+
+  it('for as long as it holds a poll, and for a while after it', async () => {
+    await ask(own, 'poller');
+    const leave = new AbortController();
+    const poll = fetch(`${own.app.address}/meshes/seen/dataplanes/poller/_trust-bundle?wait=300s`, {
+      headers: { 'if-none-match': '"1"' },
+      signal: leave.signal,
+    }).catch(() => {});
+    await expect
+      .poll(async () => (await own.ok('GET', '/meshes/seen/dataplanes/poller/_overview')).text)
+      .toContain('subscriptions');
+    offset = 290_000;
+    await ask(own, 'asker');
+    offset = 310_000;
+    expect([await isOnline(own, 'poller'), await isOnline(own, 'asker')]).toEqual([true, true]);
+    offset = 600_000;
+    expect([await isOnline(own, 'poller'), await isOnline(own, 'asker')]).toEqual([true, false]);
+    leave.abort();
+    await poll;
+    await expect
+      .poll(async () => {
+        offset += 301_000;
+        return isOnline(own, 'poller');
+      })
+      .toBe(false);
+  });
+
+  it('also when what it asks for is refused', async () => {
+    const { status } = await own.request('POST', '/meshes/seen/dataplanes/asker/_certificate', { csr: 'garbage' });
+    expect([status, await isOnline(own, 'asker')]).toEqual([400, true]);
   });
 });

@@ -35,7 +35,9 @@ export function certificateRoutes({ certificates, lastSeen }: CertificateRoutesO
     signal: () => AbortSignal,
   ): Promise<CertificateAnswer> => {
     requireName('dataplane', dataplane);
-    const answer = await certificates.issue(
+    // Who asks is there, also when the backend is not.
+    lastSeen.note(mesh, dataplane);
+    return certificates.issue(
       {
         mesh,
         dataplane,
@@ -50,8 +52,6 @@ export function certificateRoutes({ certificates, lastSeen }: CertificateRoutesO
         },
       },
     );
-    lastSeen.note(mesh, dataplane);
-    return answer;
   };
   return [
     route<CertificateRequestBody>({

@@ -68,16 +68,18 @@ export function trustRoutes({ bundles, store, clock, lastSeen }: TrustRoutesOpti
       async handle(call) {
         const { mesh = '', dataplane = '' } = call.params;
         requireName('dataplane', dataplane);
-        const bundle = await bundles.get(mesh, call);
-        const known = knownVersion(call.headers['if-none-match']);
-        lastSeen.note(mesh, dataplane);
-        // A version that was never given out proves nothing.
-        if (known !== undefined && known > 0 && known <= bundle.version) {
-          await store.recordTrustStatement({ mesh, dataplane, bundleVersion: known, statedAt: clock.now() });
+        const release = lastSeen.hold(mesh, dataplane);
+        try {
+          const bundle = await bundles.get(mesh, call);
+          const known = knownVersion(call.headers['if-none-match']);
+          // A version that was never given out proves nothing.
+          if (known !== undefined && known > 0 && known <= bundle.version) {
+            await store.recordTrustStatement({ mesh, dataplane, bundleVersion: known, statedAt: clock.now() });
+          }
+          return await answer(call, mesh);
+        } finally {
+          release();
         }
-        const reply = await answer(call, mesh);
-        lastSeen.note(mesh, dataplane);
-        return reply;
       },
     },
   ];
