@@ -8,14 +8,13 @@ import type { CallOptions, Identity, Tags } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { CertificateRecord, Requirements, Store, StoredCertificate } from '../store/store.ts';
-import { rootsOf, type TrustBundle } from '../trust/trust-bundle.ts';
+import { fingerprintsIn, rootsOf, type TrustBundle } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
-import { fingerprintSha256 } from '../x509/certificate.ts';
 import type { Csr } from '../x509/csr.ts';
 import type { Profile } from '../x509/profile.ts';
 import { type AskOptions, askBackend } from './ask-backend.ts';
 import type { CertificateAnswer, CertificateRequest, IdentityAnswer, Outcome } from './certificate-request.ts';
-import { checkIssued } from './check-issued.ts';
+import { checkIssued, ownLeafFacts } from './check-issued.ts';
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
 import { readCsr } from './read-csr.ts';
 import { readCurrent } from './read-current.ts';
@@ -227,9 +226,9 @@ export class Certificates {
     const waits = !backend.local || task.csr === undefined;
     const { issued, spkiDer, privateKeyDer } = await (waits ? backend.within('certificate', call, ask) : ask(call));
     const issuedAt = clock.now();
-    const leaf = backend.judge(() =>
-      checkIssued(issued, { identity, spkiDer, profile, at: issuedAt, local: backend.local }),
-    );
+    const leaf = backend.local
+      ? ownLeafFacts(issued)
+      : backend.judge(() => checkIssued(issued, { identity, spkiDer, profile, at: issuedAt }));
     const bundle = await bundles.include(from, backend, issued.roots, call);
     const record: CertificateRecord = {
       mesh: request.mesh,
@@ -241,7 +240,7 @@ export class Certificates {
       keyHash: wanted.keyHash ?? hash('sha256', spkiDer),
       leaf: issued.leaf,
       chain: issued.chain,
-      rootHashes: issued.roots.map(fingerprintSha256),
+      rootHashes: fingerprintsIn(bundle, issued.roots) ?? [],
       serialNumber: leaf.serialNumber,
       issuedAt,
       notBefore: leaf.notBefore,

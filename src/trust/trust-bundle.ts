@@ -58,6 +58,17 @@ export function readBundle(mesh: string, version: number, body: string): TrustBu
   return { mesh, version, roots, fingerprints, pem: roots.map((root) => root.pem).join('') };
 }
 
+/** Fingerprints of these roots (DER) when all of them are in the bundle, else undefined. Compares bytes: cheaper than hashing on the hot path. */
+export function fingerprintsIn(bundle: TrustBundle, roots: readonly Buffer[]): readonly string[] | undefined {
+  const found: string[] = [];
+  for (const der of roots) {
+    const root = bundle.roots.find(({ certificate }) => certificate.der.equals(der));
+    if (root === undefined) return undefined;
+    found.push(root.fingerprintSha256);
+  }
+  return found;
+}
+
 /** The roots of one backend in a bundle, DER. */
 export function rootsOf(bundle: TrustBundle, backend: string): readonly Buffer[] {
   return bundle.roots.filter((root) => root.backends.includes(backend)).map((root) => root.certificate.der);

@@ -8,7 +8,7 @@ import type { Log } from '../runtime/log.ts';
 import type { Store } from '../store/store.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
 import { BackendRoots } from './backend-roots.ts';
-import { bundleBody, readBundle, rootsOf, type TrustBundle } from './trust-bundle.ts';
+import { bundleBody, fingerprintsIn, readBundle, rootsOf, type TrustBundle } from './trust-bundle.ts';
 
 export interface TrustBundlesOptions {
   readonly store: Store;
@@ -90,7 +90,7 @@ export class TrustBundles {
     roots: readonly Buffer[],
     options: CallOptions,
   ): Promise<TrustBundle> {
-    const isTrusted = (bundle: TrustBundle) => roots.every((root) => bundle.fingerprints.has(fingerprintSha256(root)));
+    const isTrusted = (bundle: TrustBundle) => fingerprintsIn(bundle, roots) !== undefined;
     const known = this.peek(from) ?? (await this.get(from.mesh.name, options));
     if (isTrusted(known)) return known;
     this.#roots.note(backend, roots);

@@ -70,6 +70,17 @@ export interface Certificate {
 const MAX_BYTES = 64 * 1024;
 const MAX_SERIAL_BYTES = 64;
 
+/** The serial number of a certificate that needs no further reading. Lower-case hex as in `Certificate`. */
+export function readSerialNumber(der: Buffer): string {
+  const tbs = new DerReader(der, 'the certificate').expect(TAG.sequence).inside().expect(TAG.sequence).inside();
+  readVersion(tbs);
+  return formatSerialNumber(tbs.integer());
+}
+
+function formatSerialNumber(serial: Buffer): string {
+  return serial.subarray(serial.length > 1 && serial[0] === 0 ? 1 : 0).toString('hex');
+}
+
 /**
  * Reads a certificate: strict DER, but open to what others put in (unknown extensions, foreign key types, version 1, serial 0).
  * Caps: 64 KiB, 64 extensions, 1024 names.
@@ -112,7 +123,7 @@ export function parseCertificate(der: Buffer): Certificate {
   let importedKey: KeyObject | undefined;
   return {
     der,
-    serialNumber: serial.subarray(serial.length > 1 && serial[0] === 0 ? 1 : 0).toString('hex'),
+    serialNumber: formatSerialNumber(serial),
     subjectDer,
     issuerDer,
     commonName: commonNames.at(-1) ?? '',
