@@ -672,12 +672,16 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
       it('stands in the order of calls with certificates that share a chain', async () => {
         await store.putResource(mesh('default'));
         const chain = [Buffer.from('shared')];
-        await Promise.all([
+        const results = await Promise.allSettled([
           store.recordCertificate(buildRecord({ dataplane: 'before', chain })),
           store.deleteMesh('default'),
+          store.recordCertificate(buildRecord({ dataplane: 'between', chain })),
+          store.recordTrustStatement(buildStatement({ dataplane: 'between' })),
           store.putResource(mesh('default')),
           store.recordCertificate(buildRecord({ dataplane: 'after', chain })),
         ]);
+        expect(results.map((result) => result.status === 'fulfilled')).toEqual([true, true, false, false, true, true]);
+        expect(await store.listTrustStatements('default')).toEqual([]);
         expect(await store.listCertificates('default')).toMatchObject([{ dataplane: 'after', chain }]);
       });
     });

@@ -1,4 +1,5 @@
 import { readdirSync, readlinkSync } from 'node:fs';
+import { CaError } from '../../src/issuer/errors.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { openSqliteStore } from '../../src/store/sql/sqlite-store.ts';
@@ -38,6 +39,25 @@ const jobs: Record<string, (store: Store, path: string) => Promise<void>> = {
       won++;
       say(`bundle ${append.value.version}`);
     }
+    await store.close();
+  },
+
+  /** Writes until it is refused, then looks whether all that was taken is there, and nothing else. */
+  async fill(store) {
+    await store.putResource(DEFAULT_MESH);
+    const codeOf = (error: unknown) => (error instanceof CaError ? error.code : 'no code');
+    let taken = 0;
+    for (; ; taken++) {
+      const secret = { type: 'Secret', mesh: 'default', name: `${taken}`, body: 'x'.repeat(20_000) };
+      try {
+        await store.putResource(secret);
+      } catch (error) {
+        say(`${codeOf(error)} ${error instanceof Error ? error.message : ''}`);
+        break;
+      }
+    }
+    const { total } = await store.listResources({ type: 'Secret' });
+    say(taken > 0 && total === taken ? 'all that was taken is there' : `${total} of ${taken} are there`);
     await store.close();
   },
 

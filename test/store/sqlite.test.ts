@@ -129,6 +129,56 @@ describe('the SQLite file', () => {
     );
   });
 
+  it('notes every change of resources and bundles for other processes, and no certificate', async () => {
+    const path = newPath();
+    const store = await open(path);
+    const secret = { ...DEFAULT_MESH, type: 'Secret', mesh: 'default' };
+    const writes: [string, () => Promise<unknown>][] = [
+      ['putResource', () => store.putResource(DEFAULT_MESH)],
+      ['createResources', () => store.createResources([secret, { ...secret, name: 'other' }])],
+      ['deleteResource', () => store.deleteResource(secret)],
+      ['deleteResource of nothing', () => store.deleteResource(secret)],
+      ['appendTrustBundle', () => store.appendTrustBundle('default', '{}', 0)],
+      ['recordCertificate', () => store.recordCertificate(buildRecord())],
+      ['forgetDataplane', () => store.forgetDataplane('default', 'web-1')],
+      ['a refused deleteMesh', () => store.deleteMesh('default', { unlessAny: 'Secret' }).catch(() => {})],
+      ['deleteMesh', () => store.deleteMesh('default')],
+      ['deleteMesh of nothing', () => store.deleteMesh('default')],
+    ];
+    const revision = () => Number(query(path, 'SELECT value FROM revision').flat()[0]);
+    const noted: string[] = [];
+    for (const [name, write] of writes) {
+      const before = revision();
+      await write();
+      if (revision() > before) noted.push(name);
+    }
+    expect(noted).toEqual(['putResource', 'createResources', 'deleteResource', 'appendTrustBundle', 'deleteMesh']);
+    await store.close();
+  });
+
+  it('lists 20,000 resources in steps: others read what was written meanwhile', async () => {
+    const path = newPath();
+    const store = await open(path);
+    const change = { type: 'Dataplane', mesh: 'default', name: 'web-000000', body: 'new' };
+    const all = Array.from({ length: 20_000 }, (_, i) => ({
+      ...change,
+      name: `web-${String(i).padStart(6, '0')}`,
+      body: 'old',
+    }));
+    await store.createResources(all);
+    let listed = false;
+    const listing = store.listResources({ type: 'Dataplane' }).then((page) => {
+      listed = true;
+      return page;
+    });
+    await store.putResource(change);
+    expect((await store.getResource(change))?.body).toBe('new');
+    expect(listed).toBe(false);
+    const { items, total } = await listing;
+    expect([items.length, total]).toEqual([20_000, 20_000]);
+    await store.close();
+  });
+
   it('is really written to by a ping', async () => {
     const path = newPath();
     const store = await open(path);

@@ -14,11 +14,18 @@ export interface Child {
   ended(): Promise<number | string | null>;
 }
 
+export interface ChildOptions {
+  /** Every write beyond it fails (EFBIG), as on a broken disk. */
+  readonly largestFileKiB?: number;
+}
+
 /** Starts a job of `child.ts` in a process of its own. */
-export function startChild(job: string, database: string): Child {
+export function startChild(job: string, database: string, { largestFileKiB }: ChildOptions = {}): Child {
   const script = fileURLToPath(new URL('./child.ts', import.meta.url));
   const args = ['--import', 'tsx', '--expose-gc', script, job, database];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const limit = largestFileKiB === undefined ? '' : `ulimit -f ${largestFileKiB}; `;
+  const command = ['-c', `${limit}exec "$@"`, 'bash', process.execPath, ...args];
+  const child = spawn('bash', command, { stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: string[] = [];
   let complaints = '';
   child.stderr.on('data', (text) => {

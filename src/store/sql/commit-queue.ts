@@ -1,6 +1,6 @@
 import { StoreUnavailableError } from '../../issuer/errors.ts';
 import { closedError } from '../store-rules.ts';
-import { RETRY_AFTER_MS } from './store-error.ts';
+import { RETRY_AFTER_MS, toStoreError } from './store-error.ts';
 
 /** What the queue needs of a database. */
 export interface CommitPort {
@@ -99,7 +99,7 @@ export function createCommitQueue(port: CommitPort): CommitQueue {
             onDurable?.(result);
             resolve(result);
           },
-          fail: reject,
+          fail: (error) => reject(toStoreError(error)),
         });
         draining ??= drain();
       });

@@ -71,14 +71,6 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
     }
   }
 
-  async function write<T>(work: () => T, onDurable?: (result: T) => void): Promise<T> {
-    try {
-      return await queue.write(work, onDurable);
-    } catch (error) {
-      throw toStoreError(error);
-    }
-  }
-
   async function close(): Promise<void> {
     stop.abort();
     await Promise.all([queue.close(), watching]);
@@ -98,27 +90,27 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
     },
     async putResource(resource, options) {
       checkKey(resource);
-      return write(
+      return queue.write(
         () => writer.putResource(resource, options),
         () => tellKeys([keyOf(resource)]),
       );
     },
     async createResources(resources, options) {
       resources.forEach(checkKey);
-      return write(
+      return queue.write(
         () => writer.createResources(resources, options),
         (created) => created && tellKeys(resources.map(keyOf)),
       );
     },
     async deleteResource(key, options) {
       checkDeletable(key);
-      return write(
+      return queue.write(
         () => writer.deleteResource(key, options),
         (deleted) => deleted && tellKeys([keyOf(key)]),
       );
     },
     async deleteMesh(mesh, options) {
-      const deleted = await write(
+      const deleted = await queue.write(
         () => writer.deleteMesh(mesh, options),
         (keys) => tellKeys(keys ?? []),
       );
@@ -129,25 +121,26 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
     listCertificates: (mesh) => read((reader) => reader.listCertificates(mesh)),
     async recordCertificate(record, options) {
       checkRecord(record);
-      return write(() => writer.putCertificate(record, options));
+      return queue.write(() => writer.putCertificate(record, options));
     },
-    forgetDataplane: (mesh, dataplane) => write(() => writer.forgetDataplane(mesh, dataplane)),
+    forgetDataplane: (mesh, dataplane) => queue.write(() => writer.forgetDataplane(mesh, dataplane)),
 
     async recordTrustStatement(statement) {
       checkTime('statedAt', statement.statedAt);
-      return write(() => writer.putStatement(statement));
+      return queue.write(() => writer.putStatement(statement));
     },
     listTrustStatements: (mesh) => read((reader) => reader.listStatements(mesh)),
     getTrustStatement: (mesh, dataplane) => read((reader) => reader.getStatement(mesh, dataplane)),
 
     getTrustBundle: (mesh) => read((reader) => reader.getBundle(mesh)),
     getTrustBundleVersion: (mesh, version) => read((reader) => reader.getBundleVersion(mesh, version)),
-    appendTrustBundle: (mesh, body, previousVersion) => write(() => writer.appendBundle(mesh, body, previousVersion)),
+    appendTrustBundle: (mesh, body, previousVersion) =>
+      queue.write(() => writer.appendBundle(mesh, body, previousVersion)),
 
     onChange: (listener) => listeners.add(listener),
     async ping() {
       await read((reader) => reader.revision());
-      await write(() => writer.ping());
+      await queue.write(() => writer.ping());
     },
     close: () => {
       closing ??= close();
