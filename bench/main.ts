@@ -28,9 +28,10 @@ async function main(args: readonly string[], cleanup: Cleanup): Promise<void> {
   const bench = await createBench({ effort, cores, cleanup, say });
   const { figures, openbao } = await measureAll(bench, (name) => wanted.length === 0 || wanted.includes(name));
   const described = { ...machine, versions: { ...machine.versions, ...(openbao === undefined ? {} : { openbao }) } };
-  process.stdout.write(`\n${formatFigures(figures)}\n${formatMachine(described)}`);
+  const table = `${formatFigures(figures)}\n${formatMachine(described)}`;
+  process.stdout.write(`\n${table}`);
   if (quick) say('quick: nothing written to bench/results');
-  else await writeResults(figures, described);
+  else await writeResults(figures, described, wanted.length === 0 ? table : undefined);
 }
 
 async function measureAll(

@@ -1,4 +1,5 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { formatTable } from '../src/cli/table.ts';
 import { type Comparison, type Figure, type Measurement, verdictOf } from './figure.ts';
 import type { Machine } from './machine.ts';
@@ -60,16 +61,25 @@ const digits = (value: number | undefined, places: number): string =>
     ? ''
     : value.toLocaleString('en', { minimumFractionDigits: places, maximumFractionDigits: places });
 
-/** `bench/results/<figure>.json`, each written whole or not at all. */
-export async function writeResults(figures: readonly Figure[], machine: Machine): Promise<void> {
+/** `bench/results/<figure>.json`, and `table.txt` when given; each file is written whole or not at all. */
+export async function writeResults(
+  figures: readonly Figure[],
+  machine: Machine,
+  table: string | undefined,
+): Promise<void> {
   await mkdir(RESULTS, { recursive: true });
+  if (table !== undefined) await writeWhole('table.txt', table);
   for (const figure of figures) {
     const comparisons = figure.comparisons.map((comparison) => ({ ...comparison, result: verdictOf(comparison) }));
     const text = JSON.stringify({ ...figure, comparisons, machine }, rounded, 2);
-    const file = new URL(`${figure.name}.json`, RESULTS);
-    await writeFile(`${file.pathname}.tmp`, `${text}\n`);
-    await rename(`${file.pathname}.tmp`, file);
+    await writeWhole(`${figure.name}.json`, `${text}\n`);
   }
+}
+
+async function writeWhole(name: string, text: string): Promise<void> {
+  const file = fileURLToPath(new URL(name, RESULTS));
+  await writeFile(`${file}.tmp`, text);
+  await rename(`${file}.tmp`, file);
 }
 
 /** Four digits say all that a measurement knows. */
