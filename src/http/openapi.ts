@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Access } from './access.ts';
 import { type Answer, openApiPath, type Route } from './route.ts';
 import { problem } from './schemas.ts';
 
@@ -30,6 +31,13 @@ export function createOpenApi(routes: readonly Route[], version: string): object
   };
 }
 
+/** Absent: nobody is asked. `{}` beside the token: it may be left out. */
+const SECURITY: Readonly<Record<Access, object>> = {
+  anyone: {},
+  known: { security: [{}, { token: [] }] },
+  admin: { security: [{ token: [] }] },
+};
+
 function operation(route: Route, path: string): object {
   const parameters = [
     ...[...path.matchAll(/\{([a-zA-Z]+)\}/g)].map(([, name]) => ({
@@ -49,7 +57,7 @@ function operation(route: Route, path: string): object {
     operationId: `${route.method.toLowerCase()}${path.replaceAll(/[^a-zA-Z]+(.)?/g, (_, next: string | undefined) => (next ?? '').toUpperCase())}`,
     summary: route.summary,
     tags: [route.tag],
-    ...(route.access === 'admin' ? { security: [{ token: [] }] } : {}),
+    ...SECURITY[route.access],
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(route.body === undefined
       ? {}

@@ -109,5 +109,5 @@ export const index = z.object({
   instanceId: z.string(),
   clusterId: z.string(),
   gui: z.string(),
-  basedOnKuma: z.string().optional(),
+  meshCaVersion: z.string(),
 });

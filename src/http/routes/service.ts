@@ -2,7 +2,7 @@ import { KINDS } from '../../mesh/kinds.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Metrics } from '../../runtime/metrics.ts';
 import type { Store } from '../../store/store.ts';
-import { json, type Route } from '../route.ts';
+import { json, type Reply, type Route } from '../route.ts';
 import { anyJson, index } from '../schemas.ts';
 
 /** Kuma release whose API we follow; kumactl compares it with its own. */
@@ -16,12 +16,15 @@ export interface ServiceRoutesOptions {
   readonly store: Store;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** Asked once. */
   openApi(): object;
 }
 
 export function serviceRoutes(options: ServiceRoutesOptions): readonly Route[] {
   const { store, metrics, log } = options;
   const open = { method: 'GET', tag: 'service', access: 'anyone' } as const;
+  // It never changes, and making it costs more than anything else that a stranger may ask for.
+  let openApi: Reply | undefined;
   const jsonAnswer = (description: string) => ({ 200: { description, content: { 'application/json': anyJson } } });
   return [
     {
@@ -74,7 +77,7 @@ export function serviceRoutes(options: ServiceRoutesOptions): readonly Route[] {
       path: '/openapi.json',
       summary: 'This API, OpenAPI 3.1',
       answers: jsonAnswer('OpenAPI'),
-      handle: () => json(200, options.openApi()),
+      handle: () => (openApi ??= json(200, options.openApi())),
     },
     {
       ...open,
@@ -98,7 +101,7 @@ export function serviceRoutes(options: ServiceRoutesOptions): readonly Route[] {
     },
     {
       ...open,
-      access: 'admin',
+      access: 'known',
       path: '/who-am-i',
       summary: 'Who the caller is',
       answers: jsonAnswer('Name and groups'),
