@@ -66,6 +66,28 @@ describe('without it', () => {
     expect(await status(remote, {}, path)).toBe(200);
   });
 
+  it.each([
+    ['nobody', {}, 200, ['mesh-system:anonymous', ['mesh-system:unauthenticated']]],
+    ['the admin', { authorization: `Bearer ${TOKEN}` }, 200, ['mesh-system:admin', ['mesh-system:admin']]],
+    ['a wrong token', { authorization: 'Bearer wrong' }, 401, [undefined, undefined]],
+  ])('/who-am-i tells %s', async (_name, headers, expected, who) => {
+    const { status: code, json } = await remote.request('GET', '/who-am-i', undefined, headers);
+    expect([code, [json.name, json.groups]]).toEqual([expected, who]);
+  });
+
+  it.each([
+    ['/meshes/m/secrets/s', 'the resource of type "Secret"'],
+    ['/meshes/m/dataplanes/_overview', 'the resource of type "Dataplane"'],
+    ['/meshes', 'the resource of type "Mesh"'],
+    ['/policies', 'this resource'],
+  ])('the 403 of %s names who asked for what, in the words of Kuma', async (path, what) => {
+    const { status: code, json } = await remote.request('GET', path);
+    expect([code, json.detail]).toEqual([
+      403,
+      `user "mesh-system:anonymous/mesh-system:unauthenticated" cannot access ${what}`,
+    ]);
+  });
+
   it("tells what was refused and what to do, with Kuma's title", async () => {
     const { status: code, json } = await remote.request('PUT', '/meshes/m', { type: 'Mesh', name: 'm' });
     expect([code, json.title, json.code]).toEqual([403, 'Access Denied', 'ERR_ACCESS_DENIED']);

@@ -32,7 +32,7 @@ export function resourceRoutes(options: ResourceRoutesOptions): readonly Route[]
 
 function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): readonly Route[] {
   const base = kind.scope === 'Mesh' ? `/meshes/:mesh/${kind.path}` : `/${kind.path}`;
-  const common = { tag: 'resources', access: 'admin' } as const;
+  const common = { tag: 'resources', access: 'admin', resourceType: kind.type } as const;
   const item: Answer = { description: `A ${kind.type}`, content: { 'application/json': resource } };
   const list = async (call: Call, mesh: string | undefined): Promise<Reply> => {
     const filter = readFilter(call.query, mesh);
@@ -110,7 +110,7 @@ function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): rea
 /** Kuma's overviews, under their present and their old paths. */
 function overviewRoutes(kind: Kind, { resources, overviews }: ResourceRoutesOptions): readonly Route[] {
   if (kind.type !== 'Dataplane') return [];
-  const common = { method: 'GET', tag: 'resources', access: 'admin' } as const;
+  const common = { method: 'GET', tag: 'resources', access: 'admin', resourceType: kind.type } as const;
   const one: Route['handle'] = async ({ params: { mesh = '', name = '' } }) => {
     try {
       return json(200, await overviews.one(await resources.get(kind, mesh, name)));
