@@ -211,7 +211,7 @@ export class Certificates {
       if (!(error instanceof CaError && error.retry) || !mayServeStale(record, { ...wanted, now })) throw error;
       this.#options.log.warn(
         { ...labels(task), err: error, notAfter: record.notAfter },
-        'backend fails: older certificate served',
+        'no new certificate could be made: the older one is served',
       );
       return { ...this.#answer(task, record, 'stale'), retryAfterMs: error.retryAfterMs ?? STALE_RETRY_MS };
     }
