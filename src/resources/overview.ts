@@ -1,8 +1,15 @@
 import type { JsonObject } from '../mesh/violations.ts';
 import type { Clock } from '../runtime/clock.ts';
-import type { Store, StoredCertificate, StoredResource, StoredTrustBundle, TrustStatement } from '../store/store.ts';
+import type {
+  ResourcePage,
+  Store,
+  StoredCertificate,
+  StoredResource,
+  StoredTrustBundle,
+  TrustStatement,
+} from '../store/store.ts';
 import { readBundle, supportedBackends } from '../trust/trust-bundle.ts';
-import { resourceMeta, type ZoneLabels } from './resource-json.ts';
+import { labelsOf, resourceMeta, type ZoneLabels } from './resource-json.ts';
 
 export interface OverviewOptions extends ZoneLabels {
   readonly store: Store;
@@ -13,15 +20,8 @@ export interface OverviewOptions extends ZoneLabels {
   lastSeen(mesh: string, dataplane: string): Date | undefined;
 }
 
-/** Up to so many data planes are read one by one. */
-const FEW = 8;
-
-interface KnownOfMesh {
-  readonly certificates: ReadonlyMap<string, StoredCertificate>;
-  readonly statements: ReadonlyMap<string, TrustStatement>;
-  /** Bundle version -> backends. */
-  readonly supported: ReadonlyMap<number, readonly string[]>;
-}
+/** Mesh and bundle version -> backends: most data planes hold the same version. */
+type Supported = Map<string, Promise<readonly string[]>>;
 
 /** Data planes with what we know of their certificates: Kuma's DataplaneOverview. */
 export class Overviews {
@@ -32,62 +32,50 @@ export class Overviews {
   }
 
   async one(stored: StoredResource): Promise<JsonObject> {
+    return this.#read(stored, new Map());
+  }
+
+  /** In the order of the resources. Reads what it needs of each, however many there are in the mesh. */
+  async many(resources: readonly StoredResource[]): Promise<readonly JsonObject[]> {
+    const supported: Supported = new Map();
+    return Promise.all(resources.map((stored) => this.#read(stored, supported)));
+  }
+
+  /**
+   * A data plane that has a certificate but no Dataplane resource: a control plane may send tags instead of storing data planes here. With an
+   * empty `networking`.
+   */
+  async unregistered(mesh: string, name: string): Promise<StoredResource | undefined> {
+    const certificate = await this.#options.store.getCertificate(mesh, name);
+    return certificate === undefined ? undefined : standIn(certificate);
+  }
+
+  /**
+   * All of them, sorted by name.
+   * @param page a page of the data planes that are registered; when it holds them all, they are not read again
+   */
+  async listUnregistered(mesh: string, page: ResourcePage, nameContains = ''): Promise<readonly StoredResource[]> {
+    const { store } = this.#options;
+    const certificates = (await store.listCertificates(mesh)).filter(({ dataplane }) =>
+      dataplane.includes(nameContains),
+    );
+    if (certificates.length === 0) return [];
+    const { items } =
+      page.items.length === page.total ? page : await store.listResources({ type: 'Dataplane', mesh, nameContains });
+    const registered = new Set(items.map(({ name }) => name));
+    return certificates.filter(({ dataplane }) => !registered.has(dataplane)).map(standIn);
+  }
+
+  async #read(stored: StoredResource, supported: Supported): Promise<JsonObject> {
     const { store } = this.#options;
     const [certificate, statement] = await Promise.all([
       store.getCertificate(stored.mesh, stored.name),
       store.getTrustStatement(stored.mesh, stored.name),
     ]);
-    return this.#compose(stored, certificate, await this.#supported(statement), statement);
-  }
-
-  /**
-   * Data planes of a mesh that have a certificate but no Dataplane resource: a control plane may send tags instead of storing data planes
-   * here. Sorted by name, with an empty `networking`.
-   */
-  async unregistered(mesh: string, nameContains = ''): Promise<readonly StoredResource[]> {
-    const { store } = this.#options;
-    const { items } = await store.listResources({ type: 'Dataplane', mesh });
-    const registered = new Set(items.map(({ name }) => name));
-    const certificates = await store.listCertificates(mesh);
-    return certificates
-      .filter(({ dataplane }) => !registered.has(dataplane) && dataplane.includes(nameContains))
-      .map(({ dataplane, issuedAt }) => ({
-        type: 'Dataplane',
-        mesh,
-        name: dataplane,
-        body: '{"networking":{}}',
-        version: 0,
-        createdAt: issuedAt,
-        modifiedAt: issuedAt,
-        owned: false,
-      }));
-  }
-
-  /** Same as `one` for many, in their order; few reads per mesh. */
-  async many(resources: readonly StoredResource[]): Promise<readonly JsonObject[]> {
-    if (resources.length <= FEW) return Promise.all(resources.map((stored) => this.one(stored)));
-    const known = new Map<string, KnownOfMesh>();
-    for (const mesh of new Set(resources.map((stored) => stored.mesh))) known.set(mesh, await this.#readMesh(mesh));
-    return resources.map((stored) => {
-      const of = known.get(stored.mesh);
-      const statement = of?.statements.get(stored.name);
-      const supported = statement === undefined ? [] : (of?.supported.get(statement.bundleVersion) ?? []);
-      return this.#compose(stored, of?.certificates.get(stored.name), supported, statement);
-    });
-  }
-
-  async #readMesh(mesh: string): Promise<KnownOfMesh> {
-    const { store } = this.#options;
-    const certificates = new Map((await store.listCertificates(mesh)).map((record) => [record.dataplane, record]));
-    const statements = new Map(
-      (await store.listTrustStatements(mesh)).map((statement) => [statement.dataplane, statement]),
-    );
-    const supported = new Map<number, readonly string[]>();
-    for (const statement of statements.values()) {
-      if (!supported.has(statement.bundleVersion))
-        supported.set(statement.bundleVersion, await this.#supported(statement));
-    }
-    return { certificates, statements, supported };
+    const key = `${stored.mesh}/${statement?.bundleVersion}`;
+    const backends = supported.get(key) ?? this.#supported(statement);
+    supported.set(key, backends);
+    return this.#compose(stored, certificate, await backends, statement);
   }
 
   /** The backends whose roots stand in the bundle version that the data plane said it holds. Being sent a bundle is no proof. */
@@ -109,7 +97,7 @@ export class Overviews {
     supportedBackends: readonly string[],
     statement: TrustStatement | undefined,
   ): JsonObject {
-    const { labels, ...dataplane } = JSON.parse(stored.body) as JsonObject;
+    const { labels: _, ...dataplane } = JSON.parse(stored.body) as JsonObject;
     const seen = latest([this.#options.lastSeen(stored.mesh, stored.name), certificate?.issuedAt, statement?.statedAt]);
     const insight = {
       ...(seen === undefined ? {} : { subscriptions: [this.#subscription(stored, seen)] }),
@@ -117,7 +105,7 @@ export class Overviews {
     };
     return {
       ...resourceMeta(stored, this.#options, 'DataplaneOverview'),
-      ...(labels === undefined ? {} : { labels }),
+      labels: labelsOf(stored, this.#options),
       dataplane,
       dataplaneInsight: insight,
     };
@@ -135,6 +123,20 @@ export class Overviews {
       status: { lastUpdateTime: seen.toISOString(), total: {} },
     };
   }
+}
+
+/** In place of the resource that there is not. */
+function standIn({ mesh, dataplane, issuedAt }: StoredCertificate): StoredResource {
+  return {
+    type: 'Dataplane',
+    mesh,
+    name: dataplane,
+    body: '{"networking":{}}',
+    version: 0,
+    createdAt: issuedAt,
+    modifiedAt: issuedAt,
+    owned: false,
+  };
 }
 
 /** Kuma's `dataplaneInsight.mTLS`; empty lists are left out, as protobuf JSON does. */

@@ -10,3 +10,22 @@ export function matchesTags(stored: StoredResource, wanted: readonly string[]): 
     return tags.get(name)?.some((value) => value.includes(part)) === true;
   });
 }
+
+/** Kuma's `gateway` filter. */
+export const GATEWAY_MODES = ['true', 'false', 'builtin', 'delegated'] as const;
+export type GatewayMode = (typeof GATEWAY_MODES)[number];
+
+/** Whether a data plane is what `gateway=mode` asks for. */
+export function matchesGateway(stored: StoredResource, mode: GatewayMode): boolean {
+  const { gateway } = parseDataplane(JSON.parse(stored.body), stored).networking;
+  switch (mode) {
+    case 'true':
+      return gateway !== undefined;
+    case 'false':
+      return gateway === undefined;
+    case 'builtin':
+      return gateway?.type === 'BUILTIN';
+    case 'delegated':
+      return gateway?.type === 'DELEGATED';
+  }
+}

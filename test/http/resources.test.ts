@@ -99,6 +99,89 @@ describe('lists', () => {
     expect((await test.ok('GET', '/meshes/paged/dataplanes+insights')).json.total).toBe(3);
   });
 
+  describe('of data planes', () => {
+    const GATEWAYS = [
+      { name: 'plain', gateway: undefined, labels: { team: 'a' } },
+      { name: 'builtin', gateway: { type: 'BUILTIN', tags: { 'kuma.io/service': 'gw' } }, labels: { team: 'b' } },
+      { name: 'delegated', gateway: { tags: { 'kuma.io/service': 'gw' } }, labels: {} },
+    ];
+    beforeAll(async () => {
+      await test.ok('PUT', '/meshes/kinds', builtinMesh('kinds'));
+      for (const { name, gateway, labels } of GATEWAYS) {
+        const networking =
+          gateway === undefined
+            ? { address: '127.0.0.1', inbound: [{ port: 1, tags: { 'kuma.io/service': 'web' } }] }
+            : { address: '127.0.0.1', gateway };
+        await test.ok('PUT', `/meshes/kinds/dataplanes/${name}`, {
+          type: 'Dataplane',
+          mesh: 'kinds',
+          name,
+          labels,
+          networking,
+        });
+      }
+      // Without a resource it has no tags and labels that a filter could look at.
+      await test.ok('POST', '/meshes/kinds/dataplanes/unknown/_certificate', { tags: { 'kuma.io/service': 'web' } });
+    });
+
+    it.each([
+      ['gateway=true', ['builtin', 'delegated']],
+      ['gateway=false', ['plain']],
+      ['gateway=builtin', ['builtin']],
+      ['gateway=DELEGATED', ['delegated']],
+      ['gateway=true&tag=kuma.io/service:gw&name=del', ['delegated']],
+      ['filter[labels.team]=a', ['plain']],
+      ['filter[labels.kuma.io/proxy-type]=gateway', ['builtin']],
+      ['filter[labels.kuma.io/proxy-type]=sidecar&filter[labels.team]=a', ['plain']],
+      ['filter[labels.none]=a', []],
+      ['filter[labels.constructor]=a', []],
+      ['format=universal&gateway=builtin', ['builtin']],
+    ])('are filtered by %s, also as overviews', async (query, expected) => {
+      for (const path of ['dataplanes', 'dataplanes/_overview']) {
+        const { json } = await test.ok('GET', `/meshes/kinds/${path}?${query}`);
+        const found = expected.map((_, index) => json.items?.[index]?.name);
+        expect([json.total, found, json.next]).toEqual([expected.length, expected, null]);
+      }
+    });
+
+    it('are paged after the filter', async () => {
+      const { json } = await test.ok('GET', '/meshes/kinds/dataplanes?gateway=true&size=1');
+      expect([json.total, json.items?.[0]?.name, json.items?.[1]]).toEqual([2, 'builtin', undefined]);
+      const next = await fetch(String(json.next));
+      expect(((await next.json()) as TestJson).items?.[0]?.name).toBe('delegated');
+    });
+
+    it('tell the labels that Kuma computes, with the proxy type, also in overviews', async () => {
+      const types: unknown[] = [];
+      for (const { name } of GATEWAYS) {
+        const { json } = await test.ok('GET', `/meshes/kinds/dataplanes/${name}`);
+        const overview = await test.ok('GET', `/meshes/kinds/dataplanes/${name}/_overview`);
+        expect(overview.json.labels).toEqual(json.labels);
+        types.push(json.labels?.['kuma.io/proxy-type']);
+      }
+      expect(types).toEqual(['sidecar', 'gateway', 'sidecar']);
+    });
+  });
+
+  it.each([
+    ['/meshes/none/dataplanes?gateway=maybe', 'gateway'],
+    ['/meshes?filter[name]=a', 'filter[name]'],
+    ['/meshes?filter[labels.a][like]=a', 'filter[labels.a][like]'],
+    ['/meshes?format=kubernetes', 'format'],
+    ['/meshes/default?format=k8s', 'format'],
+    ['/meshes/default/dataplanes/any/_overview?format=other', 'format'],
+  ])('%s is refused', async (path, field) => {
+    const { status, json } = await test.request('GET', path);
+    expect([status, json.detail, json.invalid_parameters?.[0]?.field]).toEqual([400, 'Resource is not valid', field]);
+    expect(String(json.title)).toMatch(/^Could not retrieve /);
+  });
+
+  it('of meshes and secrets do not know the filters of data planes', async () => {
+    for (const path of ['/meshes', '/meshes/default/secrets']) {
+      expect((await test.request('GET', `${path}?tag=a:b&gateway=true`)).json.total).toBeGreaterThan(0);
+    }
+  });
+
   it.each([
     ['size=0', 400, 'size'],
     ['size=1001', 400, 'size'],
@@ -253,13 +336,12 @@ describe('PUT refuses', () => {
     ]);
   });
 
-  it('a resource of a mesh that is not there with 404', async () => {
-    const { status, json } = await test.request('PUT', '/meshes/none/secrets/s', {
-      type: 'Secret',
-      mesh: 'none',
-      name: 's',
-      data: '',
-    });
+  it.each([
+    ['valid', { type: 'Secret', mesh: 'none', name: 's', data: '' }],
+    ['malformed', '{"type": '],
+    ['too large', { type: 'Secret', mesh: 'none', name: 's', data: 'a'.repeat(3_000_000) }],
+  ])('a resource of a mesh that is not there with 404, also one that is %s', async (_name, body) => {
+    const { status, json } = await test.request('PUT', '/meshes/none/secrets/s', body);
     expect([status, json.title, json.detail]).toEqual([404, 'Failed to retrieve Mesh', 'Not found']);
   });
 });

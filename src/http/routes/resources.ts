@@ -1,23 +1,25 @@
-import { ConfigError, RequestInvalidError } from '../../issuer/errors.ts';
-import { KINDS, type Kind } from '../../mesh/kinds.ts';
+import { findKind, KINDS, type Kind } from '../../mesh/kinds.ts';
 import type { Overviews } from '../../resources/overview.ts';
-import { ResourceError } from '../../resources/resource-error.ts';
-import { resourceJson, type ZoneLabels } from '../../resources/resource-json.ts';
+import { NOT_FOUND, ResourceError } from '../../resources/resource-error.ts';
+import { labelsOf, resourceJson, type ZoneLabels } from '../../resources/resource-json.ts';
 import type { ListFilter, Resources } from '../../resources/resources.ts';
+import { matchesGateway } from '../../resources/tag-filter.ts';
+import type { ResourcePage } from '../../store/store.ts';
+import {
+  DATAPLANE_LIST_QUERY,
+  ITEM_QUERY,
+  LIST_QUERY,
+  type ListQuery,
+  readListQuery,
+  requireFormat,
+} from '../list-query.ts';
 import { type Answer, type Call, json, type Reply, type Route } from '../route.ts';
 import { anyJson, putAnswer, resource, resourceList } from '../schemas.ts';
 
 /** A Mesh with 64 backends and a Secret of 1 MiB in base64 fit. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
-const DEFAULT_PAGE = 100;
-const LARGEST_PAGE = 1000;
-
-const LIST_QUERY = {
-  size: `Items a page, at most ${LARGEST_PAGE}`,
-  offset: 'Items to pass over',
-  name: 'A part of the name',
-  tag: 'key:value, repeatable; data planes only',
-};
+/** More than there can be; SQLite takes no more than that as a number of rows. */
+const ALL = 2_147_483_647;
 
 export interface ResourceRoutesOptions {
   readonly resources: Resources;
@@ -30,19 +32,21 @@ export function resourceRoutes(options: ResourceRoutesOptions): readonly Route[]
   return KINDS.flatMap((kind) => [...overviewRoutes(kind, options), ...kindRoutes(kind, options)]);
 }
 
-function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): readonly Route[] {
+function kindRoutes(kind: Kind, options: ResourceRoutesOptions): readonly Route[] {
+  const { resources, zone } = options;
   const base = kind.scope === 'Mesh' ? `/meshes/:mesh/${kind.path}` : `/${kind.path}`;
   const common = { tag: 'resources', access: 'admin', resourceType: kind.type } as const;
   const item: Answer = { description: `A ${kind.type}`, content: { 'application/json': resource } };
   const list = async (call: Call, mesh: string | undefined): Promise<Reply> => {
-    const filter = readFilter(call.query, mesh);
-    const page = await resources.list(kind, filter);
+    const query = readListQuery(call.query, mesh, kind.type === 'Dataplane');
+    const { items, total } = await readPage(options, kind, query);
     return json(200, {
-      total: page.total,
-      items: page.items.map((stored) => resourceJson(stored, zone)),
-      next: nextPage(call, filter, page.total),
+      total,
+      items: items.map((stored) => resourceJson(stored, zone)),
+      next: nextPage(call, query.page, total),
     });
   };
+  const query = kind.type === 'Dataplane' ? DATAPLANE_LIST_QUERY : LIST_QUERY;
   const listAnswers = {
     200: { description: `A page of ${kind.pluralDisplayName}`, content: { 'application/json': resourceList } },
   };
@@ -52,7 +56,7 @@ function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): rea
       method: 'GET',
       path: base,
       summary: `List ${kind.pluralDisplayName}`,
-      query: LIST_QUERY,
+      query,
       answers: listAnswers,
       handle: (call) => list(call, kind.scope === 'Mesh' ? (call.params.mesh ?? '') : undefined),
     },
@@ -61,8 +65,10 @@ function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): rea
       method: 'GET',
       path: `${base}/:name`,
       summary: `Read a ${kind.type}`,
+      query: ITEM_QUERY,
       answers: { 200: item },
-      async handle({ params: { mesh = '', name = '' } }) {
+      async handle({ params: { mesh = '', name = '' }, query }) {
+        requireFormat(query);
         return json(200, resourceJson(await resources.get(kind, mesh, name), zone));
       },
     },
@@ -75,6 +81,10 @@ function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): rea
       answers: {
         201: { description: 'Created', content: { 'application/json': putAnswer } },
         200: { description: 'Replaced', content: { 'application/json': putAnswer } },
+      },
+      // Kuma looks for the mesh before it looks at the body.
+      before: async ({ params: { mesh = '' } }) => {
+        if (kind.scope === 'Mesh') await requireMesh(resources, mesh);
       },
       async handle({ params: { mesh = '', name = '' }, body, signal }) {
         const { created, warnings } = await resources.put(kind, mesh, name, body, { signal });
@@ -99,7 +109,7 @@ function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): rea
       method: 'GET',
       path: `/${kind.path}`,
       summary: `List ${kind.pluralDisplayName} of all meshes`,
-      query: LIST_QUERY,
+      query,
       answers: listAnswers,
       handle: (call) => list(call, undefined),
     });
@@ -107,37 +117,53 @@ function kindRoutes(kind: Kind, { resources, zone }: ResourceRoutesOptions): rea
   return routes;
 }
 
+/** @throws ResourceError 404 with Kuma's title */
+async function requireMesh(resources: Resources, mesh: string): Promise<void> {
+  const kind = findKind('Mesh');
+  if (kind === undefined) throw new TypeError('there is no kind Mesh');
+  try {
+    await resources.get(kind, '', mesh);
+  } catch (error) {
+    throw error instanceof ResourceError ? new ResourceError('mesh', NOT_FOUND, error.reason) : error;
+  }
+}
+
 /** Kuma's overviews, under their present and their old paths. */
-function overviewRoutes(kind: Kind, { resources, overviews }: ResourceRoutesOptions): readonly Route[] {
+function overviewRoutes(kind: Kind, options: ResourceRoutesOptions): readonly Route[] {
+  const { resources, overviews } = options;
   if (kind.type !== 'Dataplane') return [];
   const common = { method: 'GET', tag: 'resources', access: 'admin', resourceType: kind.type } as const;
-  const one: Route['handle'] = async ({ params: { mesh = '', name = '' } }) => {
+  const one: Route['handle'] = async ({ params: { mesh = '', name = '' }, query }) => {
+    requireFormat(query);
     try {
       return json(200, await overviews.one(await resources.get(kind, mesh, name)));
     } catch (error) {
-      const seen = (await overviews.unregistered(mesh, name)).find((stored) => stored.name === name);
+      const seen = await overviews.unregistered(mesh, name);
       if (seen === undefined) throw error;
       return json(200, await overviews.one(seen));
     }
   };
   const list: Route['handle'] = async (call) => {
     const { mesh } = call.params;
-    const filter = readFilter(call.query, mesh);
-    const page = await resources.list(kind, filter);
-    // They have no tags that we know of, and come after those that are registered.
-    const seen = mesh === undefined || filter.tags !== undefined ? [] : await overviews.unregistered(mesh, filter.name);
-    const from = Math.max(0, filter.offset - page.total);
-    const shown = [...page.items, ...seen.slice(from, from + filter.size - page.items.length)];
+    const query = readListQuery(call.query, mesh, true);
+    const { tags, name, offset, size } = query.page;
+    const page = await readPage(options, kind, query);
+    // They have no tags or labels that we know of, and come after those that are registered.
+    const byName = tags === undefined && query.gateway === undefined && Object.keys(query.labels).length === 0;
+    const seen = mesh === undefined || !byName ? [] : await overviews.listUnregistered(mesh, page, name);
+    const from = Math.max(0, offset - page.total);
+    const shown = [...page.items, ...seen.slice(from, from + size - page.items.length)];
     const total = page.total + seen.length;
-    return json(200, { total, items: await overviews.many(shown), next: nextPage(call, filter, total) });
+    return json(200, { total, items: await overviews.many(shown), next: nextPage(call, query.page, total) });
   };
   const listRoute = {
     ...common,
-    query: LIST_QUERY,
+    query: DATAPLANE_LIST_QUERY,
     answers: { 200: { description: 'A page', content: { 'application/json': resourceList } } },
   };
   const oneRoute = {
     ...common,
+    query: ITEM_QUERY,
     answers: { 200: { description: 'An overview', content: { 'application/json': resource } } },
   };
   return [
@@ -174,37 +200,21 @@ function overviewRoutes(kind: Kind, { resources, overviews }: ResourceRoutesOpti
   ];
 }
 
-/** Kuma checks page size and filters before it looks for the mesh. */
-function readFilter(query: URLSearchParams, mesh: string | undefined): ListFilter {
-  const name = query.get('name');
-  const tags = query.getAll('tag').slice(0, 64);
-  return {
-    ...(mesh === undefined ? {} : { mesh }),
-    ...(name === null || name === '' ? {} : { name }),
-    ...(tags.length === 0 ? {} : { tags }),
-    size: readSize(query.get('size')),
-    offset: readOffset(query.get('offset')),
-  };
-}
-
-function readSize(text: string | null): number {
-  if (text === null) return DEFAULT_PAGE;
-  const size = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (size >= 1 && size <= LARGEST_PAGE) return size;
-  const message =
-    size > LARGEST_PAGE ? `Invalid page size of ${size}. Maximum page size is ${LARGEST_PAGE}` : 'Invalid format';
-  throw new ResourceError(
-    'list',
-    'Invalid page size',
-    new ConfigError('Invalid page size', { violations: [{ field: 'size', message }] }),
-  );
-}
-
-function readOffset(text: string | null): number {
-  if (text === null || text === '') return 0;
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  const detail = `invalid: invalid offset: strconv.Atoi: parsing ${JSON.stringify(text.slice(0, 40))}: invalid syntax`;
-  throw new ResourceError('list', detail, new RequestInvalidError(detail));
+/** A page of what fits all filters. Those that the store does not know are applied here. */
+async function readPage(
+  { resources, zone }: ResourceRoutesOptions,
+  kind: Kind,
+  { page, labels, gateway }: ListQuery,
+): Promise<ResourcePage> {
+  const wanted = Object.entries(labels);
+  if (wanted.length === 0 && gateway === undefined) return resources.list(kind, page);
+  const { items } = await resources.list(kind, { ...page, offset: 0, size: ALL });
+  const fitting = items.filter((stored) => {
+    if (gateway !== undefined && !matchesGateway(stored, gateway)) return false;
+    const held = labelsOf(stored, zone);
+    return wanted.every(([name, value]) => held[name] === value);
+  });
+  return { items: fitting.slice(page.offset, page.offset + page.size), total: fitting.length };
 }
 
 function nextPage(call: Call, { size, offset }: ListFilter, total: number): string | null {
