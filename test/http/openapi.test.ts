@@ -44,6 +44,11 @@ describe('openapi.json', () => {
         Object.keys(route.query ?? {}),
       );
       expect(operation?.requestBody !== undefined).toBe(route.body !== undefined);
+      // Unknown fields of our own calls are refused; those of Kuma's resources are not.
+      const [content] = Object.values(operation?.requestBody?.content ?? {});
+      expect(content?.schema?.additionalProperties).toBe(
+        route.body === undefined || route.body.kind === 'resource' ? undefined : false,
+      );
       expect(Object.keys(operation?.responses ?? {})).toEqual([...Object.keys(route.answers), 'default']);
     }
   });
