@@ -182,6 +182,9 @@ describe('a data plane is online', () => {
   });
 
   it('also when what it asks for is refused', async () => {
+    await ask(own, 'asker');
+    offset += 1_000_000;
+    expect(await isOnline(own, 'asker')).toBe(false);
     const { status } = await own.request('POST', '/meshes/seen/dataplanes/asker/_certificate', { csr: 'garbage' });
     expect([status, await isOnline(own, 'asker')]).toEqual([400, true]);
   });
