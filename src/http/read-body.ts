@@ -73,17 +73,23 @@ export interface ReadBytesOptions {
 }
 
 /** @throws TooLargeError; HttpError 408: it took longer than `timeoutMs`; HttpError 400: the sender is gone */
-export function readBytes(request: IncomingMessage, { maxBytes, timeoutMs, clock }: ReadBytesOptions): Promise<Buffer> {
+export async function readBytes(
+  request: IncomingMessage,
+  { maxBytes, timeoutMs, clock }: ReadBytesOptions,
+): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
-  if (announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
+  if (announced > maxBytes) throw tooLarge(maxBytes);
+  // Nearly every body comes along with its header: one turn later it is whole, and needs no timer.
+  await Promise.resolve();
+  if (request.destroyed) throw gone();
   return new Promise((resolve, reject) => {
-    const deadline = clock.deadline(timeoutMs);
+    const deadline = request.complete ? undefined : clock.deadline(timeoutMs);
     const chunks: Buffer[] = [];
     let size = 0;
     const end = (settle: () => void) => {
       request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
-      deadline.signal.removeEventListener('abort', onLate);
-      deadline.clear();
+      deadline?.signal.removeEventListener('abort', onLate);
+      deadline?.clear();
       settle();
     };
     const onData = (chunk: Buffer) => {
@@ -94,11 +100,15 @@ export function readBytes(request: IncomingMessage, { maxBytes, timeoutMs, clock
     const onEnd = () =>
       end(() => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size)));
     const onError = (error: Error) => end(() => reject(error));
-    const onClose = () => end(() => reject(new HttpError(400, 'Bad Request', 'the request ended before its body')));
+    const onClose = () => end(() => reject(gone()));
     const onLate = () => end(() => reject(tooSlow(timeoutMs)));
     request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
-    deadline.signal.addEventListener('abort', onLate, { once: true });
+    deadline?.signal.addEventListener('abort', onLate, { once: true });
   });
+}
+
+function gone(): HttpError {
+  return new HttpError(400, 'Bad Request', 'the request ended before its body');
 }
 
 function tooSlow(timeoutMs: number): HttpError {
