@@ -30,8 +30,17 @@ export interface AccessOptions {
   readonly apiToken: string | undefined;
 }
 
-/** A proxy that set one of these speaks for somebody else. */
-const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-real-ip'] as const;
+/** A proxy that set one of these speaks for somebody else: Kuma's three, and what other proxies set. */
+const FORWARDED = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-real-ip',
+  'via',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-envoy-external-address',
+  'x-envoy-internal',
+] as const;
 
 /** Decides who asks and what they may do. */
 export function createAccess(options: AccessOptions): (request: IncomingMessage, route: Guarded) => Caller {

@@ -41,6 +41,8 @@ describe('localhost is admin', () => {
     { name: 'but not for another Host (DNS rebinding)', headers: { host: 'mesh.example' }, expected: 403 },
     { name: 'but not through a proxy', headers: { 'x-forwarded-for': '10.0.0.1' }, expected: 403 },
     { name: 'but not with Forwarded', headers: { forwarded: 'for=10.0.0.1' }, expected: 403 },
+    { name: 'but not with Via', headers: { via: '1.1 proxy' }, expected: 403 },
+    { name: 'but not with X-Forwarded-Proto', headers: { 'x-forwarded-proto': 'https' }, expected: 403 },
     { name: 'but not with X-Real-IP', headers: { 'x-real-ip': '10.0.0.1' }, expected: 403 },
     { name: 'but not for a page of another site', headers: { 'sec-fetch-site': 'cross-site' }, expected: 403 },
     { name: 'but not for another origin', headers: { origin: 'http://evil.example' }, expected: 403 },
