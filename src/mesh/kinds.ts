@@ -20,8 +20,6 @@ export interface Kind<R extends Resource = Resource> {
   readonly hasKri: boolean;
   readonly readOnly: boolean;
   readonly includeInFederation: boolean;
-  /** Only admins may read and write it. */
-  readonly adminOnly: boolean;
   /**
    * From JSON: a PUT body, a stored body, a YAML document.
    * @throws ConfigError with all violations
@@ -41,7 +39,6 @@ const mesh: Kind<Mesh> = {
   hasKri: true,
   readOnly: false,
   includeInFederation: true,
-  adminOnly: false,
   parse: parseMesh,
   toJson: meshToJson,
 };
@@ -56,7 +53,6 @@ const secret: Kind<Secret> = {
   hasKri: false,
   readOnly: false,
   includeInFederation: true,
-  adminOnly: true,
   parse: parseSecret,
   toJson: secretToJson,
 };
@@ -71,7 +67,6 @@ const dataplane: Kind<Dataplane> = {
   hasKri: true,
   readOnly: false,
   includeInFederation: false,
-  adminOnly: false,
   parse: parseDataplane,
   toJson: dataplaneToJson,
 };
@@ -80,9 +75,4 @@ export const KINDS: readonly Kind[] = [mesh, secret, dataplane];
 
 export function findKind(type: string): Kind | undefined {
   return KINDS.find((kind) => kind.type === type);
-}
-
-/** By the plural of a path, as `dataplanes`. */
-export function findKindByPath(path: string): Kind | undefined {
-  return KINDS.find((kind) => kind.path === path);
 }

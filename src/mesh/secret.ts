@@ -49,8 +49,3 @@ export function parseSecret(input: unknown, { name, mesh }: { readonly name: str
 export function secretToJson(secret: Secret): JsonObject {
   return withoutUndefined({ labels: secret.labels, data: secret.data.toString('base64') });
 }
-
-/** The body that the store keeps for a secret of ours, as JSON text. */
-export function secretBody(data: Buffer): string {
-  return JSON.stringify({ data: data.toString('base64') });
-}

@@ -3,8 +3,6 @@ import { z } from 'zod';
 /** Building blocks for the zod schemas of resources. As in protobuf JSON, `null` means: not set. */
 export const optional = <S extends z.ZodType>(schema: S) => schema.nullish().transform((value) => value ?? undefined);
 
-export const optionalText = (maxLength: number) => optional(z.string().max(maxLength));
-
 /** A text that is `''` when it is not set, as in protobuf. */
 export const text = (maxLength: number) =>
   z

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { findKind, findKindByPath, KINDS } from '../../src/mesh/kinds.ts';
+import { findKind, KINDS } from '../../src/mesh/kinds.ts';
 
 describe('the table of kinds', () => {
   it.each([
@@ -9,7 +9,6 @@ describe('the table of kinds', () => {
   ])('knows %s', (type, path, scope, shortName, hasKri, body) => {
     const kind = findKind(type);
     expect(kind).toMatchObject({ type, path, scope, shortName, hasKri });
-    expect(findKindByPath(path)).toBe(kind);
     const resource = kind?.parse(body, { mesh: 'default', name: 'x' });
     expect(resource).toMatchObject({ type, name: 'x' });
     expect(resource && kind?.toJson(resource)).toEqual(body);
@@ -17,9 +16,6 @@ describe('the table of kinds', () => {
 
   it('knows nothing else, not even names of prototypes', () => {
     expect(KINDS).toHaveLength(3);
-    for (const name of ['mesh', 'Zone', 'constructor', '__proto__', '']) {
-      expect(findKind(name)).toBeUndefined();
-      expect(findKindByPath(name)).toBeUndefined();
-    }
+    for (const name of ['mesh', 'Zone', 'constructor', '__proto__', '']) expect(findKind(name)).toBeUndefined();
   });
 });
