@@ -15,7 +15,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   // Settings are told in Kuma's durations and refused by our errors; the log knows which errors are expected.
   runtime: ['issuer/errors.ts', 'mesh/duration.ts'],
   mesh: ['x509', 'issuer'],
-  store: ['store', 'issuer/errors.ts', 'runtime:types'],
+  store: ['store', 'issuer/errors.ts', 'runtime:types', 'runtime/make-folder.ts'],
   backends: ['issuer', 'x509', 'mesh', 'store/store.ts', 'runtime:types'],
   resources: [
     'mesh',

@@ -1,5 +1,6 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../runtime/make-folder.ts';
 import { createSystemRandom } from '../runtime/random.ts';
 import { fileError } from './cli-error.ts';
 
@@ -20,7 +21,7 @@ export async function writeFiles(folder: string, files: readonly NewFile[]): Pro
     temporary: join(folder, `.${name}.${suffix}.tmp`),
   }));
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     for (const { temporary, text } of planned) await writeDurably(temporary, text);
     for (const { temporary, path } of planned) await rename(temporary, path);
     await syncFolder(folder);

@@ -1,6 +1,7 @@
-import { type FileHandle, link, mkdir, open, unlink } from 'node:fs/promises';
+import { type FileHandle, link, open, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError } from '../issuer/errors.ts';
+import { makeFolder } from '../runtime/make-folder.ts';
 import { createKeyring, KEY_BYTES, type Keyring } from './keyring.ts';
 
 export interface KeyFileOptions {
@@ -69,7 +70,7 @@ async function readPrivate(path: string): Promise<string | undefined> {
 /** Written whole beside its place, then linked into it: `link` fails when another process was first, and then its file counts. */
 async function create(path: string, random: KeyFileOptions['random']): Promise<string> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const draft = join(folder, `.${basename(path)}.${random.bytes(8).toString('hex')}`);
   const file = await open(draft, 'wx', 0o600);
   try {

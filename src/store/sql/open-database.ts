@@ -1,7 +1,8 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CaError, ConfigError } from '../../issuer/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
+import { makeFolder } from '../../runtime/make-folder.ts';
 import { codeOf, openReadConnection, openWriteConnection, type WriteConnection } from './driver.ts';
 import { MIGRATIONS, MIGRATIONS_TABLE } from './migrations.ts';
 import { createReader, type Reader } from './reader.ts';
@@ -35,7 +36,7 @@ const READ_BUSY_TIMEOUT_MS = 5000;
 export async function openDatabase({ path, clock, onForeignWrite }: OpenDatabaseOptions): Promise<OpenDatabase> {
   const connections: { close(): void }[] = [];
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     // SQLite gives the -wal and -shm files beside it the mode of this one.
     closeSync(openSync(path, 'a', 0o600));
     const connection = openWriteConnection(path);
