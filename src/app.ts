@@ -80,7 +80,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   const resources = new Resources(store, {
     Mesh: createMeshRules(store, backends),
     Secret: createSecretRules(store, backends),
-    Dataplane: createDataplaneRules(store, settings.zoneName),
+    Dataplane: createDataplaneRules(store, settings.zoneName, lastSeen.forget),
   });
   const overviews = new Overviews({
     ...zone,

@@ -22,6 +22,9 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   ERR_INTERNAL: { status: 500, title: 'Internal Server Error' },
 };
 
+/** Kuma's first back-off for a data plane after a failure (2.14.2). */
+const RETRY_AFTER_SECONDS = 5;
+
 /** Kuma's problem JSON with our additions (API.md). */
 export interface Problem {
   readonly type: '/std-errors';
@@ -122,7 +125,7 @@ function compose(
         }),
     code,
     retry,
-    ...(retryAfterMs === undefined ? {} : { retryAfterSeconds: Math.ceil(retryAfterMs / 1000) }),
+    ...retryAfter(status, retry, retryAfterMs),
     ...(fix === undefined ? {} : { fix }),
   };
 }
@@ -139,4 +142,10 @@ export function problemReply(problem: Problem, headers: Readonly<Record<string, 
     },
     body: JSON.stringify(problem),
   };
+}
+
+/** Who is told to try again is told when, so that a failing backend is not asked at once by everybody. */
+function retryAfter(status: number, retry: boolean, ms: number | undefined): Pick<Problem, 'retryAfterSeconds'> {
+  if (ms !== undefined) return { retryAfterSeconds: Math.ceil(ms / 1000) };
+  return retry && (status === 503 || status === 429) ? { retryAfterSeconds: RETRY_AFTER_SECONDS } : {};
 }

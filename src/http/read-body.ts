@@ -99,7 +99,7 @@ export async function readBytes(
     };
     const onEnd = () =>
       end(() => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size)));
-    const onError = (error: Error) => end(() => reject(error));
+    const onError = () => end(() => reject(gone()));
     const onClose = () => end(() => reject(gone()));
     const onLate = () => end(() => reject(tooSlow(timeoutMs)));
     request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);

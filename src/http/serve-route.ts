@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -139,6 +140,8 @@ class RouteCall implements Call {
     if (this.#signal === undefined) {
       const controller = new AbortController();
       this.#signal = controller.signal;
+      // Every line of a stream listens to it.
+      setMaxListeners(0, controller.signal);
       const gone = () => controller.abort(new DOMException('the caller is gone', 'AbortError'));
       if (this.#response.destroyed) gone();
       else this.#response.once('close', gone);

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { ConfigError } from '../issuer/errors.ts';
 import { answerClientError } from './client-error.ts';
@@ -23,6 +23,8 @@ export interface HttpServer {
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;
+/** How long kept connections may still bring a request when the server stops; its answer then tells them to close. */
+const LINGER_MS = 300;
 /** Metrics know requests that no route takes under this name: their paths are anybody's. */
 const NO_ROUTE = 'other';
 
@@ -148,7 +150,9 @@ async function closeServer(
 ): Promise<void> {
   drain();
   if (!server.listening) return;
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  // Only the listener is closed at first. http's own `close` also ends kept connections that look idle, and a request may be on its way on one.
+  const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+  await Promise.race([closed, clock.sleep(LINGER_MS)]);
   server.closeIdleConnections();
   const timeout = new AbortController();
   const late = clock.sleep(timeoutMs, timeout.signal).then(

@@ -18,7 +18,7 @@ import { checkIssued, ownLeafFacts } from './check-issued.ts';
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
 import { readCsr } from './read-csr.ts';
 import { readCurrent } from './read-current.ts';
-import { dueReason, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
+import { dueReason, isBackendFailure, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
 
 export interface CertificatesOptions extends AskOptions {
   readonly store: Store;
@@ -208,7 +208,7 @@ export class Certificates {
     } catch (error) {
       const { record, wanted } = task;
       const now = this.#options.clock.now();
-      if (!(error instanceof CaError && error.retry) || !mayServeStale(record, { ...wanted, now })) throw error;
+      if (!isBackendFailure(error) || !mayServeStale(record, { ...wanted, now })) throw error;
       this.#options.log.warn(
         { ...labels(task), err: error, notAfter: record.notAfter },
         'no new certificate could be made: the older one is served',

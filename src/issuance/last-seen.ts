@@ -10,6 +10,8 @@ export interface LastSeen {
   /** It counts as seen at every moment until the returned function is called: a long poll that is held. */
   hold(mesh: string, dataplane: string): () => void;
   get(mesh: string, dataplane: string): Date | undefined;
+  /** It is gone: one of the same name starts unseen. */
+  forget(mesh: string, dataplane: string): void;
 }
 
 export function createLastSeen(clock: Clock, most = MOST): LastSeen {
@@ -44,6 +46,7 @@ export function createLastSeen(clock: Clock, most = MOST): LastSeen {
       const key = keyOf(mesh, dataplane);
       return held.has(key) ? clock.now() : seen.get(key);
     },
+    forget: (mesh, dataplane) => void seen.delete(keyOf(mesh, dataplane)),
   };
 }
 

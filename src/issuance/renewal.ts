@@ -1,3 +1,4 @@
+import { CaError, type ErrorCode } from '../issuer/errors.ts';
 import type { CertificateRecord } from '../store/store.ts';
 
 /** Share of the lifetime after which a certificate is renewed (product page: 4/5), and the part of it that chance may take off. */
@@ -52,4 +53,19 @@ export function mayServeStale<R extends Right>(record: R | undefined, wanted: Wa
     record.keyHash === wanted.keyHash &&
     record.rootHashes.some((root) => wanted.trustedRoots.has(root))
   );
+}
+
+/** Errors that are the caller's own: an older certificate would hide them. */
+const CALLERS_OWN: ReadonlySet<ErrorCode> = new Set([
+  'ERR_REQUEST_INVALID',
+  'ERR_POLICY_DENIED',
+  'ERR_NOT_FOUND',
+  'ERR_NOT_SUPPORTED',
+  'ERR_TOO_LARGE',
+  'ERR_INTERNAL',
+]);
+
+/** Whether an error says that the backend, or what stands between, fails: down, out of rights, without its secrets, talking nonsense. */
+export function isBackendFailure(error: unknown): error is CaError {
+  return error instanceof CaError && !CALLERS_OWN.has(error.code);
 }

@@ -38,10 +38,10 @@ export class Resources {
 
   /** @throws ResourceError 404: the mesh, or the resource */
   async get(kind: Kind, mesh: string, name: string): Promise<StoredResource> {
-    await this.#requireMesh(kind, mesh);
     const stored = await this.#store.getResource(keyOf(kind, mesh, name));
-    if (stored === undefined) throw notFound('get', kind, name);
-    return stored;
+    if (stored !== undefined) return stored;
+    await this.#requireMesh(kind, mesh);
+    throw notFound('get', kind, name);
   }
 
   /** @throws ResourceError 404 when the mesh of the path is not there */
@@ -98,9 +98,12 @@ export class Resources {
 
   /** @throws ResourceError 404, or 400 when it is still in use */
   async delete(kind: Kind, mesh: string, name: string, options: CallOptions): Promise<void> {
-    await this.#requireMesh(kind, mesh);
     const key = keyOf(kind, mesh, name);
-    if ((await this.#store.getResource(key)) === undefined) throw notFound('delete', kind, name);
+    // Not the mesh first: a secret that a user put outlives its mesh, as in Kuma, and must be removable.
+    if ((await this.#store.getResource(key)) === undefined) {
+      await this.#requireMesh(kind, mesh);
+      throw notFound('delete', kind, name);
+    }
     const rules = this.#rules[kind.type];
     await framedAsync('delete', async () => {
       for (let attempt = 1; ; attempt += 1) {

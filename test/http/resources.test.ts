@@ -374,6 +374,15 @@ describe('DELETE', () => {
     expect([json.total, json.items?.[0]?.name]).toEqual([1, 'mine']);
   });
 
+  it('removes a secret that has outlived its mesh', async () => {
+    await test.ok('PUT', '/meshes/brief', { type: 'Mesh', name: 'brief' });
+    await test.ok('PUT', '/meshes/brief/secrets/left', { type: 'Secret', mesh: 'brief', name: 'left', data: 'AA==' });
+    await test.ok('DELETE', '/meshes/brief');
+    expect((await test.request('DELETE', '/meshes/brief/secrets/left')).status).toBe(200);
+    const gone = await test.request('DELETE', '/meshes/brief/secrets/left');
+    expect([gone.status, gone.json.title]).toEqual([404, 'Failed to retrieve Mesh']);
+  });
+
   it('of what is not there is 404', async () => {
     const { status, json } = await test.request('DELETE', '/meshes/default/dataplanes/none');
     expect([status, json.title, json.detail]).toEqual([404, 'Could not delete a resource', 'Not found']);

@@ -34,6 +34,13 @@ describe('a trust bundle', () => {
     expect(json.roots?.[0]?.subject).toBe('CN=named,OU=Mesh,O=Kuma');
   });
 
+  it('comes in the form that is wanted most', async () => {
+    await put('formats', ['a']);
+    const type = async (accept: string) => (await bundle('formats', { accept })).headers.get('content-type');
+    expect(await type('application/spiffe+json;q=0.1, application/json;q=0.9')).toBe('application/json');
+    expect(await type('application/json;q=0, */*;q=0.1')).toBe('application/x-pem-file');
+  });
+
   it('is a SPIFFE bundle on demand', async () => {
     await put('spiffe', ['a']);
     const { json, headers } = await bundle('spiffe', { accept: 'application/spiffe+json' });

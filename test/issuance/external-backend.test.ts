@@ -1,7 +1,14 @@
 import { createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ADAPTERS } from '../../adapters/index.ts';
-import { IssuerDeniedError, IssuerUnavailableError, RateLimitedError } from '../../src/issuer/errors.ts';
+import {
+  ConfigError,
+  IssuerDeniedError,
+  IssuerResponseError,
+  IssuerUnavailableError,
+  RateLimitedError,
+  RequestInvalidError,
+} from '../../src/issuer/errors.ts';
 import { parseCertificate } from '../../src/x509/certificate.ts';
 import { createCsr } from '../../src/x509/create-csr.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
@@ -130,10 +137,26 @@ describe('while the backend fails', () => {
     expect([status, json.code, json.retry]).toEqual([503, 'ERR_ISSUER_UNAVAILABLE', true]);
   });
 
-  it('nothing stale is served when the backend refuses for good', async () => {
+  it.each([
+    { name: 'refuses our credentials', failure: new IssuerDeniedError('refuses') },
+    { name: 'lost its secret', failure: new ConfigError('could not load data') },
+    { name: 'talks nonsense', failure: new IssuerResponseError('is garbage') },
+  ])('a certificate is served stale also when it $name', async ({ failure }) => {
     await issue('web');
-    backend.failure = new IssuerDeniedError('refuses');
-    expect((await issue('web', { force: true })).status).toBe(502);
+    backend.failure = failure;
+    expect((await issue('web', { force: true })).json.outcome).toBe('stale');
+  });
+
+  it('nothing stale is served for a mistake of the caller', async () => {
+    await issue('web');
+    backend.failure = new RequestInvalidError('takes no such key');
+    expect((await issue('web', { force: true })).status).toBe(400);
+  });
+
+  it('who may try again is told when', async () => {
+    backend.failure = down();
+    const { headers, json } = await issue('nobody');
+    expect([json.retry, json.retryAfterSeconds, headers.get('retry-after')]).toEqual([true, 5, '5']);
   });
 
   it('Retry-After is passed on', async () => {

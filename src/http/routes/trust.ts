@@ -105,11 +105,18 @@ function readWait(text: string | null): number {
 function chooseFormat(accept: string | undefined): BundleFormat {
   const [first] = BUNDLE_FORMATS;
   if (accept === undefined || accept.trim() === '') return first;
-  for (const part of accept.split(',')) {
+  const wanted = accept.split(',').map((part) => {
     const [type = '', ...parameters] = part.trim().toLowerCase().split(';');
-    if (parameters.some((parameter) => /^\s*q=0(\.0*)?\s*$/.test(parameter))) continue;
+    const quality = parameters
+      .map((parameter) => /^\s*q=([01](?:\.\d{1,3})?)\s*$/.exec(parameter)?.[1])
+      .find((q) => q !== undefined);
+    return { type: type.trim(), quality: Number(quality ?? 1) };
+  });
+  // The sort is stable: of equal ones the first counts.
+  for (const { type, quality } of wanted.sort((a, b) => b.quality - a.quality)) {
+    if (quality === 0) continue;
     if (type === '*/*' || type === 'application/*') return first;
-    const format = BUNDLE_FORMATS.find((known) => known === type.trim());
+    const format = BUNDLE_FORMATS.find((known) => known === type);
     if (format !== undefined) return format;
   }
   throw new HttpError(
