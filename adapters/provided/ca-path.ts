@@ -50,7 +50,7 @@ function isIssuedBy(certificate: Certificate, issuer: Certificate): boolean {
  * Nobody verifies a root's signature by its own key (RFC 5280, 6.1: it is trusted as it is), so that an old root with a SHA-1 signature
  * is one, too. A self-issued certificate of a key change is none: its authority key is another one.
  */
-function isRoot({ isSelfIssued, authorityKeyId, subjectKeyId }: Certificate): boolean {
+export function isRoot({ isSelfIssued, authorityKeyId, subjectKeyId }: Certificate): boolean {
   if (authorityKeyId === undefined || subjectKeyId === undefined) return isSelfIssued;
   return isSelfIssued && authorityKeyId.equals(subjectKeyId);
 }

@@ -2,7 +2,8 @@ import type { Violation } from '../../src/issuer/errors.ts';
 import type { ConfFindings } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { caLife } from '../shared/ca-life.ts';
-import { findCaPath } from './ca-path.ts';
+import { caKeyFault, caSignatureFault } from './ca-algorithms.ts';
+import { findCaPath, isRoot } from './ca-path.ts';
 
 interface CertificateRule {
   readonly level: 'violation' | 'warning';
@@ -55,12 +56,20 @@ export function checkCa(file: readonly [Certificate, ...Certificate[]], at: Date
   for (const [i, certificate] of file.entries()) {
     for (const rule of CERTIFICATE_RULES) if (!rule.holds(certificate)) find(rule.level, i, rule.message);
   }
+  checkAlgorithms(file, find);
   checkLife(file, at, find);
   checkChain(file, violations, find);
   return { violations, warnings };
 }
 
 type Find = (level: CertificateRule['level'], i: number, message: string) => void;
+
+function checkAlgorithms(file: readonly Certificate[], find: Find): void {
+  for (const [i, certificate] of file.entries()) {
+    const faults = [caKeyFault(certificate), isRoot(certificate) ? undefined : caSignatureFault(certificate)];
+    for (const fault of faults) if (fault !== undefined) find('violation', i, fault);
+  }
+}
 
 function checkLife(file: readonly Certificate[], at: Date, find: Find): void {
   for (const [i, certificate] of file.entries()) {
@@ -76,15 +85,17 @@ function checkLife(file: readonly Certificate[], at: Date, find: Find): void {
 function checkChain(file: readonly [Certificate, ...Certificate[]], violations: Violation[], find: Find): void {
   const path = findCaPath(file);
   for (const i of path.doubles) find('warning', i, 'stands in the file twice: remove one of them');
-  for (const i of path.strangers) {
+  const end = path.positions.at(-1) ?? 0;
+  // A signature that is not read links nothing: that is said already, and the certificates behind it are not to blame.
+  const cut = !path.complete && caSignatureFault(file[end] ?? file[0]) !== undefined;
+  for (const i of cut ? [] : path.strangers) {
     const message = `"${subjectOf(file, i)}" signs no other certificate of the chain: remove it; a second CA to trust is a backend of its own`;
     find('violation', i, message);
   }
-  if (!path.complete) {
-    const last = path.positions.at(-1) ?? 0;
+  if (!path.complete && !cut) {
     violations.push({
       field: 'cert',
-      message: `has to end with the self-signed root certificate, but cert[${last}] "${subjectOf(file, last)}" is issued by "${file[last]?.issuer}", which is not in the file: append that certificate (and its issuers, up to the root)`,
+      message: `has to end with the self-signed root certificate, but cert[${end}] "${subjectOf(file, end)}" is issued by "${file[end]?.issuer}", which is not in the file: append that certificate (and its issuers, up to the root)`,
     });
   }
   const inOrder = [...path.positions].sort((a, b) => a - b);

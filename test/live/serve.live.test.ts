@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -93,6 +93,46 @@ describe('mesh-ca serve', () => {
     });
     expect(await answer).toBe(200);
     expect(await ended).toEqual({ code: 0, signal: null });
+  });
+
+  it('resets no request of callers that keep asking over kept connections while it stops', async () => {
+    const { address, end } = await serve();
+    await send(address, 'PUT', '/meshes/default', {
+      ...RSA_MESH,
+      mtls: {
+        enabledBackend: 'ca',
+        backends: [{ name: 'ca', type: 'builtin', conf: { caCert: { keyType: 'EC-P256' } } }],
+      },
+    });
+    const agent = new Agent({ keepAlive: true });
+    const ends: string[] = [];
+    let answers = 0;
+    const ask = (name: string) =>
+      new Promise<void>((resolve, reject) => {
+        const sent = request(`${address}/meshes/default/dataplanes/${name}/_certificate`, {
+          agent,
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+        });
+        sent.on('response', (response) => {
+          answers += 1;
+          response.resume().on('end', resolve).on('error', reject);
+        });
+        sent.on('error', reject);
+        sent.end(JSON.stringify({ tags: { 'kuma.io/service': 'web' } }));
+      });
+    const callers = Array.from({ length: 20 }, async (_, index) => {
+      try {
+        for (;;) await ask(`dp-${index}`);
+      } catch (error) {
+        ends.push(error instanceof Error && 'code' in error ? String(error.code) : String(error));
+      }
+    });
+    while (answers < 100) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await end('SIGTERM')).toEqual({ code: 0, signal: null });
+    await Promise.all(callers);
+    agent.destroy();
+    expect(new Set(ends)).toEqual(new Set(['ECONNREFUSED']));
   });
 
   it('makes one CA when two instances over one database are asked at once', async () => {
