@@ -2,7 +2,7 @@ import { isSealed, type Keyring } from './keyring.ts';
 import type { PutResource, ResourceKey, Store, StoredResource } from './store.ts';
 
 /** Kinds whose bodies may hold keys or tokens: a Mesh may carry them inline in its backends. */
-const SECRET_TYPES: ReadonlySet<string> = new Set(['Secret', 'GlobalSecret', 'Mesh']);
+export const SECRET_TYPES: ReadonlySet<string> = new Set(['Secret', 'GlobalSecret', 'Mesh']);
 
 /**
  * The same store, with the bodies of secret kinds encrypted. A body that was stored before encryption is read as it is and encrypted when

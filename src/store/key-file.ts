@@ -8,6 +8,14 @@ export interface KeyFileOptions {
   /** `<dataDir>/store.key`, or what MESH_CA_STORE_KEY_FILE says. One base64 key a line, the current one first; lines that begin with `#` say nothing. */
   readonly path: string;
   readonly random: { bytes(length: number): Buffer };
+  /** What the keys are for. */
+  readonly database: SealedDatabase;
+}
+
+export interface SealedDatabase {
+  readonly path: string;
+  /** How many resources each key id seals. Looked up before the key file is: who seals has made or read the file before. */
+  readonly sealed: ReadonlyMap<string, number>;
 }
 
 /** More is no key file. */
@@ -15,19 +23,34 @@ const LARGEST_FILE = 64 * 1024;
 const KEY_LINE = /^[A-Za-z0-9+/]{43}=$/;
 
 /**
- * The keyring in a file, which is made with a new key when there is none; of several processes that start at once, one makes it.
+ * The keyring in a file. When there is none, and the database holds nothing sealed, it is made with a new key; of several processes that
+ * start at once, one makes it.
  *
- * @throws ConfigError when the file may be read by others, cannot be read, or holds something else
+ * @throws ConfigError when the file may be read by others, cannot be read, holds something else, or lacks a key that the database needs
  */
-export async function openKeyFile({ path, random }: KeyFileOptions): Promise<Keyring> {
+export async function openKeyFile({ path, random, database }: KeyFileOptions): Promise<Keyring> {
   try {
-    const text = (await readPrivate(path)) ?? (await create(path, random));
-    return createKeyring({ keys: parseKeys(text, path), random, source: path });
+    const found = await readPrivate(path);
+    if (found === undefined && database.sealed.size > 0) throw keysMissing(path, 'is not there', database);
+    const text = found ?? (await create(path, random));
+    const keyring = createKeyring({ keys: parseKeys(text, path), random, source: path });
+    const missing = new Map([...database.sealed].filter(([keyId]) => !keyring.has(keyId)));
+    if (missing.size > 0) throw keysMissing(path, 'does not hold all keys', { ...database, sealed: missing });
+    return keyring;
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const fix = 'check MESH_CA_STORE_KEY_FILE, and that this user may read and write its folder';
     throw new ConfigError(`store key file ${path} cannot be used: ${messageOf(error)}`, { cause: error, fix });
   }
+}
+
+function keysMissing(path: string, what: string, { path: database, sealed }: SealedDatabase): ConfigError {
+  const keys = [...sealed]
+    .sort()
+    .map(([keyId, count]) => `key ${keyId} for ${count} resource${count === 1 ? '' : 's'}`);
+  return new ConfigError(`store key file ${path} ${what}: database ${database} needs ${keys.join(', ')}`, {
+    fix: `put the key file back from its backup, or name it in MESH_CA_STORE_KEY_FILE (a key in use meanwhile stays in it as a further line); without it the secrets cannot be read: to begin anew, move ${database} away`,
+  });
 }
 
 function parseKeys(text: string, path: string): Buffer[] {

@@ -5,12 +5,16 @@ import { ConfigError } from '../issuer/errors.ts';
 export interface Keyring {
   /** Id of the key that `seal` uses. */
   readonly currentKeyId: string;
+  has(keyId: string): boolean;
   /**
    * `enc:v1:<keyId>:<base64 of nonce, ciphertext, tag>`, AES-256-GCM with a fresh 12-byte nonce. `context` must be given again to `open`:
    * a sealed text that was moved elsewhere does not open.
    */
   seal(text: string, context: string): string;
-  /** @throws ConfigError when the key is not here, Error when the text was changed or moved; no message tells any content */
+  /**
+   * @throws Error when the key is not here, or the text was changed or moved. Nothing that a caller of the service could mend, and so none of
+   * the errors with a code. No message tells any content.
+   */
   open(sealed: string, context: string): string;
 }
 
@@ -27,6 +31,18 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const PREFIX = 'enc:';
 const VERSION = 'v1';
+const KEY_ID_LENGTH = 8;
+
+/** Sealed texts with the same first `length` characters are sealed with the same key. */
+export const SEALED_BEGIN = {
+  prefix: `${PREFIX}${VERSION}:`,
+  length: PREFIX.length + VERSION.length + 1 + KEY_ID_LENGTH,
+} as const;
+
+/** Of a sealed text or its begin; nothing is decrypted. */
+export function keyIdOf(sealed: string): string {
+  return sealed.slice(SEALED_BEGIN.prefix.length, SEALED_BEGIN.length);
+}
 
 /** True for whatever `seal` of this or a later version made. JSON never begins like this. */
 export function isSealed(text: string): boolean {
@@ -46,6 +62,7 @@ export function createKeyring({ keys, random, source }: KeyringOptions): Keyring
 
   return {
     currentKeyId,
+    has: (keyId) => byId.has(keyId),
     seal(text, context) {
       const nonce = random.bytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', currentKey, nonce).setAAD(Buffer.from(context));
@@ -54,14 +71,12 @@ export function createKeyring({ keys, random, source }: KeyringOptions): Keyring
     },
     open(sealed, context) {
       const [, version, keyId = '', content = ''] = sealed.split(':');
-      if (version !== VERSION)
-        throw new ConfigError(`${context} is encrypted in an unknown format`, { fix: 'start a newer mesh-ca' });
+      if (version !== VERSION) throw new Error(`${context} is encrypted in an unknown format: start a newer mesh-ca`);
       const key = byId.get(keyId);
       if (key === undefined) {
-        const message = `${context} is encrypted with key ${keyId}, which is not in ${source}`;
-        throw new ConfigError(message, {
-          fix: 'name the key file of this database in MESH_CA_STORE_KEY_FILE, or add that key to the file as a further line',
-        });
+        throw new Error(
+          `${context} is encrypted with key ${keyId}, which is not in ${source}: add that key as a further line, then start again`,
+        );
       }
       const bytes = Buffer.from(content, 'base64');
       if (bytes.length < NONCE_BYTES + TAG_BYTES) throw new Error(`${context} is encrypted, but cut off`);
@@ -84,7 +99,7 @@ export function createKeyring({ keys, random, source }: KeyringOptions): Keyring
 
 /** Tells keys apart and says nothing about them. */
 function idOf(key: Buffer): string {
-  return createHash('sha256').update('mesh-ca store key').update(key).digest('hex').slice(0, 8);
+  return createHash('sha256').update('mesh-ca store key').update(key).digest('hex').slice(0, KEY_ID_LENGTH);
 }
 
 const FIX_KEYS = `write one key a line, ${KEY_BYTES} random bytes in base64 each: \`openssl rand -base64 ${KEY_BYTES}\``;

@@ -3,14 +3,15 @@ import { ConfigError } from '../issuer/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
-import { encryptStore } from './encrypted-store.ts';
+import { encryptStore, SECRET_TYPES } from './encrypted-store.ts';
 import { openKeyFile } from './key-file.ts';
-import { createKeyring, KEY_BYTES } from './keyring.ts';
+import { createKeyring, KEY_BYTES, keyIdOf, SEALED_BEGIN } from './keyring.ts';
 import { createMemoryStore } from './memory/memory-store.ts';
+import type { SqliteStore } from './sql/sqlite-store.ts';
 import type { Store } from './store.ts';
 
 export interface OpenStoreOptions {
-  /** File of the keys that encrypt secrets; made when missing. Not used in memory. */
+  /** File of the keys that encrypt secrets; made when missing, unless the database already needs one. Not used in memory. */
   readonly keyFile: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -26,7 +27,7 @@ const LATER = /^(postgres|postgresql|kubernetes):/;
 /**
  * Opens what `MESH_CA_STORE` names, with secrets encrypted at rest. Secrets in memory are, too: one way of working everywhere.
  *
- * @throws ConfigError when the URL, the database or the key file cannot be used
+ * @throws ConfigError when the URL, the database or the key file cannot be used, or the key file is not the one of this database
  */
 export async function openStore(url: string, { keyFile, clock, random, log }: OpenStoreOptions): Promise<Store> {
   const target = parseStoreUrl(url);
@@ -34,10 +35,28 @@ export async function openStore(url: string, { keyFile, clock, random, log }: Op
     const keyring = createKeyring({ keys: [random.bytes(KEY_BYTES)], random, source: 'memory' });
     return encryptStore(createMemoryStore({ clock }), keyring);
   }
-  const keyring = await openKeyFile({ path: keyFile, random });
   // Here and not above: a memory store needs no native driver.
   const { openSqliteStore } = await import('./sql/sqlite-store.ts');
-  return encryptStore(await openSqliteStore({ path: target.path, clock, log }), keyring);
+  const store = await openSqliteStore({ path: target.path, clock, log });
+  try {
+    const database = { path: target.path, sealed: await countSealed(store) };
+    return encryptStore(store, await openKeyFile({ path: keyFile, random, database }));
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** How many resources each key id seals. */
+async function countSealed(store: SqliteStore): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  for (const type of SECRET_TYPES) {
+    for (const [begin, count] of await store.countByBegin({ type, ...SEALED_BEGIN })) {
+      const keyId = keyIdOf(begin);
+      counts.set(keyId, (counts.get(keyId) ?? 0) + count);
+    }
+  }
+  return counts;
 }
 
 /**

@@ -1,7 +1,10 @@
 import { readdirSync, readlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { CaError } from '../../src/issuer/errors.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
+import { createSystemRandom } from '../../src/runtime/random.ts';
+import { openStore } from '../../src/store/open-store.ts';
 import { openSqliteStore } from '../../src/store/sql/sqlite-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { buildRecord, DEFAULT_MESH } from '../conformance/store.ts';
@@ -68,6 +71,13 @@ const jobs: Record<string, (store: Store, path: string) => Promise<void>> = {
     say('written');
   },
 
+  /** Writes a secret, sealed with the key of the folder. */
+  async seal(store) {
+    await store.putResource({ type: 'Secret', mesh: 'default', name: `${process.pid}`, body: '{"data":"c2VhbGVk"}' });
+    await store.close();
+    say('sealed');
+  },
+
   /** Uses the store, closes it, and prints which of its files are still open. Ends by itself when nothing is left. */
   async close(store, path) {
     store.onChange(() => {});
@@ -93,6 +103,9 @@ function linkOf(path: string): string {
   }
 }
 
+const parts = { clock: systemClock, log: silentLog };
+const openSealed = () =>
+  openStore(`sqlite:${path}`, { keyFile: join(dirname(path), 'store.key'), random: createSystemRandom(), ...parts });
 const [job = '', path = ''] = process.argv.slice(2);
 if (job === 'wait') say('starts');
-await jobs[job]?.(await openSqliteStore({ path, clock: systemClock, log: silentLog }), path);
+await jobs[job]?.(await (job === 'seal' ? openSealed() : openSqliteStore({ path, ...parts })), path);

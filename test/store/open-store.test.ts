@@ -10,6 +10,7 @@ import { openStore, parseStoreUrl } from '../../src/store/open-store.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 const random = createSystemRandom();
+const database = { path: 'mesh-ca.db', sealed: new Map<string, number>() };
 
 describe('MESH_CA_STORE', () => {
   it.each([
@@ -76,10 +77,10 @@ describe('the store key file', () => {
   it('is made at first start, for its owner alone, and is the same at the next', async () => {
     const folder = join(temporaryFolder(), 'data');
     const path = join(folder, 'store.key');
-    const first = await openKeyFile({ path, random });
+    const first = await openKeyFile({ path, random, database });
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(folder).mode & 0o777).toBe(0o700);
-    const again = await openKeyFile({ path, random });
+    const again = await openKeyFile({ path, random, database });
     expect(again.open(first.seal('text', 'here'), 'here')).toBe('text');
     expect(readdirSync(folder)).toEqual(['store.key']);
   });
@@ -87,7 +88,7 @@ describe('the store key file', () => {
   it('is made once when 20 start at the same time', async () => {
     const folder = temporaryFolder();
     const path = join(folder, 'store.key');
-    const keyrings = await Promise.all(Array.from({ length: 20 }, () => openKeyFile({ path, random })));
+    const keyrings = await Promise.all(Array.from({ length: 20 }, () => openKeyFile({ path, random, database })));
     expect(new Set(keyrings.map((keyring) => keyring.currentKeyId)).size).toBe(1);
     expect(readdirSync(folder)).toEqual(['store.key']);
   });
@@ -96,9 +97,9 @@ describe('the store key file', () => {
     'is refused with mode %i (decimal), with the command that repairs it',
     async (mode) => {
       const path = join(temporaryFolder(), 'store.key');
-      await openKeyFile({ path, random });
+      await openKeyFile({ path, random, database });
       chmodSync(path, mode);
-      const refusal = openKeyFile({ path, random });
+      const refusal = openKeyFile({ path, random, database });
       await expect(refusal).rejects.toThrow(ConfigError);
       await expect(refusal).rejects.toThrow(`store key file ${path} has mode 0${mode.toString(8)}`);
       await expect(refusal).rejects.toMatchObject({ fix: `chmod 600 ${path}` });
@@ -107,11 +108,11 @@ describe('the store key file', () => {
 
   it('may hold older keys below the current one, comments and empty lines', async () => {
     const path = join(temporaryFolder(), 'store.key');
-    const old = await openKeyFile({ path, random });
+    const old = await openKeyFile({ path, random, database });
     const sealed = old.seal('text', 'here');
     const newKey = Buffer.alloc(32, 9).toString('base64');
     writeFileSync(path, `# since 2026-01\n${newKey}\r\n\n# before\n${readFileSync(path, 'utf8')}`);
-    const both = await openKeyFile({ path, random });
+    const both = await openKeyFile({ path, random, database });
     expect(both.currentKeyId).not.toBe(old.currentKeyId);
     expect(both.open(sealed, 'here')).toBe('text');
   });
@@ -125,7 +126,7 @@ describe('the store key file', () => {
   ])('with %s is refused, without its content', async (_, content, message) => {
     const path = join(temporaryFolder(), 'store.key');
     writeFileSync(path, content, { mode: 0o600 });
-    const refusal = openKeyFile({ path, random });
+    const refusal = openKeyFile({ path, random, database });
     await expect(refusal).rejects.toThrow(ConfigError);
     await expect(refusal).rejects.toThrow(message);
     await expect(refusal).rejects.not.toThrow('hello');
@@ -134,6 +135,6 @@ describe('the store key file', () => {
   it('that is a folder is refused with its name', async () => {
     const path = temporaryFolder();
     chmodSync(path, 0o700);
-    await expect(openKeyFile({ path, random })).rejects.toThrow(`store key file ${path} cannot be used`);
+    await expect(openKeyFile({ path, random, database })).rejects.toThrow(`store key file ${path} cannot be used`);
   });
 });

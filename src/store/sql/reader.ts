@@ -8,15 +8,24 @@ import type {
   StoredTrustBundle,
   TrustStatement,
 } from '../store.ts';
-import { integerOf, type ReadConnection, type Row, type Statement } from './driver.ts';
+import { integerOf, type ReadConnection, type Row, type Statement, textOf } from './driver.ts';
 import { pause } from './pause.ts';
 import { bundleOf, certificateOf, resourceOf, statementOf } from './rows.ts';
 import { READS } from './statements.ts';
+
+export interface BeginQuery {
+  readonly type: string;
+  /** Bodies that begin otherwise are not counted. */
+  readonly prefix: string;
+  /** Characters that tell one begin from another. */
+  readonly length: number;
+}
 
 /** Point reads answer at once, on the calling thread. Each sees everything that was committed before. */
 export interface Reader {
   getResource(key: ResourceKey): StoredResource | undefined;
   listResources(query: ListQuery): Promise<ResourcePage>;
+  countByBegin(query: BeginQuery): ReadonlyMap<string, number>;
   getCertificate(mesh: string, dataplane: string): StoredCertificate | undefined;
   listCertificates(mesh: string): Promise<readonly StoredCertificate[]>;
   getStatement(mesh: string, dataplane: string): TrustStatement | undefined;
@@ -94,6 +103,11 @@ export function createReader(connection: ReadConnection, clock: Clock): Reader {
       if (query.size !== undefined) return readPage(query, query.size);
       const all = await readAll(query);
       return { items: all.slice(query.offset ?? 0), total: all.length };
+    },
+
+    countByBegin({ type, prefix, length }) {
+      const rows = sql.countByBegin.all(length, type, prefix.length, prefix);
+      return new Map(rows.map((row) => [textOf(row, 0), integerOf(row, 1)]));
     },
 
     getCertificate(mesh, dataplane) {

@@ -14,7 +14,7 @@ import {
 } from '../store-rules.ts';
 import { createCommitQueue } from './commit-queue.ts';
 import { openDatabase } from './open-database.ts';
-import type { Reader } from './reader.ts';
+import type { BeginQuery, Reader } from './reader.ts';
 import { toStoreError } from './store-error.ts';
 
 export interface SqliteStoreOptions {
@@ -22,6 +22,11 @@ export interface SqliteStoreOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+export interface SqliteStore extends Store {
+  /** How many bodies of a type there are of each begin (their first `length` characters), without reading them out. */
+  countByBegin(query: BeginQuery): Promise<ReadonlyMap<string, number>>;
 }
 
 /** How soon a change by another process on the same file is noticed. */
@@ -34,7 +39,7 @@ const FOREIGN_CHECK_MS = 1000;
  * @throws ConfigError when the file cannot be used, or belongs to a newer mesh-ca
  * @throws StoreUnavailableError when another process does not let go of its lock
  */
-export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions): Promise<Store> {
+export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions): Promise<SqliteStore> {
   const listeners = createChangeListeners((error) => log.error({ err: error }, 'a listener for store changes failed'));
   const tellForeignWrite = () => listeners.tell([{ kind: 'unknown' }]);
   const tellKeys = (keys: readonly ResourceKey[]) => listeners.tell(keys.map(changeOf));
@@ -116,6 +121,8 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
       );
       return deleted !== undefined;
     },
+
+    countByBegin: (query) => read((reader) => reader.countByBegin(query)),
 
     getCertificate: (mesh, dataplane) => read((reader) => reader.getCertificate(mesh, dataplane)),
     listCertificates: (mesh) => read((reader) => reader.listCertificates(mesh)),

@@ -23,6 +23,8 @@ export const READS = {
     ORDER BY mesh, name LIMIT ?`,
   countInMesh: 'SELECT count(*) FROM resources WHERE type = ? AND mesh = ? AND instr(name, ?) > 0',
   countInAll: 'SELECT count(*) FROM resources WHERE type = ? AND instr(name, ?) > 0',
+  countByBegin: `SELECT CAST(substr(body, 1, ?) AS BLOB), count(*) FROM resources WHERE type = ? AND substr(body, 1, ?) = ?
+    GROUP BY 1`,
   getCertificate: `SELECT ${CERTIFICATE} WHERE c.mesh = ? AND c.dataplane = ?`,
   listCertificates: `SELECT ${CERTIFICATE} WHERE c.mesh = ? AND c.dataplane > ? ORDER BY c.dataplane LIMIT ?`,
   getStatement: `SELECT CAST(dataplane AS BLOB), bundle_version, stated_at FROM trust_statements
