@@ -49,7 +49,7 @@ function keysMissing(path: string, what: string, { path: database, sealed }: Sea
     .sort()
     .map(([keyId, count]) => `key ${keyId} for ${count} resource${count === 1 ? '' : 's'}`);
   return new ConfigError(`store key file ${path} ${what}: database ${database} needs ${keys.join(', ')}`, {
-    fix: `put the key file back from its backup, or name it in MESH_CA_STORE_KEY_FILE (a key in use meanwhile stays in it as a further line); without it the secrets cannot be read: to begin anew, move ${database} away`,
+    fix: `put the key file back from its backup, or name it in MESH_CA_STORE_KEY_FILE (a key in use meanwhile stays in it as a further line); without it the secrets cannot be read: to begin anew, move ${database}* away`,
   });
 }
 

@@ -7,7 +7,7 @@ import { encryptStore, SECRET_TYPES } from './encrypted-store.ts';
 import { openKeyFile } from './key-file.ts';
 import { createKeyring, KEY_BYTES, keyIdOf, SEALED_BEGIN } from './keyring.ts';
 import { createMemoryStore } from './memory/memory-store.ts';
-import type { SqliteStore } from './sql/sqlite-store.ts';
+import type { OpenSqlite } from './sql/sqlite-store.ts';
 import type { Store } from './store.ts';
 
 export interface OpenStoreOptions {
@@ -36,10 +36,10 @@ export async function openStore(url: string, { keyFile, clock, random, log }: Op
     return encryptStore(createMemoryStore({ clock }), keyring);
   }
   // Here and not above: a memory store needs no native driver.
-  const { openSqliteStore } = await import('./sql/sqlite-store.ts');
-  const store = await openSqliteStore({ path: target.path, clock, log });
+  const { openSqlite } = await import('./sql/sqlite-store.ts');
+  const { store, countByBegin } = await openSqlite({ path: target.path, clock, log });
   try {
-    const database = { path: target.path, sealed: await countSealed(store) };
+    const database = { path: target.path, sealed: await countSealed(countByBegin) };
     return encryptStore(store, await openKeyFile({ path: keyFile, random, database }));
   } catch (error) {
     await store.close();
@@ -48,10 +48,10 @@ export async function openStore(url: string, { keyFile, clock, random, log }: Op
 }
 
 /** How many resources each key id seals. */
-async function countSealed(store: SqliteStore): Promise<ReadonlyMap<string, number>> {
+async function countSealed(countByBegin: OpenSqlite['countByBegin']): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
   for (const type of SECRET_TYPES) {
-    for (const [begin, count] of await store.countByBegin({ type, ...SEALED_BEGIN })) {
+    for (const [begin, count] of await countByBegin({ type, ...SEALED_BEGIN })) {
       const keyId = keyIdOf(begin);
       counts.set(keyId, (counts.get(keyId) ?? 0) + count);
     }

@@ -24,7 +24,8 @@ export interface SqliteStoreOptions {
   readonly log: Log;
 }
 
-export interface SqliteStore extends Store {
+export interface OpenSqlite {
+  readonly store: Store;
   /** How many bodies of a type there are of each begin (their first `length` characters), without reading them out. */
   countByBegin(query: BeginQuery): Promise<ReadonlyMap<string, number>>;
 }
@@ -39,7 +40,13 @@ const FOREIGN_CHECK_MS = 1000;
  * @throws ConfigError when the file cannot be used, or belongs to a newer mesh-ca
  * @throws StoreUnavailableError when another process does not let go of its lock
  */
-export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions): Promise<SqliteStore> {
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const { store } = await openSqlite(options);
+  return store;
+}
+
+/** The store, together with what its contract has no word for. Throws as `openSqliteStore` does. */
+export async function openSqlite({ path, clock, log }: SqliteStoreOptions): Promise<OpenSqlite> {
   const listeners = createChangeListeners((error) => log.error({ err: error }, 'a listener for store changes failed'));
   const tellForeignWrite = () => listeners.tell([{ kind: 'unknown' }]);
   const tellKeys = (keys: readonly ResourceKey[]) => listeners.tell(keys.map(changeOf));
@@ -87,7 +94,7 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
     listeners.clear();
   }
 
-  return {
+  const store: Store = {
     getResource: (key) => read((reader) => reader.getResource(key)),
     async listResources(query) {
       checkQuery(query);
@@ -122,8 +129,6 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
       return deleted !== undefined;
     },
 
-    countByBegin: (query) => read((reader) => reader.countByBegin(query)),
-
     getCertificate: (mesh, dataplane) => read((reader) => reader.getCertificate(mesh, dataplane)),
     listCertificates: (mesh) => read((reader) => reader.listCertificates(mesh)),
     async recordCertificate(record, options) {
@@ -154,4 +159,5 @@ export async function openSqliteStore({ path, clock, log }: SqliteStoreOptions):
       return closing;
     },
   };
+  return { store, countByBegin: (query) => read((reader) => reader.countByBegin(query)) };
 }
