@@ -128,6 +128,8 @@ function bitLength(integer: Buffer): number {
   return BigInt(`0x${integer.toString('hex')}`).toString(2).length;
 }
 
+const ODD_PSS = 'RSA-PSS with other parameters than one SHA-2 hash and a salt of its length';
+
 /** Signatures that certificates had once, or have elsewhere. */
 const OTHER_SIGNATURES: ReadonlyMap<string, string> = new Map([
   ['1.2.840.113549.1.1.2', 'MD2 with RSA'],
@@ -136,7 +138,7 @@ const OTHER_SIGNATURES: ReadonlyMap<string, string> = new Map([
   ['1.2.840.113549.1.1.5', 'SHA-1 with RSA'],
   ['1.3.14.3.2.29', 'SHA-1 with RSA'],
   ['1.2.840.113549.1.1.14', 'SHA-224 with RSA'],
-  ['1.2.840.113549.1.1.10', 'RSA-PSS with SHA-1 or odd parameters'],
+  ['1.2.840.113549.1.1.10', ODD_PSS],
   ['1.2.840.10045.4.1', 'ECDSA with SHA-1'],
   ['1.2.840.10045.4.3.1', 'ECDSA with SHA-224'],
   ['1.2.840.10040.4.3', 'DSA with SHA-1'],
@@ -165,7 +167,7 @@ function refusedSignature(identifier: Buffer): string | undefined {
     if (name === null || pssSaltLength === undefined || pssSaltLength === hash(name, '', 'buffer').length) {
       return undefined;
     }
-    return `RSA-PSS with a salt of ${pssSaltLength} bytes`;
+    return ODD_PSS;
   } catch (error) {
     if (!(error instanceof X509Error)) throw error;
     return `an algorithm that cannot be read (${error.message})`;

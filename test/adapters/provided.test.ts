@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { execFile } from 'node:child_process';
-import { createPrivateKey } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createPrivateKey, randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -15,6 +15,7 @@ import { systemClock } from '../../src/runtime/clock.ts';
 import { live, requestFor, testIssuer } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { makeCa, type TestCa } from '../conformance/make-ca.ts';
+import { opensslVerify } from '../conformance/openssl.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'ca-1' };
 const CONF = { cert: { secret: 'ca-cert' }, key: { secret: 'ca-key' } };
@@ -432,6 +433,154 @@ openssl req -config <(echo "$SAMPLE_CA_CONFIG") -new -newkey rsa:2048 -nodes \\
     keyTypes: ['EC-P256', 'RSA-2048'],
   }));
 });
+
+describe('the keys and signatures of a provided CA, made by openssl', () => {
+  const P256 = '-algorithm EC -pkeyopt ec_paramgen_curve:P-256';
+  /** Several primes are quick to find, and do not show in the public key. */
+  const rsa = (bits: number, primes = 2) =>
+    `-algorithm RSA -pkeyopt rsa_keygen_bits:${bits} -pkeyopt rsa_keygen_primes:${primes}`;
+  const MAKE_RSA = 'openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048';
+  const MAKE_EC = 'openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256';
+
+  const ODD_PSS = 'RSA-PSS with other parameters than one SHA-2 hash and a salt of its length';
+
+  const accepted: readonly [name: string, genpkey: string][] = [
+    ['EC P-256', P256],
+    ['EC P-384', '-algorithm EC -pkeyopt ec_paramgen_curve:P-384'],
+    ['EC P-521', '-algorithm EC -pkeyopt ec_paramgen_curve:P-521'],
+    ['RSA 2048', rsa(2048)],
+    ['RSA 3072', rsa(3072)],
+    ['RSA 4096', rsa(4096, 4)],
+    ['RSA 8192', rsa(8192, 5)],
+    ['Ed25519', '-algorithm ED25519'],
+  ];
+  it.each(accepted)('takes %s, alone and as the root of a chain, and what it signs verifies', async (_, genpkey) => {
+    const alone = await opensslCa({ genpkey });
+    const below = await opensslCa({ genpkey: P256, issuer: alone });
+    for (const ca of [alone, below]) {
+      const issuer = create(createTestDeps({ secrets: secretsOf(ca.chainPem, ca.keyPem), clock: systemClock }));
+      expect(await issuer.checkConf(live())).toEqual({ violations: [], warnings: [] });
+      const { leaf, chain, roots } = await issuer.sign(await requestFor(IDENTITY, 'EC-P256', 60), live());
+      expect(await opensslVerify({ leaf, chain, roots, at: systemClock.now(), purpose: 'sslserver' })).toBe('OK');
+    }
+  });
+
+  const refused: readonly [name: string, genpkey: string, what: string, instead: string][] = [
+    ['explicit P-256 parameters', `${P256} -pkeyopt ec_param_enc:explicit`, 'explicit curve parameters', MAKE_EC],
+    [
+      'a compressed point',
+      `${P256} -out key.pem && ec -in key.pem -conv_form compressed`,
+      'EC P-256 key with a compressed',
+      MAKE_EC,
+    ],
+    ['P-224', '-algorithm EC -pkeyopt ec_paramgen_curve:P-224', 'EC key on the curve P-224', MAKE_EC],
+    ['secp256k1', '-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1', 'on the curve secp256k1', MAKE_EC],
+    ['an unnamed curve', '-algorithm EC -pkeyopt ec_paramgen_curve:wap-wsg-idm-ecid-wtls9', '2.23.43.1.4.9', MAKE_EC],
+    ['RSA 512', rsa(512), 'an RSA key of 512 bits', MAKE_RSA],
+    ['RSA 1024', rsa(1024), 'an RSA key of 1024 bits', MAKE_RSA],
+    ['RSA 2040', rsa(2040), 'an RSA key of 2040 bits', MAKE_RSA],
+    ['RSA 8200', rsa(8200, 5), 'an RSA key of 8200 bits', MAKE_RSA],
+    ['a huge exponent', `${rsa(2048)} -pkeyopt rsa_keygen_pubexp:8589934593`, 'an exponent of 34 bits', MAKE_RSA],
+    [
+      'RSA-PSS',
+      '-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_pss_keygen_md:sha256 -pkeyopt rsa_pss_keygen_mgf1_md:sha256 -pkeyopt rsa_pss_keygen_saltlen:32',
+      'an RSA-PSS key',
+      MAKE_RSA,
+    ],
+    ['Ed448', '-algorithm ED448', 'an Ed448 key', 'openssl genpkey -algorithm ED25519'],
+  ];
+  it.each(refused)('refuses %s, wherever in the chain', async (_, genpkey, what, instead) => {
+    const message = (text: string) => {
+      expect(text).toContain(what);
+      expect(text).toContain(
+        '(accepted: EC on the named curves P-256, P-384 and P-521; RSA (rsaEncryption) of 2048 to',
+      );
+      expect(text).toContain(`with a key of "${instead}`);
+    };
+    const alone = await opensslCa({ genpkey });
+    const below = await opensslCa({ genpkey: P256, issuer: alone });
+    const above = await opensslCa({ genpkey, issuer: await opensslCa({ genpkey: P256 }) });
+    for (const [ca, field] of [
+      [alone, 'cert[0]'],
+      [below, 'cert[1]'],
+      [above, 'cert[0]'],
+    ] as const) {
+      const { violations } = await checkNow(ca);
+      expect(violations.map((violation) => violation.field)).toEqual([field]);
+      message(violations[0]?.message ?? '');
+    }
+  });
+
+  it.each([
+    ['SHA-1 with RSA', rsa(2048), '-sha1'],
+    ['MD5 with RSA', rsa(2048), '-md5'],
+    ['ECDSA with SHA-1', P256, '-sha1'],
+    [ODD_PSS, rsa(2048), '-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:20'],
+    [ODD_PSS, rsa(2048), '-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:40'],
+    [ODD_PSS, rsa(2048), '-sha1 -sigopt rsa_padding_mode:pss'],
+  ])('refuses an intermediate that is signed by %s, and blames nothing else', async (what, genpkey, sign) => {
+    const top = await opensslCa({ genpkey });
+    const weak = await opensslCa({ genpkey: P256, issuer: top, sign });
+    const message = `is signed by ${what}, which proxies refuse (accepted: SHA-256, SHA-384, SHA-512): let its issuer sign it again, with "openssl x509 -req -sha256"`;
+    expect((await checkNow(weak)).violations).toEqual([{ field: 'cert[0]', message }]);
+    const below = await opensslCa({ genpkey: P256, issuer: weak });
+    expect((await checkNow(below)).violations).toEqual([{ field: 'cert[1]', message }]);
+  });
+
+  it('takes RSA-PSS signatures of an ordinary RSA key in the form that everybody reads', async () => {
+    const sign = '-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest';
+    const below = await opensslCa({ genpkey: P256, issuer: await opensslCa({ genpkey: rsa(2048) }), sign });
+    expect(await checkNow(below)).toEqual({ violations: [], warnings: [] });
+  });
+
+  it.each(['-sha1', '-md5'])('takes a root that signed itself with %s: nobody verifies that', async (sign) => {
+    const old = await opensslCa({ genpkey: rsa(2048), sign });
+    const below = await opensslCa({ genpkey: P256, issuer: old });
+    for (const ca of [old, below]) expect(await checkNow(ca)).toEqual({ violations: [], warnings: [] });
+  });
+
+  const checkNow = (ca: OpensslCa) =>
+    create(createTestDeps({ secrets: secretsOf(ca.chainPem, ca.keyPem), clock: systemClock })).checkConf(live());
+});
+
+interface OpensslCa {
+  readonly certPem: string;
+  /** With all its issuers. */
+  readonly chainPem: string;
+  readonly keyPem: string;
+}
+
+/** A root, or an intermediate below `issuer`; `sign` are options of openssl about its signature. */
+async function opensslCa(spec: { genpkey: string; issuer?: OpensslCa; sign?: string }): Promise<OpensslCa> {
+  const { genpkey, issuer, sign = '' } = spec;
+  const dir = await mkdtemp(join(tmpdir(), 'mesh-ca-keys-'));
+  const openssl = (line: string) => promisify(execFile)('openssl', line.split(' ').filter(Boolean), { cwd: dir });
+  try {
+    await writeFile(
+      join(dir, 'ca.cnf'),
+      '[req]\ndistinguished_name=dn\n[dn]\n[ext]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n',
+    );
+    for (const command of `genpkey ${genpkey} -out key.pem`.split(' && ')) await openssl(command);
+    const name = `/CN=ca-${randomUUID()}`;
+    if (issuer === undefined) {
+      await openssl(
+        `req -config ca.cnf -x509 -extensions ext -days 365 -subj ${name} ${sign} -key key.pem -out crt.pem`,
+      );
+    } else {
+      await writeFile(join(dir, 'issuer.pem'), issuer.certPem);
+      await writeFile(join(dir, 'issuer-key.pem'), issuer.keyPem);
+      await openssl(`req -config ca.cnf -new -subj ${name} -key key.pem -out csr.pem`);
+      await openssl(
+        `x509 -req -in csr.pem -CA issuer.pem -CAkey issuer-key.pem -set_serial 7 -days 365 ${sign} -extfile ca.cnf -extensions ext -out crt.pem`,
+      );
+    }
+    const certPem = await readFile(join(dir, 'crt.pem'), 'utf8');
+    const keyPem = await readFile(join(dir, 'key.pem'), 'utf8');
+    return { certPem, chainPem: certPem + (issuer?.chainPem ?? ''), keyPem };
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
 
 function byField(findings: {
   readonly violations: readonly { field: string; message: string }[];
