@@ -44,7 +44,7 @@ const ED25519: CaKeyKind = {
 /**
  * THE table of CA keys: what OpenSSL at its default security level, Go and BoringSSL (Envoy) all take in a chain. Go has no Ed448 and no
  * RSA-PSS keys, and ends RSA at 8192 bits; OpenSSL wants RSA from 2048 bits on; none of them takes explicit curve parameters (RFC 5480,
- * 2.1.1).
+ * 2.1.1). Go knows neither secp256k1 nor Brainpool.
  */
 const CA_KEYS: readonly CaKeyKind[] = [EC, RSA, ED25519];
 const ACCEPTED = CA_KEYS.map(({ accepted }) => accepted).join('; ');
@@ -71,12 +71,12 @@ const OTHER_CURVES: ReadonlyMap<string, string> = new Map([
   ['1.3.36.3.3.2.8.1.1.13', 'brainpoolP512r1'],
 ]);
 
-/** Why proxies refuse the key of this CA certificate, what they accept, and how to make that. Undefined: the key is good. */
+/** Why proxies may refuse the key of this CA certificate, what they accept, and how to make that. Undefined: the key is good. */
 export function caKeyFault({ spkiDer }: Certificate): string | undefined {
   const fault = readCaKey(spkiDer);
   if (fault === undefined) return undefined;
   const { what, instead } = fault;
-  return `${what} is refused by proxies (accepted: ${ACCEPTED}): make a new CA with a key of "${instead.command}"`;
+  return `has ${what}, which not every proxy takes (accepted: ${ACCEPTED}): make a new CA with a key of "${instead.command}"`;
 }
 
 function readCaKey(spkiDer: Buffer): { what: string; instead: CaKeyKind } | undefined {
