@@ -45,6 +45,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'store/store.ts',
     'version.ts',
     'runtime:types',
+    'runtime/watchdog.ts',
   ],
   zones: [
     'resources',

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
 import { RequestInvalidError, TooLargeError, type Violation } from '../issuer/errors.ts';
 import { formatPath } from '../mesh/violations.ts';
-import type { Clock } from '../runtime/clock.ts';
+import type { Watchdog } from '../runtime/watchdog.ts';
 import { findJsonMistake } from './json-mistake.ts';
 import { HttpError } from './problem.ts';
 import type { BodyRule } from './route.ts';
@@ -68,28 +68,20 @@ function violationsOf(issue: z.core.$ZodIssue): Violation[] {
 
 export interface ReadBytesOptions {
   readonly maxBytes: number;
-  readonly timeoutMs: number;
-  readonly clock: Clock;
+  /** Watches all bodies that are being read: their limit is its limit. */
+  readonly watchdog: Watchdog;
 }
 
-/** @throws TooLargeError; HttpError 408: it took longer than `timeoutMs`; HttpError 400: the sender is gone */
-export async function readBytes(
-  request: IncomingMessage,
-  { maxBytes, timeoutMs, clock }: ReadBytesOptions,
-): Promise<Buffer> {
+/** @throws TooLargeError; HttpError 408: it took longer than the watchdog allows; HttpError 400: the sender is gone */
+export function readBytes(request: IncomingMessage, { maxBytes, watchdog }: ReadBytesOptions): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
-  if (announced > maxBytes) throw tooLarge(maxBytes);
-  // Nearly every body comes along with its header: one turn later it is whole, and needs no timer.
-  await Promise.resolve();
-  if (request.destroyed) throw gone();
+  if (announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
   return new Promise((resolve, reject) => {
-    const deadline = request.complete ? undefined : clock.deadline(timeoutMs);
     const chunks: Buffer[] = [];
     let size = 0;
     const end = (settle: () => void) => {
       request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
-      deadline?.signal.removeEventListener('abort', onLate);
-      deadline?.clear();
+      endWatch();
       settle();
     };
     const onData = (chunk: Buffer) => {
@@ -101,9 +93,8 @@ export async function readBytes(
       end(() => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size)));
     const onError = () => end(() => reject(gone()));
     const onClose = () => end(() => reject(gone()));
-    const onLate = () => end(() => reject(tooSlow(timeoutMs)));
     request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
-    deadline?.signal.addEventListener('abort', onLate, { once: true });
+    const endWatch = watchdog.watch(() => end(() => reject(tooSlow(watchdog.timeoutMs))));
   });
 }
 

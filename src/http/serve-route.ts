@@ -4,6 +4,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Metrics } from '../runtime/metrics.ts';
 import type { Random } from '../runtime/random.ts';
+import { createWatchdog, type Watchdog } from '../runtime/watchdog.ts';
 import type { Caller, Guarded } from './access.ts';
 import type { HttpLimits } from './limits.ts';
 import { HttpError, type Problem, problemReply } from './problem.ts';
@@ -39,13 +40,14 @@ export type Serve = (route: Route) => ServeRequest;
  */
 export function createServe(options: ServeOptions): Serve {
   const { clock, metrics } = options;
+  const bodies = createWatchdog(clock, options.limits.bodyMs);
   return (route) => {
     const pattern = openApiPath(route.path);
     return async (request, response, params, query) => {
       const startedMs = clock.monotonicMs();
       const call = new RouteCall(params, query, request, response, options);
       try {
-        const reply = await answer(route, call, request, options).catch((error: unknown) =>
+        const reply = await answer(route, call, request, options, bodies).catch((error: unknown) =>
           replyToError(error, request, options),
         );
         await sendReply(reply, request, response, options);
@@ -58,16 +60,27 @@ export function createServe(options: ServeOptions): Serve {
   };
 }
 
-async function answer(route: Route, call: RouteCall, request: IncomingMessage, options: ServeOptions): Promise<Reply> {
+async function answer(
+  route: Route,
+  call: RouteCall,
+  request: IncomingMessage,
+  options: ServeOptions,
+  bodies: Watchdog,
+): Promise<Reply> {
   call.caller = options.access(request, route);
   if (route.before !== undefined) await route.before(call);
-  call.body = await readBody(route.body, request, options);
+  call.body = await readBody(route.body, request, options, bodies);
   return route.handle(call);
 }
 
-function readBody(rule: Route['body'], request: IncomingMessage, { clock, limits }: ServeOptions): unknown {
+function readBody(
+  rule: Route['body'],
+  request: IncomingMessage,
+  { clock, limits }: ServeOptions,
+  watchdog: Watchdog,
+): unknown {
   if (rule === undefined) return undefined;
-  if (rule.kind !== 'lines') return readJsonBody(request, rule, { clock, timeoutMs: limits.bodyMs });
+  if (rule.kind !== 'lines') return readJsonBody(request, rule, { watchdog });
   return readLines(request, rule.schema, { maxLineBytes: rule.maxLineBytes, idleMs: limits.idleMs, clock });
 }
 
