@@ -30,6 +30,8 @@ export interface BackendsOptions {
 /** A mesh with its live backends. A new object after each change of the mesh or of a secret in it: compare by identity. */
 export interface MeshBackends {
   readonly mesh: Mesh;
+  /** When the Mesh was made: one of the same name that is made later is another mesh. */
+  readonly createdAt: Date;
   readonly backends: ReadonlyMap<string, Backend>;
   /** Undefined: mTLS is off. */
   readonly enabled: Backend | undefined;
@@ -80,6 +82,11 @@ export class Backends {
       this.#loading.set(mesh, loading);
     }
     return loading;
+  }
+
+  /** Reads the mesh again at the next `get`: somebody has seen that what we know of it is old. */
+  refresh(mesh: string): void {
+    this.#forget(mesh);
   }
 
   /** The adapter of a type; undefined when none is installed. */
@@ -222,7 +229,12 @@ export class Backends {
       before.size === after.size && [...after].every(([key, { backend }]) => before.get(key)?.backend === backend);
     if (previous?.identity === identity && same) return previous.loaded;
     const backends = new Map([...after].map(([backendName, { backend }]) => [backendName, backend]));
-    const loaded = { mesh, backends, enabled: backends.get(mesh.mtls?.enabledBackend ?? '') };
+    const loaded = {
+      mesh,
+      createdAt: stored.createdAt,
+      backends,
+      enabled: backends.get(mesh.mtls?.enabledBackend ?? ''),
+    };
     this.#last.set(name, { identity, loaded });
     return loaded;
   }

@@ -3,11 +3,11 @@ import { setMaxListeners } from 'node:events';
 import type { Backend } from '../backends/backend.ts';
 import type { Backends, MeshBackends } from '../backends/backends.ts';
 import { enabledBackend } from '../backends/enabled-backend.ts';
-import { CaError, IssuerUnavailableError } from '../issuer/errors.ts';
+import { CaError, ConflictError, IssuerUnavailableError } from '../issuer/errors.ts';
 import type { CallOptions, Identity, Tags } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { CertificateRecord, Requirements, Store, StoredCertificate } from '../store/store.ts';
+import type { CertificateRecord, RecordOptions, Store, StoredCertificate } from '../store/store.ts';
 import { fingerprintsIn, rootsOf, type TrustBundle } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import type { Csr } from '../x509/csr.ts';
@@ -68,7 +68,8 @@ export class Certificates {
     try {
       return await this.#issueOnce(request, options, (task) => task.backend.isRetired);
     } catch (error) {
-      if (!(error instanceof RetiredBackend)) throw error;
+      if (!(error instanceof RetiredBackend) && !(error instanceof ConflictError)) throw error;
+      this.#options.backends.refresh(request.mesh);
       return this.#issueOnce(request, options, () => false);
     }
   }
@@ -198,7 +199,7 @@ export class Certificates {
     });
     if (current === undefined || dueReason(current, wanted) !== undefined) return undefined;
     if (record === undefined || record.notBefore < current.notBefore)
-      await this.#options.store.recordCertificate(current, required(task.request));
+      await this.#options.store.recordCertificate(current, required(task));
     return current;
   }
 
@@ -247,7 +248,7 @@ export class Certificates {
       notAfter: leaf.notAfter,
       renewAt: renewalTime(issuedAt, leaf.notAfter, random.uniform()),
     };
-    await store.recordCertificate(record, required(request));
+    await store.recordCertificate(record, required(task));
     log.debug({ ...labels(task), serialNumber: record.serialNumber, notAfter: record.notAfter }, 'certificate issued');
     return {
       ...this.#answer({ ...task, bundle }, record, 'issued'),
@@ -278,8 +279,9 @@ export class Certificates {
 }
 
 /** A certificate with the tags of a Dataplane is for one that is still there. */
-function required({ mesh, dataplane, tags }: CertificateRequest): Requirements {
-  return tags === undefined ? { requires: [{ type: 'Dataplane', mesh, name: dataplane }] } : {};
+function required({ request: { mesh, dataplane, tags }, from }: Task): RecordOptions {
+  const requires = tags === undefined ? [{ type: 'Dataplane', mesh, name: dataplane }] : [];
+  return { requires, meshCreatedAt: from.createdAt };
 }
 
 function labels({ backend, request }: Task): Readonly<Record<string, string>> {

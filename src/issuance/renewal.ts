@@ -55,17 +55,18 @@ export function mayServeStale<R extends Right>(record: R | undefined, wanted: Wa
   );
 }
 
-/** Errors that are the caller's own: an older certificate would hide them. */
-const CALLERS_OWN: ReadonlySet<ErrorCode> = new Set([
+/** Errors that are not the backend's: an older certificate would hide them. */
+const NOT_THE_BACKENDS: ReadonlySet<ErrorCode> = new Set([
   'ERR_REQUEST_INVALID',
   'ERR_POLICY_DENIED',
   'ERR_NOT_FOUND',
   'ERR_NOT_SUPPORTED',
+  'ERR_CONFLICT',
   'ERR_TOO_LARGE',
   'ERR_INTERNAL',
 ]);
 
 /** Whether an error says that the backend, or what stands between, fails: down, out of rights, without its secrets, talking nonsense. */
 export function isBackendFailure(error: unknown): error is CaError {
-  return error instanceof CaError && !CALLERS_OWN.has(error.code);
+  return error instanceof CaError && !NOT_THE_BACKENDS.has(error.code);
 }

@@ -69,6 +69,13 @@ export function changedConflict(seen: StoredResource, found: Revision | undefine
   });
 }
 
+/** A certificate for a mesh that was deleted and made again meanwhile. */
+export function remadeConflict(mesh: string): ConflictError {
+  return new ConflictError(`${nameOf(meshKey(mesh))} was deleted and made again while a certificate was issued in it`, {
+    fix: 'ask again',
+  });
+}
+
 /** A mesh that cannot go because of `key`. */
 export function occupiedConflict(mesh: string, key: ResourceKey): ConflictError {
   return new ConflictError(`${nameOf(meshKey(mesh))} still has ${nameOf(key)}`, {

@@ -45,6 +45,11 @@ export interface Requirements {
   readonly requires?: readonly ResourceKey[];
 }
 
+export interface RecordOptions extends Requirements {
+  /** When the Mesh was made for whose CAs the certificate was issued: one of the same name that was made later has other CAs. */
+  readonly meshCreatedAt?: Date;
+}
+
 export interface ListQuery {
   readonly type: string;
   /** Absent: over all meshes. */
@@ -167,8 +172,9 @@ export interface Store {
    * Resolves once durable. Many calls at once share one commit. The Mesh of the record is always required; `requires` is for more, such as
    * the Dataplane whose tags stand in the certificate. (A data plane need not be stored to get one.)
    * @throws NotFoundError when the Mesh, or something else required, is not there; for this record alone
+   * @throws ConflictError when the Mesh was deleted and made again since `meshCreatedAt`; for this record alone
    */
-  recordCertificate(record: CertificateRecord, options?: Requirements): Promise<void>;
+  recordCertificate(record: CertificateRecord, options?: RecordOptions): Promise<void>;
   /**
    * In one transaction: the certificate record of a data plane, its count, and its trust statement, so that one made again under this name
    * inherits nothing. Does not touch the Dataplane resource, and does not mind when there is nothing.

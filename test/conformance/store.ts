@@ -399,6 +399,22 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         expect(await store.listCertificates('default')).toEqual([{ ...record, regenerations: 1 }]);
       });
 
+      it('is not recorded for a mesh that was deleted and made again, and harms no other record', async () => {
+        const madeAt = (await store.getResource(mesh('default')))?.createdAt;
+        if (madeAt === undefined) throw new Error('no mesh');
+        await store.recordCertificate(buildRecord(), { meshCreatedAt: madeAt });
+        clock.set('2026-01-02T03:04:06.678Z');
+        await store.deleteMesh('default');
+        await store.putResource(mesh('default'));
+        const [late, other] = await Promise.allSettled([
+          store.recordCertificate(buildRecord(), { meshCreatedAt: madeAt }),
+          store.recordCertificate(buildRecord({ mesh: 'other' })),
+        ]);
+        expect(late).toMatchObject({ status: 'rejected', reason: { code: 'ERR_CONFLICT' } });
+        expect(other.status).toBe('fulfilled');
+        expect(await store.getCertificate('default', 'web-1')).toBeUndefined();
+      });
+
       it('keeps its own bytes when the caller writes over his', async () => {
         const leaf = Buffer.from('leaf');
         await store.recordCertificate(buildRecord({ leaf }));

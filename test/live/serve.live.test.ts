@@ -148,6 +148,30 @@ describe('mesh-ca serve', () => {
     expect(bundles[0]?.match(/BEGIN/g)).toHaveLength(1);
   });
 
+  it('never issues under the CA of a mesh that another instance has deleted and made again', async () => {
+    const [a, b] = await Promise.all([serve(), serve()]);
+    const mesh = {
+      ...RSA_MESH,
+      mtls: {
+        enabledBackend: 'ca',
+        backends: [{ name: 'ca', type: 'builtin', conf: { caCert: { keyType: 'EC-P256' } } }],
+      },
+    };
+    const ask = async (address: string, name: string) => {
+      const body = { tags: { 'kuma.io/service': 'web' } };
+      const answer = await send(address, 'POST', `/meshes/default/dataplanes/${name}/_certificate`, body);
+      return (await answer.json()) as { outcome: string; trustBundle: { pem: string } };
+    };
+    await send(a.address, 'PUT', '/meshes/default', mesh);
+    const before = await ask(b.address, 'web-1');
+    await fetch(`${a.address}/meshes/default`, { method: 'DELETE' });
+    await send(a.address, 'PUT', '/meshes/default', mesh);
+    const after = await ask(b.address, 'web-2');
+    expect([after.outcome, after.trustBundle.pem === before.trustBundle.pem]).toEqual(['issued', false]);
+    const { trustBundle } = await ask(a.address, 'web-3');
+    expect(after.trustBundle.pem).toBe(trustBundle.pem);
+  });
+
   it('keeps private things private on disk: modes 0600 and 0700, no key in the clear', async () => {
     const { address, end } = await serve();
     await send(address, 'PUT', '/meshes/default', RSA_MESH);

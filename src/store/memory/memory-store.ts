@@ -28,6 +28,7 @@ import {
   meshKey,
   missingError,
   occupiedConflict,
+  remadeConflict,
   versionConflict,
 } from '../store-rules.ts';
 
@@ -132,10 +133,12 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
           .sort(byDataplane)
           .map((record) => copyOf(record, record.regenerations)),
       ),
-    recordCertificate: (record, { requires = [] } = {}) =>
+    recordCertificate: (record, { requires = [], meshCreatedAt } = {}) =>
       later(() => {
         checkRecord(record);
         checkRequired([meshKey(record.mesh), ...requires]);
+        const madeAt = resources.get(idOf(meshKey(record.mesh)))?.createdAt.getTime();
+        if (meshCreatedAt !== undefined && meshCreatedAt.getTime() !== madeAt) throw remadeConflict(record.mesh);
         const id = pairOf(record.mesh, record.dataplane);
         certificates.set(id, copyOf(record, (certificates.get(id)?.regenerations ?? 0) + 1));
       }),

@@ -2,6 +2,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type {
   CertificateRecord,
   PutResource,
+  RecordOptions,
   Requirements,
   ResourceKey,
   Store,
@@ -17,6 +18,7 @@ import {
   meshKey,
   missingError,
   occupiedConflict,
+  remadeConflict,
   versionConflict,
 } from '../store-rules.ts';
 import type { CommitPort } from './commit-queue.ts';
@@ -32,7 +34,7 @@ export interface Writer extends CommitPort {
   deleteResource(key: ResourceKey, options: Parameters<Store['deleteResource']>[1]): boolean;
   /** The keys that went. Undefined when there is no such mesh. */
   deleteMesh(mesh: string, options: Parameters<Store['deleteMesh']>[1]): readonly ResourceKey[] | undefined;
-  putCertificate(record: CertificateRecord, options: Requirements | undefined): void;
+  putCertificate(record: CertificateRecord, options: RecordOptions | undefined): void;
   forgetDataplane(mesh: string, dataplane: string): void;
   putStatement(statement: TrustStatement): void;
   appendBundle(mesh: string, body: string, previousVersion: number): StoredTrustBundle;
@@ -55,8 +57,8 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
   const sql = await prepareAll(connection, clock);
   /** Hashes of the chains that this transaction has already put. */
   const chainsPut = new Set<string>();
-  /** Meshes that this transaction has found. It keeps every other writer out, so that they stay until it deletes one itself. */
-  const meshesFound = new Set<string>();
+  /** Meshes that this transaction has found, and when each was made. It keeps every other writer out, so that they stay until it deletes one itself. */
+  const meshesFound = new Map<string, number>();
   /** Newest value of the table `revision` that this process has written or noticed. */
   let revision = 0;
   let revisionBefore = 0;
@@ -90,10 +92,17 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
     }
   }
 
-  function checkMesh(mesh: string): void {
-    if (meshesFound.has(mesh)) return;
-    checkRequired([meshKey(mesh)]);
-    meshesFound.add(mesh);
+  /** @param madeAt when the caller's Mesh was made; another one of the same name will not do */
+  function checkMesh(mesh: string, madeAt?: Date): void {
+    let foundMs = meshesFound.get(mesh);
+    if (foundMs === undefined) {
+      const key = meshKey(mesh);
+      const row = sql.findResource.get(key.type, key.mesh, key.name);
+      if (row === undefined) throw missingError(key);
+      foundMs = integerOf(row, 1);
+      meshesFound.set(mesh, foundMs);
+    }
+    if (madeAt !== undefined && madeAt.getTime() !== foundMs) throw remadeConflict(mesh);
   }
 
   function checkUnchanged(seen: StoredResource): void {
@@ -193,8 +202,8 @@ export async function createWriter({ connection, clock, onForeignWrite }: Writer
         return [key, ...owned.map(([type, name]) => ({ type, mesh, name }))];
       }),
 
-    putCertificate(record, { requires } = {}) {
-      checkMesh(record.mesh);
+    putCertificate(record, { requires, meshCreatedAt } = {}) {
+      checkMesh(record.mesh, meshCreatedAt);
       checkRequired(requires);
       const chain = packChain(record.chain);
       if (chain !== undefined) {
