@@ -16,7 +16,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   runtime: ['issuer/errors.ts', 'mesh/duration.ts'],
   mesh: ['x509', 'issuer'],
   store: ['store', 'issuer/errors.ts', 'runtime:types', 'runtime/make-folder.ts'],
-  backends: ['issuer', 'x509', 'mesh', 'store/store.ts', 'runtime:types'],
+  backends: ['issuer', 'x509', 'mesh', 'store/store.ts', 'runtime:types', 'runtime/or-aborted.ts'],
   resources: [
     'mesh',
     'store/store.ts',
@@ -29,7 +29,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'runtime:types',
   ],
   issuance: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', 'runtime:types'],
-  trust: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'runtime:types'],
+  trust: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'runtime:types', 'runtime/or-aborted.ts'],
   validation: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'runtime:types'],
   rotation: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', 'runtime:types'],
   http: [
@@ -63,9 +63,9 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   cli: ['mesh', 'x509', 'runtime', 'issuer/errors.ts', 'version.ts', 'app.ts:lazy'],
   // The list of adapters, and what adapters share: no adapter.
   'adapters/index.ts': ['issuer', 'adapters:lazy'],
-  'adapters/shared': ['issuer', 'x509', 'mesh', 'runtime:types'],
+  'adapters/shared': ['issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts'],
   // Each folder below adapters/ but shared/: never another adapter, a store or http.
-  'adapters/*': ['issuer', 'x509', 'mesh', 'runtime:types', 'adapters/shared'],
+  'adapters/*': ['issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts', 'adapters/shared'],
 };
 
 /** Packages that only one place knows: the rest of the house can be built and tested without them. */

@@ -1,6 +1,6 @@
 import { ConfigError } from '../../src/issuer/errors.ts';
 import type { CallOptions, IssuerContext, SecretAccess } from '../../src/issuer/issuer.ts';
-import { orAborted } from '../shared/or-aborted.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
 
 /** Both halves as Kuma stores them: PEM text. */
 export interface CaPems {

@@ -1,11 +1,11 @@
 import { CaError, ConfigError } from '../../src/issuer/errors.ts';
 import type { CallOptions, Check, Issuer, IssuerContext, IssuerDeps, Provisioner } from '../../src/issuer/issuer.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
 import { loadCaKeyPair } from '../../src/x509/ca-key-pair.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 import { caLifeCheck } from '../shared/ca-life.ts';
 import type { CaKeyPair } from '../shared/in-process-ca.ts';
 import { createLocalIssuer, keyPairError } from '../shared/local-issuer.ts';
-import { orAborted } from '../shared/or-aborted.ts';
 import { type CaPems, caNotMade, caSecretNames, readCaPems } from './ca-secrets.ts';
 import type { BuiltinConf } from './config.ts';
 import { createCa } from './create-ca.ts';

@@ -1,6 +1,6 @@
 import { IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import type { CallOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
-import { orAborted } from './or-aborted.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
 
 /** Longest wait for secrets and files: local storage that takes longer is not well. */
 const LOAD_TIMEOUT_MS = 10_000;

@@ -1,5 +1,5 @@
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
-import { orAborted } from '../shared/or-aborted.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
 
 /** A value that costs remote calls to get, kept until it is forgotten. */
 export interface Remembered<T> {

@@ -10,6 +10,7 @@ import { type CallOptions, type Issuer, isKeyPairIssuer, type KeyPairIssuer } fr
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackendLoad, BackendMetrics } from '../runtime/metrics.ts';
+import { orAborted } from '../runtime/or-aborted.ts';
 
 /** How long and how often one backend may be asked. */
 export interface BackendLimits {
@@ -141,14 +142,8 @@ export class Backend {
   ): Promise<T> {
     const timeoutMs = limit === 'roots' ? this.limits.rootTimeoutMs : this.limits.issueTimeoutMs;
     const deadline = this.#clock.deadline(timeoutMs, options.signal);
-    const settled = new AbortController();
     try {
-      const passed = new Promise<never>((_, reject) => {
-        const give = () => reject(deadline.signal.reason);
-        if (deadline.signal.aborted) give();
-        else deadline.signal.addEventListener('abort', give, { once: true, signal: settled.signal });
-      });
-      return await Promise.race([work({ signal: deadline.signal }), passed]);
+      return await orAborted(work({ signal: deadline.signal }), deadline.signal);
     } catch (error) {
       if (!deadline.signal.aborted || options.signal.aborted) throw error;
       const late = new IssuerUnavailableError(`no answer within ${timeoutMs} ms`, {
@@ -157,7 +152,6 @@ export class Backend {
       });
       throw withIssuerPrefix(late, this.type, this.name);
     } finally {
-      settled.abort();
       deadline.clear();
     }
   }

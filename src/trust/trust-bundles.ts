@@ -5,6 +5,7 @@ import { ConflictError, IssuerUnavailableError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { orAborted } from '../runtime/or-aborted.ts';
 import type { Store } from '../store/store.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
 import { BackendRoots } from './backend-roots.ts';
@@ -181,7 +182,7 @@ export class TrustBundles {
     return this.#read(mesh);
   }
 
-  /** Callers at the same time share one reading. */
+  /** Callers at the same time share one reading; one that gives up (`orAborted`) does not end it for the others. */
   #read(mesh: string): Promise<TrustBundle> {
     let reading = this.#reading.get(mesh);
     if (reading === undefined) {
@@ -272,18 +273,5 @@ export class TrustBundles {
     this.#cache.set(mesh, { bundle, from, madeAtMs: this.#options.clock.monotonicMs() });
     if (before !== bundle.version) this.#wake(mesh);
     return bundle;
-  }
-}
-
-/** One caller that gives up does not end a reading for the others. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const left = new AbortController();
-  const givenUp = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: left.signal });
-  });
-  try {
-    return await Promise.race([work, givenUp]);
-  } finally {
-    left.abort();
   }
 }
