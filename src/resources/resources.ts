@@ -40,13 +40,13 @@ export class Resources {
   async get(kind: Kind, mesh: string, name: string): Promise<StoredResource> {
     const stored = await this.#store.getResource(keyOf(kind, mesh, name));
     if (stored !== undefined) return stored;
-    await this.#requireMesh(kind, mesh);
+    if (kind.scope === 'Mesh') await this.requireMesh(mesh);
     throw notFound('get', kind, name);
   }
 
   /** @throws ResourceError 404 when the mesh of the path is not there */
   async list(kind: Kind, filter: ListFilter): Promise<ResourcePage> {
-    if (filter.mesh !== undefined) await this.#requireMesh(kind, filter.mesh);
+    if (filter.mesh !== undefined && kind.scope === 'Mesh') await this.requireMesh(filter.mesh);
     const { tags = [], offset, size } = filter;
     const query = {
       type: kind.type,
@@ -64,7 +64,7 @@ export class Resources {
    * @throws ResourceError with all violations of the first step that has some
    */
   async put(kind: Kind, mesh: string, name: string, body: unknown, options: CallOptions): Promise<PutResult> {
-    await this.#requireMesh(kind, mesh);
+    if (kind.scope === 'Mesh') await this.requireMesh(mesh);
     const key = keyOf(kind, mesh, name);
     const resource = framed('parse', () => {
       if (!isJsonObject(body)) throw new RequestInvalidError('the body is not a JSON object');
@@ -101,7 +101,7 @@ export class Resources {
     const key = keyOf(kind, mesh, name);
     // Not the mesh first: a secret that a user put outlives its mesh, as in Kuma, and must be removable.
     if ((await this.#store.getResource(key)) === undefined) {
-      await this.#requireMesh(kind, mesh);
+      if (kind.scope === 'Mesh') await this.requireMesh(mesh);
       throw notFound('delete', kind, name);
     }
     const rules = this.#rules[kind.type];
@@ -138,8 +138,8 @@ export class Resources {
     }
   }
 
-  async #requireMesh(kind: Kind, mesh: string): Promise<void> {
-    if (kind.scope !== 'Mesh') return;
+  /** @throws ResourceError 404 with Kuma's title when there is no such mesh */
+  async requireMesh(mesh: string): Promise<void> {
     if ((await this.#store.getResource({ type: 'Mesh', mesh: '', name: mesh })) !== undefined) return;
     throw new ResourceError(
       'mesh',

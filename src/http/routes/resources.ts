@@ -1,6 +1,5 @@
-import { findKind, KINDS, type Kind } from '../../mesh/kinds.ts';
+import { KINDS, type Kind } from '../../mesh/kinds.ts';
 import type { Overviews } from '../../resources/overview.ts';
-import { NOT_FOUND, ResourceError } from '../../resources/resource-error.ts';
 import { labelsOf, resourceJson, type ZoneLabels } from '../../resources/resource-json.ts';
 import type { ListFilter, Resources } from '../../resources/resources.ts';
 import { matchesGateway } from '../../resources/tag-filter.ts';
@@ -84,7 +83,7 @@ function kindRoutes(kind: Kind, options: ResourceRoutesOptions): readonly Route[
       },
       // Kuma looks for the mesh before it looks at the body.
       before: async ({ params: { mesh = '' } }) => {
-        if (kind.scope === 'Mesh') await requireMesh(resources, mesh);
+        if (kind.scope === 'Mesh') await resources.requireMesh(mesh);
       },
       async handle({ params: { mesh = '', name = '' }, body, signal }) {
         const { created, warnings } = await resources.put(kind, mesh, name, body, { signal });
@@ -115,17 +114,6 @@ function kindRoutes(kind: Kind, options: ResourceRoutesOptions): readonly Route[
     });
   }
   return routes;
-}
-
-/** @throws ResourceError 404 with Kuma's title */
-async function requireMesh(resources: Resources, mesh: string): Promise<void> {
-  const kind = findKind('Mesh');
-  if (kind === undefined) throw new TypeError('there is no kind Mesh');
-  try {
-    await resources.get(kind, '', mesh);
-  } catch (error) {
-    throw error instanceof ResourceError ? new ResourceError('mesh', NOT_FOUND, error.reason) : error;
-  }
 }
 
 /** Kuma's overviews, under their present and their old paths. */
