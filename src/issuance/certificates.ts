@@ -46,7 +46,7 @@ interface Task {
 const STALE_RETRY_MS = 30_000;
 
 /** Never leaves this file: the request is tried once more. */
-class RetiredBackend extends Error {}
+class OutdatedTask extends Error {}
 
 /** The main job: a certificate for a data plane, made anew only when it has to be. */
 export class Certificates {
@@ -66,26 +66,27 @@ export class Certificates {
    */
   async issue(request: CertificateRequest, options: CallOptions): Promise<CertificateAnswer> {
     try {
-      return await this.#issueOnce(request, options, (task) => task.backend.isRetired);
+      return await this.#issueOnce(request, options, isOutdated);
     } catch (error) {
-      if (!(error instanceof RetiredBackend) && !(error instanceof ConflictError)) throw error;
+      if (!(error instanceof OutdatedTask)) throw error;
       this.#options.backends.refresh(request.mesh);
       return this.#issueOnce(request, options, () => false);
     }
   }
 
-  /** @param isOutdated whether a failure only means that the backend was changed meanwhile, so that another try may do better */
+  /** @param mayTryAgain whether a failure only means that the mesh was changed meanwhile, so that another try may do better */
   async #issueOnce(
     request: CertificateRequest,
     options: CallOptions,
-    isOutdated: (task: Task) => boolean,
+    mayTryAgain: (task: Task, error: unknown) => boolean,
   ): Promise<CertificateAnswer> {
     let task: Task | undefined;
     try {
       task = await this.#prepare(request, options);
       return (await this.#standing(task)) ?? (await this.#issueJoined(task));
     } catch (error) {
-      if (task !== undefined && isOutdated(task)) throw new RetiredBackend('the backend was changed', { cause: error });
+      if (task !== undefined && mayTryAgain(task, error))
+        throw new OutdatedTask('the mesh was changed', { cause: error });
       const backend = task?.backend ?? this.#options.backends.peek(request.mesh)?.enabled;
       backend?.count(error instanceof CaError ? error.code : 'ERR_INTERNAL');
       throw error;
@@ -276,6 +277,11 @@ export class Certificates {
       bundle,
     };
   }
+}
+
+/** The backend was replaced, or the whole mesh was made again, while the request was worked on. */
+function isOutdated({ backend }: Task, error: unknown): boolean {
+  return backend.isRetired || error instanceof ConflictError;
 }
 
 /** A certificate with the tags of a Dataplane is for one that is still there. */
