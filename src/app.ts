@@ -24,6 +24,7 @@ import type { Log } from './runtime/log.ts';
 import { createMetrics } from './runtime/metrics.ts';
 import { createSystemRandom, type Random } from './runtime/random.ts';
 import type { Settings } from './runtime/settings.ts';
+import { createSharedResources } from './runtime/shared-resources.ts';
 import { openStore } from './store/open-store.ts';
 import { TrustBundles } from './trust/trust-bundles.ts';
 import { VERSION } from './version.ts';
@@ -61,6 +62,8 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     log,
     metrics,
     fileDirs: settings.fileDataSourceDirs,
+    shared: createSharedResources(),
+    issuerSettings: settings,
     defaults: { expirationMs: settings.dpCertExpirationMs, issueTimeoutMs: settings.requestTimeoutMs },
   });
   const bundles = new TrustBundles({ store, backends, clock, log });

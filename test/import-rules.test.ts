@@ -71,6 +71,13 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
 /** Packages that only one place knows: the rest of the house can be built and tested without them. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'node-vault': ['adapters/vault'],
+  '@smithy/signature-v4': ['adapters/vault'],
+  '@smithy/hash-node': ['adapters/vault'],
+  '@aws-sdk/client-acm-pca': ['adapters/acmpca'],
+  '@smithy/node-http-handler': ['adapters/acmpca'],
+  '@aws-sdk/credential-providers': ['adapters/acmpca', 'adapters/vault'],
+  '@kubernetes/client-node': ['adapters/certmanager'],
+  undici: ['adapters/certmanager'],
   express: ['http'],
   libsql: ['store'],
   handlebars: ['mesh'],

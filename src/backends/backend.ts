@@ -25,6 +25,8 @@ export interface BackendOptions {
   readonly name: string;
   readonly type: string;
   readonly local: boolean;
+  /** Calls that may be under way at once. Default 32. */
+  readonly concurrentCalls?: number;
   /** SHA-256 (hex) over what of the conf decides about certificates: a change makes every certificate due. */
   readonly hash: string;
   /** Wished lifetime of a data plane certificate. */
@@ -37,7 +39,7 @@ export interface BackendOptions {
   readonly log: Log;
 }
 
-/** Calls to one external backend that may be under way, and that may wait. */
+/** Calls to one external backend that may be under way unless its adapter says otherwise, and that may wait. */
 const CONCURRENT_CALLS = 32;
 const WAITING_CALLS = 10_000;
 
@@ -76,7 +78,7 @@ export class Backend {
     this.#clock = options.clock;
     this.#metrics = options.metrics;
     this.#log = options.log;
-    this.#limit = pLimit(CONCURRENT_CALLS);
+    this.#limit = pLimit(options.concurrentCalls ?? CONCURRENT_CALLS);
   }
 
   /** Pure part of the issuer: needs no deadline and no limit. */

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { ConfigError, NotFoundError } from '../issuer/errors.ts';
-import type { IssuerDeps, IssuerModule } from '../issuer/issuer.ts';
+import type { IssuerDeps, IssuerModule, IssuerSettings, SharedResources } from '../issuer/issuer.ts';
 import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import { dpCertRequestTimeoutMs, expirationMs, type MeshBackend, rootChainRequestTimeoutMs } from '../mesh/mtls.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -24,6 +24,8 @@ export interface BackendsOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly fileDirs: readonly string[];
+  readonly shared: SharedResources;
+  readonly issuerSettings: IssuerSettings;
   readonly defaults: { readonly expirationMs: number; readonly issueTimeoutMs: number };
 }
 
@@ -110,12 +112,14 @@ export class Backends {
         fix: `use one of the types ${Object.keys(this.#options.adapters).join(', ')}`,
       });
     }
-    const { store, clock, random, log, defaults, fileDirs } = this.#options;
+    const { store, clock, random, log, defaults, fileDirs, shared, issuerSettings } = this.#options;
     const context = { mesh, backend: backend.name };
     const conf = module.parseConf(backend.conf, context);
     const secrets = createSecretAccess(store, mesh);
     const deps: IssuerDeps = {
       secrets,
+      shared,
+      settings: issuerSettings,
       load: createDataSourceLoader({ mesh, secrets, fileDirs }),
       clock,
       random,
@@ -126,6 +130,7 @@ export class Backends {
       name: backend.name,
       type: backend.type,
       local: module.local,
+      ...(module.concurrentCalls === undefined ? {} : { concurrentCalls: module.concurrentCalls }),
       hash: confHash(backend),
       ttlSeconds: Math.max(1, Math.floor((expirationMs(backend) ?? defaults.expirationMs) / 1000)),
       limits: {
@@ -141,13 +146,19 @@ export class Backends {
 
   /** Names of the secrets that a backend uses; empty when its type or conf is unknown (Kuma allows the deletion then, too). */
   async usedSecrets(mesh: string, backend: MeshBackend): Promise<readonly string[]> {
+    return (await this.#secretsOf(mesh, backend)).used;
+  }
+
+  async #secretsOf(mesh: string, backend: MeshBackend): Promise<Record<'used' | 'followed', readonly string[]>> {
+    const none = { used: [], followed: [] };
     const module = await this.module(backend.type);
-    if (module === undefined) return [];
+    if (module === undefined) return none;
     const context = { mesh, backend: backend.name };
     try {
-      return module.usedSecrets(module.parseConf(backend.conf, context), context);
+      const conf = module.parseConf(backend.conf, context);
+      return { used: module.usedSecrets(conf, context), followed: module.followedSecrets?.(conf, context) ?? [] };
     } catch (error) {
-      if (error instanceof ConfigError) return [];
+      if (error instanceof ConfigError) return none;
       throw error;
     }
   }
@@ -248,10 +259,11 @@ export class Backends {
     this.#last.delete(mesh);
   }
 
-  /** Everything an instance depends on: the spec as written and the versions of the secrets it reads. */
+  /** Everything an instance depends on: the spec as written and the versions of the secrets that it reads once. */
   async #fingerprint(mesh: string, spec: MeshBackend): Promise<string> {
     const versions: string[] = [];
-    for (const name of await this.usedSecrets(mesh, spec)) {
+    const { used, followed } = await this.#secretsOf(mesh, spec);
+    for (const name of used.filter((name) => !followed.includes(name))) {
       const secret = await this.#options.store.getResource({ type: 'Secret', mesh, name });
       versions.push(`${name}@${secret?.version ?? 0}/${secret?.createdAt.getTime() ?? 0}`);
     }

@@ -9,6 +9,11 @@ export function createSecretAccess(store: Store, mesh: string): SecretAccess {
       const stored = await store.getResource({ type: 'Secret', mesh, name });
       return stored === undefined ? undefined : parseSecret(JSON.parse(stored.body), { mesh, name }).data;
     },
+    onChange(listener) {
+      return store.onChange((change) => {
+        if (change.kind === 'unknown' || (change.key.type === 'Secret' && change.key.mesh === mesh)) listener();
+      });
+    },
     createTogether(secrets) {
       return store.createResources(
         [...secrets].map(([name, data]) => {

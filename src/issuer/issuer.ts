@@ -164,11 +164,47 @@ export interface SecretAccess {
    * The secrets belong to the mesh: they go when it goes.
    */
   createTogether(secrets: ReadonlyMap<string, Buffer>): Promise<boolean>;
+  /** Calls `listener` after a secret of the mesh may have changed: read again what you follow. Returns what ends it; idempotent. */
+  onChange(listener: () => void): () => void;
+}
+
+/** A thing that several issuers hold together, for as long as one of them holds it. */
+export interface Lease<T> {
+  readonly value: T;
+  /** Idempotent. The last holder's release closes the value, and waits for that. */
+  release(): Promise<void>;
+}
+
+/**
+ * What issuers of different backends and meshes have in common: the limiter of an AWS account and region, the watch of a Kubernetes namespace.
+ */
+export interface SharedResources {
+  /**
+   * The value that stands under `key`, made by `create` when nobody holds one. A key begins with the type of the adapter
+   * (`acmpca:limiter:<account>:<region>`), so that equal keys hold equal kinds.
+   */
+  acquire<T extends { close(): void | Promise<void> }>(key: string, create: () => T): Lease<T>;
+}
+
+/** Settings of `mesh-ca serve` that adapters read. */
+export interface IssuerSettings {
+  /** How often a Vault token's data source is read again. 0: never, unless a secret's change is told or Vault refuses the token. */
+  readonly vaultTokenChangeCheckIntervalMs: number;
+  /** Kubernetes namespace of CertificateRequests, and of an `Issuer`. */
+  readonly systemNamespace: string;
+  /** The Pod that mesh-ca runs in becomes the owner of what it makes in `systemNamespace`. '' outside Kubernetes. */
+  readonly podName: string;
+  readonly podUid: string;
+  /** Calls a second to one AWS account and region, over all meshes. */
+  readonly acmpcaIssuesPerSecond: number;
+  readonly acmpcaGetsPerSecond: number;
 }
 
 /** What the registry hands to an adapter. Structural, so that this room imports nothing. */
 export interface IssuerDeps {
   readonly secrets: SecretAccess;
+  readonly shared: SharedResources;
+  readonly settings: IssuerSettings;
   /**
    * Loads a data source: a secret of this mesh, a file below the allowed directories, or inline bytes.
    * @throws ConfigError `could not load data: <cause>`
@@ -197,6 +233,8 @@ export interface IssuerModule<Conf = unknown> {
    * True when signing happens in this process with a key of ours: its results need no signature check, and it needs no queue.
    */
   readonly local: boolean;
+  /** Calls to one backend that may be under way at once; more wait for a place. Default 32. */
+  readonly concurrentCalls?: number;
   /**
    * Pure. `context` gives the names that some rules need.
    * @throws ConfigError with ALL violations, fields relative to `conf`
@@ -204,6 +242,11 @@ export interface IssuerModule<Conf = unknown> {
   parseConf(conf: unknown, context: IssuerContext): Conf;
   /** Names of the mesh-scoped secrets this conf reads or owns. */
   usedSecrets(conf: Conf, context: IssuerContext): readonly string[];
+  /**
+   * Those of `usedSecrets` whose changes the issuer follows by itself (`SecretAccess.onChange`), so that a new value can be proven before the old
+   * is dropped. A change of any other used secret makes a new issuer. Absent: none.
+   */
+  followedSecrets?(conf: Conf, context: IssuerContext): readonly string[];
   /** No remote call, no I/O. */
   create(context: IssuerContext, conf: Conf, deps: IssuerDeps): Issuer;
 }

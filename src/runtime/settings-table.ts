@@ -44,6 +44,13 @@ function duration(least: number, most: number) {
   });
 }
 
+const RATE_FORM = 'a number of calls a second from 0.1 to 10000, such as `25`';
+const rate = z
+  .string()
+  .regex(/^\d{1,5}(\.\d{1,3})?$/)
+  .transform(Number)
+  .pipe(z.number().min(0.1).max(10_000));
+
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -165,7 +172,43 @@ export const SETTINGS = {
     schema: duration(0, YEAR),
     default: '30s',
     form: `${GRAMMAR}, such as \`30s\`; 0 switches it off`,
-    doc: "How often a Vault backend's token file is read again. Accepted, and not used yet: a token in a secret is followed at once.",
+    doc: "How often a Vault backend's token is read again from its file or secret. A change of a secret made through this mesh-ca is followed at once.",
+  }),
+  acmpcaIssuesPerSecond: setting({
+    schema: rate,
+    default: '25',
+    form: RATE_FORM,
+    doc: 'IssueCertificate calls a second to one AWS account and region, over all meshes. AWS grants 25 unless your quota was raised.',
+  }),
+  acmpcaGetsPerSecond: setting({
+    schema: rate,
+    default: '75',
+    form: RATE_FORM,
+    doc: 'GetCertificate calls a second to one AWS account and region, over all meshes. AWS grants 75 unless your quota was raised.',
+  }),
+  systemNamespace: setting({
+    schema: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/),
+    default: 'kong-mesh-system',
+    form: 'a Kubernetes namespace: lower-case letters, digits and `-`, at most 63 characters',
+    doc: 'Where CertificateRequests of `certmanager` backends are made, and where an `Issuer` lives.',
+  }),
+  podName: setting({
+    schema: z
+      .string()
+      .max(253)
+      .regex(/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$/),
+    default: '',
+    form: 'the name of a Pod',
+    doc: 'Pod that mesh-ca runs in (`metadata.name` by the downward API): it owns the CertificateRequests, which go when it goes.',
+  }),
+  podUid: setting({
+    schema: z
+      .string()
+      .max(64)
+      .regex(/^[A-Za-z0-9-]*$/),
+    default: '',
+    form: 'the UID of a Pod',
+    doc: 'UID of that Pod (`metadata.uid`). Both or none.',
   }),
   shutdownTimeoutMs: setting({
     schema: duration(0, 10 * MINUTE),

@@ -3,6 +3,7 @@ import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { createSystemRandom } from '../../src/runtime/random.ts';
+import { createSharedResources } from '../../src/runtime/shared-resources.ts';
 
 /** A clock that moves only when a test turns it. Sleepers and deadlines fire while it is turned. */
 export interface FakeClock extends Clock {
@@ -62,6 +63,9 @@ export interface TestDepsOptions<C extends IssuerDeps['clock']> {
   readonly clock?: C;
   readonly random?: IssuerDeps['random'];
   readonly log?: IssuerDeps['log'];
+  readonly settings?: Partial<IssuerDeps['settings']>;
+  /** Default: of its own. Give one to two backends that are to share. */
+  readonly shared?: IssuerDeps['shared'];
 }
 
 export interface TestDeps<C extends IssuerDeps['clock'] = FakeClock> extends IssuerDeps {
@@ -70,10 +74,22 @@ export interface TestDeps<C extends IssuerDeps['clock'] = FakeClock> extends Iss
   readonly stored: Map<string, Buffer>;
   /** How often `createTogether` was called. */
   readonly writes: { count: number };
+  /** What a test calls after it has changed `stored`: tells those who follow secrets. */
+  tellSecretsChanged(): void;
 }
 
 /** Where the fake clock starts: between two whole seconds, as real clocks stand. */
 export const TEST_START = new Date('2026-09-01T12:00:00.250Z');
+
+/** The defaults of `mesh-ca serve`. */
+export const TEST_SETTINGS: IssuerDeps['settings'] = {
+  vaultTokenChangeCheckIntervalMs: 30_000,
+  systemNamespace: 'kong-mesh-system',
+  podName: '',
+  podUid: '',
+  acmpcaIssuesPerSecond: 25,
+  acmpcaGetsPerSecond: 75,
+};
 
 /** Everything the registry hands to an adapter, in memory: honest about atomicity, quick, with a clock that a test turns. */
 export function createTestDeps(): TestDeps;
@@ -85,13 +101,24 @@ export function createTestDeps(options: TestDepsOptions<IssuerDeps['clock']> = {
   const stored = toMap(options.secrets);
   const files = toMap(options.files);
   const writes = { count: 0 };
+  const followers = new Set<() => void>();
   return {
     stored,
     writes,
+    tellSecretsChanged() {
+      for (const listener of [...followers]) listener();
+    },
+    shared: options.shared ?? createSharedResources(),
+    settings: { ...TEST_SETTINGS, ...options.settings },
     clock: options.clock ?? createFakeClock(TEST_START),
     random: options.random ?? createSystemRandom(),
     log: options.log ?? silentLog,
     secrets: {
+      onChange(listener) {
+        const follower = () => listener();
+        followers.add(follower);
+        return () => void followers.delete(follower);
+      },
       async read(name) {
         const data = stored.get(name);
         return data && Buffer.from(data);

@@ -35,6 +35,11 @@ describe('settings', () => {
       dataplaneOnlineForMs: 300_000,
       requestTimeoutMs: 30_000,
       vaultTokenChangeCheckIntervalMs: 30_000,
+      acmpcaIssuesPerSecond: 25,
+      acmpcaGetsPerSecond: 75,
+      systemNamespace: 'kong-mesh-system',
+      podName: '',
+      podUid: '',
       shutdownTimeoutMs: 10_000,
       logLevel: 'info',
     });
