@@ -33,12 +33,10 @@ export function statusFailure(reply: TransportReply, context: CallContext, now: 
   const text = cleanText(reply.body, context.token);
   const wait = retryAfterMs(reply.headers, now);
   const rule = findRule(reply, text);
-  return describe(
-    rule,
-    context,
-    text === '' ? `status ${reply.status}` : text,
-    wait === undefined ? {} : { retryAfterMs: wait },
-  );
+  return describe(rule, context, text === '' ? `status ${reply.status}` : text, {
+    ...{ status: reply.status, said: text },
+    ...(wait === undefined ? {} : { retryAfterMs: wait }),
+  });
 }
 
 export function malformedFailure(what: string, context: CallContext): Failure {
@@ -61,7 +59,7 @@ function describe(
   rule: Rule,
   context: CallContext,
   detail: string,
-  more: Pick<Failure, 'cause' | 'retryAfterMs'>,
+  more: Pick<Failure, 'cause' | 'retryAfterMs' | 'status' | 'said'>,
 ): Failure {
   const place = `vault at ${context.endpoint}`;
   const said = detail === '' ? context.path : `${context.path}: ${detail}`;

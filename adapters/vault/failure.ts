@@ -16,6 +16,10 @@ export interface Failure {
   readonly message: string;
   readonly fix: string;
   readonly retryAfterMs?: number;
+  /** Of the answer, where there was one. */
+  readonly status?: number;
+  /** What Vault said in that answer: one clean line, '' for nothing. Logins put it into words of their own. */
+  readonly said?: string;
   readonly cause?: unknown;
 }
 
