@@ -149,7 +149,7 @@ export class Certificates {
       profile,
     );
     const csr = request.csrPem === undefined ? undefined : await readCsr(request.csrPem);
-    const bundle = bundles.peek(from) ?? (await bundles.get(mesh, options));
+    const bundle = bundles.peek(from) ?? (await bundles.forIssuing(from, options));
     const named = identityHash(identity);
     const wanted: Wanted = {
       backend: backend.name,

@@ -77,7 +77,25 @@ export class TrustBundles {
    */
   async get(mesh: string, options: CallOptions): Promise<TrustBundle> {
     const from = await this.#options.backends.get(mesh);
-    return this.peek(from) ?? orAborted(this.#read(mesh), options.signal);
+    const known = this.peek(from);
+    if (known !== undefined) return known;
+    return orAborted(this.#read(mesh), options.signal).catch(tellCause);
+  }
+
+  /**
+   * `get`, but for who is about to ask the enabled backend for a certificate: roots that this backend never told are no error, they join the
+   * bundle with the certificate (`include`).
+   */
+  async forIssuing(from: MeshBackends, options: CallOptions): Promise<TrustBundle> {
+    const known = this.peek(from);
+    if (known !== undefined) return known;
+    const { name } = from.mesh;
+    try {
+      return await orAborted(this.#read(name), options.signal);
+    } catch (error) {
+      if (!(error instanceof RootsNeverSeen)) throw error;
+      return readBundle(name, 0, bundleBody(new Map()));
+    }
   }
 
   /**
@@ -92,10 +110,11 @@ export class TrustBundles {
     options: CallOptions,
   ): Promise<TrustBundle> {
     const isTrusted = (bundle: TrustBundle) => fingerprintsIn(bundle, roots) !== undefined;
-    const known = this.peek(from) ?? (await this.get(from.mesh.name, options));
-    if (isTrusted(known)) return known;
+    const known = this.peek(from);
+    if (known !== undefined && isTrusted(known)) return known;
+    // Before the bundle is made: some backends tell their roots with a certificate only (cert-manager without `caCert`).
     this.#roots.note(backend, roots);
-    const bundle = await orAborted(this.#readAnew(from.mesh.name), options.signal);
+    const bundle = await orAborted(this.#readAnew(from.mesh.name), options.signal).catch(tellCause);
     if (isTrusted(bundle)) return bundle;
     throw new IssuerUnavailableError(
       `backend "${backend.name}" of mesh "${from.mesh.name}" was changed while it issued a certificate`,
@@ -235,7 +254,7 @@ export class TrustBundles {
         }
         const { roots, error } = this.#roots.known(backend);
         const told = roots ?? held;
-        if (told.length === 0 && error !== undefined && backend === from.enabled) throw error;
+        if (told.length === 0 && error !== undefined && backend === from.enabled) throw new RootsNeverSeen(error);
         return [backend.name, told];
       }),
     );
@@ -274,4 +293,18 @@ export class TrustBundles {
     if (before !== bundle.version) this.#wake(mesh);
     return bundle;
   }
+}
+
+/** The enabled backend failed to tell its roots, and never did before: there is no bundle that its certificates could be checked with. */
+class RootsNeverSeen extends Error {
+  override readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    super('roots never seen');
+    this.cause = cause;
+  }
+}
+
+function tellCause(error: unknown): never {
+  throw error instanceof RootsNeverSeen ? error.cause : error;
 }

@@ -281,6 +281,15 @@ describe('the trust bundle', () => {
     expect(await roots()).toEqual({ version: '2', count: 3 });
   });
 
+  it('is made of the roots that came with a certificate when the backend tells them in no other way', async () => {
+    backend.bundleFailure = down();
+    expect((await test.request('GET', '/meshes/default/_trust-bundle')).status).toBe(503);
+    const [first, second] = await Promise.all([issue('web'), issue('web-2')]);
+    expect([first.status, second.status]).toEqual([201, 201]);
+    const bundle = await test.ok('GET', '/meshes/default/_trust-bundle');
+    expect(bundle.text).toContain(encodePem('CERTIFICATE', backend.ca.certificate.der).trim());
+  });
+
   it('is the error of the enabled backend when its roots were never seen', async () => {
     backend.failure = down();
     const { status, json } = await test.request('GET', '/meshes/default/_trust-bundle');
