@@ -165,15 +165,21 @@ export function parseCertificate(der: Buffer): Certificate {
  * RSA-PSS with SHA-2, Ed25519 and Ed448; anything else (SHA-1) is false.
  */
 export function verifyCertificateSignature(certificate: Certificate, issuer: Certificate): boolean {
+  if (verifiedWith.get(certificate) === issuer) return true;
   try {
     const algorithm = findSignatureAlgorithm(certificate.signatureAlgorithmDer);
     if (algorithm === undefined) return false;
-    return verifySignature(algorithm, issuer.keyObject(), certificate.signedPart, certificate.signature);
+    const isGood = verifySignature(algorithm, issuer.keyObject(), certificate.signedPart, certificate.signature);
+    if (isGood) verifiedWith.set(certificate, issuer);
+    return isGood;
   } catch (error) {
     if (error instanceof X509Error) return false;
     throw error;
   }
 }
+
+/** The issuer that a certificate was last verified with: the same CA certificates stand above every leaf. */
+const verifiedWith = new WeakMap<Certificate, Certificate>();
 
 /** SHA-256 over the DER, lower-case hex: what `openssl x509 -fingerprint -sha256` prints with colons. */
 export function fingerprintSha256(der: Buffer): string {
