@@ -4,18 +4,44 @@ import { ConfigError } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerContext, IssuerDeps } from '../../src/issuer/issuer.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import type { AuthMethod, TokenLife } from './auth/token-source.ts';
 import { createVaultClient, type VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
+import type { Outcome } from './failure.ts';
 import { remember } from './remembered.ts';
 import { createTransport, type Transport } from './transport.ts';
 
-/** Loads what the conf points to, once, and makes the client of it. */
+/** The way to one Vault: connections, and a token that is kept alive and replaced behind the caller's back. No remote call before the first use. */
 export interface Connector {
-  /** @throws ConfigError when the token or the CA certificate cannot be loaded or used */
+  /**
+   * For calls without a token (`health`, `readCaChain`): nobody has to log in for them.
+   * @throws ConfigError when the CA or client certificate cannot be loaded or used
+   */
+  open(signal: AbortSignal): Promise<VaultClient>;
+  /**
+   * As `open`, and a token is there. The client is always the same one and follows the token; a call that is answered 403 is repeated
+   * once inside it when that brings a fresh token, so its callers do nothing about refused tokens.
+   * @throws ConfigError when the token, or what a login needs, cannot be loaded or used; what the failure of a login stands for
+   */
   get(signal: AbortSignal): Promise<VaultClient>;
-  /** Vault refused the token: the next `get` loads it anew, for files that an agent keeps fresh. Connections stay. */
+  /** `work(await get(signal))`, with a failed login as an outcome instead of an error. @throws ConfigError */
+  call<T>(work: (client: VaultClient) => Promise<Outcome<T>>, signal: AbortSignal): Promise<Outcome<T>>;
+  /** What is known of the token, without asking. */
+  status(): TokenStatus;
+  /** Does nothing any more, and goes when nobody calls it: `get`'s client looks after refused tokens itself. */
   reloadToken(): void;
-  close(): void;
+  /** Revokes a token that came from a login (one call, short deadline), ends calls under way and all connections. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface TokenStatus {
+  readonly method: AuthMethod;
+  readonly type: TokenLife['type'];
+  /** `unknown`: no token yet, or one that may not look itself up. */
+  readonly expiresAt: Date | 'never' | 'unknown';
+  readonly renewable: boolean;
+  /** Why the last renewal, login or reading of the token failed. Undefined after the next success. Holds no secret. */
+  readonly lastFailure: string | undefined;
 }
 
 const LOAD_TIMEOUT_MS = 10_000;
@@ -58,8 +84,23 @@ export function createConnector(
       }
       return current.client;
     },
+    async open(signal) {
+      return this.get(signal);
+    },
+    async call(work, signal) {
+      const outcome = await work(await this.get(signal));
+      if (!outcome.ok && outcome.failure.kind === 'denied') token.forget();
+      return outcome;
+    },
     reloadToken: () => token.forget(),
-    close: () => transport.peek()?.close(),
+    status: () => ({
+      method: 'token',
+      type: 'unknown',
+      expiresAt: 'unknown',
+      renewable: false,
+      lastFailure: undefined,
+    }),
+    close: async () => transport.peek()?.close(),
   };
 }
 
