@@ -36,8 +36,14 @@ export interface VaultClient {
   /** Which of this adapter's paths the token may use. */
   capabilities(signal: AbortSignal): Promise<Outcome<Capabilities>>;
   readRole(signal: AbortSignal): Promise<Outcome<replies.RoleReply>>;
-  /** PEM text with all CA certificates that the mount tells; sent without a token. */
+  /** Names of the roles of the mount. */
+  listRoles(signal: AbortSignal): Promise<Outcome<readonly string[]>>;
+  /** PEM text with the chain of the mount's default issuer; sent without a token. */
   readCaChain(signal: AbortSignal): Promise<Outcome<string>>;
+  /** All issuers of the mount; sent without a token. Vault before 1.11 has no such path. */
+  listIssuers(signal: AbortSignal): Promise<Outcome<replies.IssuersReply>>;
+  /** PEM of one issuer's certificate; sent without a token. `id` as `listIssuers` tells it. */
+  readIssuer(id: string, signal: AbortSignal): Promise<Outcome<string>>;
   lookupToken(signal: AbortSignal): Promise<Outcome<z.output<typeof replies.tokenReply>['data']>>;
   health(signal: AbortSignal): Promise<Outcome<z.output<typeof replies.healthReply>>>;
 }
@@ -46,6 +52,7 @@ export interface Capabilities {
   readonly sign: boolean;
   readonly issue: boolean;
   readonly readRole: boolean;
+  readonly listRoles: boolean;
 }
 
 /** Fields as Vault's API names them. */
@@ -70,6 +77,8 @@ export const CALL_TIMEOUT_MS = 30_000;
 interface Call<S extends z.ZodType> {
   readonly method: 'GET' | 'POST';
   readonly path: string;
+  /** Asks for the list below `path`, by GET: not every proxy lets the verb LIST pass. */
+  readonly list?: true;
   readonly schema: S;
   readonly body?: object;
   /** Without a token, for what Vault tells everybody. */
@@ -86,10 +95,14 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
   const vault = createNodeVault(options.endpoint, transport);
   const signPath = `${encodePath(pki)}/sign/${encodePath(role)}`;
   const issuePath = `${encodePath(pki)}/issue/${encodePath(role)}`;
-  const rolePath = `${encodePath(pki)}/roles/${encodePath(role)}`;
+  const rolesPath = `${encodePath(pki)}/roles`;
+  const rolePath = `${rolesPath}/${encodePath(role)}`;
 
   async function exchange<S extends z.ZodType>(call: Call<S>, signal: AbortSignal): Promise<Outcome<z.output<S>>> {
-    const context: CallContext = { ...options, path: call.path, capability: call.method === 'GET' ? 'read' : 'update' };
+    const context: CallContext = {
+      ...{ ...options, path: call.path, isAnonymous: call.anonymous === true },
+      capability: call.method === 'POST' ? 'update' : call.list === true ? 'list' : 'read',
+    };
     const headers: Record<string, string> = { 'X-Vault-Request': 'true' };
     if (call.anonymous !== true) headers['X-Vault-Token'] = options.token;
     if (options.namespace !== '' && call.inRootNamespace !== true) headers['X-Vault-Namespace'] = options.namespace;
@@ -101,7 +114,7 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
       // node-vault hands back what our transport gave, see createNodeVault.
       const reply: TransportReply =
         call.method === 'GET'
-          ? await vault.read(call.path, requestOptions)
+          ? await vault.read(call.list === true ? `${call.path}?list=true` : call.path, requestOptions)
           : await vault.write(call.path, call.body ?? {}, requestOptions);
       return readReply(call, reply, context, clock.now());
     } catch (error) {
@@ -129,7 +142,7 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
       return answer.failure.kind === 'denied' ? { ok: true, value: false } : answer;
     },
     async capabilities(signal) {
-      const paths = [signPath, issuePath, rolePath];
+      const paths = [signPath, issuePath, rolePath, rolesPath];
       const call = {
         method: 'POST',
         path: 'sys/capabilities-self',
@@ -144,11 +157,27 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
       };
       return {
         ok: true,
-        value: { sign: may(signPath, 'update'), issue: may(issuePath, 'update'), readRole: may(rolePath, 'read') },
+        value: {
+          ...{ sign: may(signPath, 'update'), issue: may(issuePath, 'update') },
+          ...{ readRole: may(rolePath, 'read'), listRoles: may(rolesPath, 'list') },
+        },
       };
     },
     async readRole(signal) {
       return dataOf(await exchange({ method: 'GET', path: rolePath, schema: replies.roleReply }, signal));
+    },
+    async listRoles(signal) {
+      const answer = await exchange({ method: 'GET', path: rolesPath, list: true, schema: replies.keysReply }, signal);
+      return answer.ok ? { ok: true, value: answer.value.data.keys } : answer;
+    },
+    async listIssuers(signal) {
+      const call = { method: 'GET', list: true, schema: replies.issuersReply, anonymous: true } as const;
+      return dataOf(await exchange({ ...call, path: `${encodePath(pki)}/issuers` }, signal));
+    },
+    async readIssuer(id, signal) {
+      const call = { method: 'GET', schema: replies.issuerReply, anonymous: true } as const;
+      const answer = await exchange({ ...call, path: `${encodePath(pki)}/issuer/${encodePath(id)}/json` }, signal);
+      return answer.ok ? { ok: true, value: answer.value.data.certificate } : answer;
     },
     async readCaChain(signal) {
       const call = { method: 'GET', schema: replies.caReply, anonymous: true } as const;

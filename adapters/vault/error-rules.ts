@@ -7,7 +7,9 @@ export interface CallContext {
   readonly endpointField: string;
   /** Without `/v1/`. */
   readonly path: string;
-  readonly capability: 'read' | 'update';
+  readonly capability: 'read' | 'update' | 'list';
+  /** Sent without a token. */
+  readonly isAnonymous: boolean;
   readonly pki: string;
   readonly role: string;
   readonly mesh: string;

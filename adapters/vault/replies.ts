@@ -3,6 +3,7 @@ import { z } from 'zod';
 /** Longest PEM text of one certificate or key, and most certificates in a chain. */
 const MAX_PEM = 64 * 1024;
 const MAX_CHAIN = 32;
+const MAX_ISSUER_REF = 256;
 
 const pem = z.string().max(MAX_PEM);
 
@@ -28,6 +29,26 @@ export const caReply = z.object({
   }),
 });
 
+/** Longer lists are cut by who reads them; a mount with thousands of issuers is somebody's mistake. */
+const MAX_KEYS = 10_000;
+const id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
+
+export const keysReply = z.object({ data: z.object({ keys: z.array(z.string()).max(MAX_KEYS) }) });
+
+/** `issuers?list=true` (Vault 1.11 and later): ids, and for each its name, '' for none. */
+export const issuersReply = z.object({
+  data: z.object({
+    keys: z.array(id).max(MAX_KEYS),
+    key_info: z
+      .record(z.string(), z.object({ issuer_name: z.string().default(''), is_default: z.boolean().default(false) }))
+      .nullish(),
+  }),
+});
+export type IssuersReply = z.output<typeof issuersReply>['data'];
+
+/** `issuer/<id>/json`. */
+export const issuerReply = z.object({ data: z.object({ certificate: pem }) });
+
 /** Path -> capabilities. Vault repeats them outside `data` for old clients. */
 export const capabilitiesReply = z.object({ data: z.record(z.string(), z.array(z.string())) });
 
@@ -38,6 +59,7 @@ export const roleReply = z.object({
     key_bits: z.number().int().nonnegative().default(0),
     use_csr_sans: z.boolean().default(true),
     use_csr_common_name: z.boolean().default(true),
+    issuer_ref: z.string().max(MAX_ISSUER_REF).default('default'),
   }),
 });
 export type RoleReply = z.output<typeof roleReply>['data'];
