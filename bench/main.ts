@@ -6,12 +6,12 @@ import type { Figure } from './figure.ts';
 import { measureBuiltin } from './figures/builtin.ts';
 import { measureOpenBaoSign } from './figures/openbao-sign.ts';
 import { measureStart } from './figures/start.ts';
-import { measureVault } from './figures/vault.ts';
+import { measureVault, measureVaultOverhead } from './figures/vault.ts';
 import { describeMachine, formatMachine } from './machine.ts';
 import { formatFigures, writeResults } from './report.ts';
 import { setUpSign } from './vault-mounts.ts';
 
-const FIGURES = ['builtin', 'openbao-sign', 'vault', 'start'];
+const FIGURES = ['builtin', 'openbao-sign', 'vault', 'vault-overhead', 'start'];
 const USAGE = `npm run bench -- [--quick] [${FIGURES.join('|')}]...\n`;
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -41,13 +41,17 @@ async function measureAll(
   const figures: Figure[] = [];
   let openbao: string | undefined;
   if (isWanted('builtin')) figures.push(await measureBuiltin(bench));
-  if (isWanted('openbao-sign') || isWanted('vault')) {
+  const needBao = ['openbao-sign', 'vault', 'vault-overhead'];
+  if (needBao.some(isWanted)) {
     const bao = await startBao(bench);
     openbao = bao.version;
     const sign = await setUpSign(bao);
-    const direct = await measureOpenBaoSign(bench, bao, sign, figures[0]?.measurements[1]);
-    figures.push(direct);
-    if (isWanted('vault')) figures.push(await measureVault(bench, bao, sign, direct.measurements[0]));
+    if (isWanted('openbao-sign') || isWanted('vault')) {
+      const direct = await measureOpenBaoSign(bench, bao, sign, figures[0]?.measurements[1]);
+      figures.push(direct);
+      if (isWanted('vault')) figures.push(await measureVault(bench, bao, sign, direct.measurements[0]));
+    }
+    if (isWanted('vault-overhead')) figures.push(await measureVaultOverhead(bench, bao, sign));
     await bao.close();
   }
   if (isWanted('start')) figures.push(await measureStart(bench));

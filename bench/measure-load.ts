@@ -6,6 +6,8 @@ import { cpuSecondsBetween, readUsage } from './process-usage.ts';
 
 export interface LoadMeasurement extends Omit<LoadOptions, 'connections'> {
   readonly name: string;
+  /** Each waits for its answer before it asks again. Default `CONNECTIONS`. */
+  readonly connections?: number;
   /** The servers that share the work. Memory is told of the first. */
   readonly pids: Readonly<Record<string, number>>;
   readonly measureMs: number;
@@ -14,10 +16,10 @@ export interface LoadMeasurement extends Omit<LoadOptions, 'connections'> {
 /** Warms up, measures, and looks whether the last answer really holds a certificate. */
 export async function measureLoad(
   { effort, cleanup, say }: Pick<Bench, 'effort' | 'cleanup' | 'say'>,
-  { name, pids, measureMs, ...options }: LoadMeasurement,
+  { name, pids, measureMs, connections = CONNECTIONS, ...options }: LoadMeasurement,
 ): Promise<Measurement> {
   say(name);
-  const load = await startLoad({ ...options, connections: CONNECTIONS });
+  const load = await startLoad({ ...options, connections });
   cleanup.add(load.close);
   try {
     await load.measure(effort.warmUpMs);
@@ -42,7 +44,7 @@ export async function measureLoad(
       details: {
         certificates: window.answers,
         seconds: window.seconds,
-        connections: CONNECTIONS,
+        connections,
         cpuSecondsPer1000ByServer: Object.fromEntries(parts),
       },
     };

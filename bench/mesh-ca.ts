@@ -17,19 +17,34 @@ export interface MeshCa {
 const PROGRAM = fileURLToPath(new URL('../bin/mesh-ca', import.meta.url));
 const STOP_GRACE_MS = 10_000;
 
-/** `mesh-ca serve` as it is installed: the built program in a process of its own, SQLite in `dataDir`, on the servers' core. */
-export function startMeshCa({ cores, cleanup }: Pick<Bench, 'cores' | 'cleanup'>, dataDir: string): Promise<MeshCa> {
-  return cores.forServers(async () => {
+export interface MeshCaOptions {
+  /** Default: the servers' core. The client's is for a backend that has the servers' core for itself. */
+  readonly core?: 'servers' | 'client';
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Added to `mesh-ca serve`. */
+  readonly flags?: readonly string[];
+}
+
+/** `mesh-ca serve` as it is installed: the built program in a process of its own, SQLite in `dataDir`. */
+export function startMeshCa(
+  { cores, cleanup }: Pick<Bench, 'cores' | 'cleanup'>,
+  dataDir: string,
+  { core = 'servers', env = {}, flags = [] }: MeshCaOptions = {},
+): Promise<MeshCa> {
+  const start = async () => {
     const startedAt = performance.now();
-    const child = spawn(process.execPath, [PROGRAM, 'serve', '--api-port', '0', '--data-dir', dataDir], {
+    const child = spawn(process.execPath, [PROGRAM, 'serve', '--api-port', '0', '--data-dir', dataDir, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
     });
     const stop = createStop(child);
     cleanup.add(stop);
     const address = await readAddress(child);
     const readyMs = performance.now() - startedAt;
     return { address, pid: child.pid ?? 0, readyMs, must: createMust(address), stop };
-  });
+  };
+  return core === 'servers' ? cores.forServers(start) : start();
 }
 
 function readAddress(child: ChildProcess): Promise<string> {

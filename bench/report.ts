@@ -20,6 +20,8 @@ const HEADERS = [
   'RESULT',
 ];
 
+const PLACES = { '%': 0, times: 2, ms: 2, MB: 0 } as const;
+
 /** One table: what was measured, and below each figure what follows from it. */
 export function formatFigures(figures: readonly Figure[]): string {
   const rows = figures.flatMap(({ measurements, comparisons }) => [
@@ -47,13 +49,7 @@ function comparisonRow(comparison: Comparison): string[] {
   const blanks = ['', '', '', '', '', '', ''];
   const wanted =
     target === undefined ? '' : 'over' in target ? `> ${target.over} ${unit}` : `< ${target.under} ${unit}`;
-  return [
-    `- ${name}`,
-    ...blanks,
-    `${value.toFixed(unit === 'times' ? 2 : 0)} ${unit}`,
-    wanted,
-    verdictOf(comparison) ?? '',
-  ];
+  return [`- ${name}`, ...blanks, `${value.toFixed(PLACES[unit])} ${unit}`, wanted, verdictOf(comparison) ?? ''];
 }
 
 const digits = (value: number | undefined, places: number): string =>

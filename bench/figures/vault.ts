@@ -1,12 +1,60 @@
 import type { VaultPki } from '../../testcontainers/vault-pki.ts';
 import type { Bao } from '../bao.ts';
-import type { Bench } from '../bench.ts';
+import { type Bench, CONNECTIONS } from '../bench.ts';
 import { type Figure, type Measurement, shareOf, timesOf } from '../figure.ts';
 import { measureLoad } from '../measure-load.ts';
 import { startMeshCa } from '../mesh-ca.ts';
 import { putVaultMesh } from '../meshes.ts';
-import { certificateRequests, judgeIssued } from '../requests.ts';
+import { certificateRequests, judgeIssued, judgeSigned, signRequests } from '../requests.ts';
 import { setUpDocumented } from '../vault-mounts.ts';
+
+/**
+ * What mesh-ca adds to a `sign` of OpenBao's. OpenBao has the servers' core, mesh-ca shares the client's, so that neither takes the other's
+ * time: first with many connections, for the rate, then with one, for the time of one answer.
+ */
+export async function measureVaultOverhead(bench: Bench, bao: Bao, sign: VaultPki): Promise<Figure> {
+  const { measureMs } = bench.effort;
+  const meshCa = await startMeshCa(bench, await bench.makeFolder(), { core: 'client' });
+  const { address } = bao;
+  const { mount, role, token } = sign;
+  await putVaultMesh(meshCa, 'default', { address, ...sign });
+  const through = certificateRequests('default', bench.csrs);
+  let from = 0;
+  const pair = async (what: string, connections: number) => {
+    from += 1e6;
+    const offset = from;
+    const direct = await measureLoad(bench, {
+      name: `OpenBao sign, asked directly, ${what}`,
+      ...{ address, connections, measureMs },
+      pids: { openbao: bao.pid },
+      request: signRequests(mount, role, token, bench.csrs),
+      judge: judgeSigned,
+    });
+    const ours = await measureLoad(bench, {
+      name: `the same through mesh-ca, ${what}`,
+      address: meshCa.address,
+      ...{ connections, measureMs },
+      pids: { 'mesh-ca': meshCa.pid, openbao: bao.pid },
+      request: (index) => through(offset + index),
+      judge: judgeIssued,
+    });
+    return { direct, ours };
+  };
+  const many = await pair(`${CONNECTIONS} connections`, CONNECTIONS);
+  const one = await pair('one connection', 1);
+  await meshCa.stop();
+  const addedMs = (one.ours.p50Ms ?? 0) - (one.direct.p50Ms ?? 0);
+  return {
+    name: 'vault-overhead',
+    measurements: [many.direct, many.ours, one.direct, one.ours],
+    comparisons: [
+      ...shareOf('vault of direct sign', many.ours.certificatesPerSecond, many.direct.certificatesPerSecond, {
+        over: 80,
+      }),
+      { name: 'added to the p50 of one answer', value: addedMs, unit: 'ms', target: { under: 1 } },
+    ],
+  };
+}
 
 /** `vault` as the documents set it up, against `vault` with the right to `sign`. mesh-ca and OpenBao share the servers' core. */
 export async function measureVault(
