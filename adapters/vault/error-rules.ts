@@ -10,6 +10,8 @@ export interface CallContext {
   readonly capability: 'read' | 'update' | 'list';
   /** Sent without a token. */
   readonly isAnonymous: boolean;
+  /** '' for the root namespace. */
+  readonly namespace: string;
   readonly pki: string;
   readonly role: string;
   readonly mesh: string;
@@ -19,13 +21,16 @@ export interface CallContext {
 
 export interface Rule {
   readonly kind: FailureKind;
-  readonly message: string;
+  /** Goes on after `vault at <address> `. `said` is what Vault said, clean. */
+  readonly message: string | ((context: CallContext, said: string) => string);
   fix(context: CallContext): string;
 }
 
 /** `patch` and not `write`: that would replace the whole role, and lose its `allowed_uri_sans`. */
 const rolePatch = (context: CallContext, change: string) =>
   `vault patch ${context.pki}/roles/${context.role} ${change}`;
+
+const inNamespace = ({ namespace }: CallContext) => (namespace === '' ? '' : ` in namespace ${namespace}`);
 
 /** By the code of Node's or OpenSSL's error; the first that matches. */
 export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
@@ -37,7 +42,7 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
   },
   {
     codes: /^(ENOTFOUND|EAI_AGAIN)$/,
-    kind: 'network',
+    kind: 'dns',
     message: 'has a host name that cannot be resolved',
     fix: (c) => `correct the host name in ${c.endpointField}, or the DNS of this machine`,
   },
@@ -66,6 +71,12 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
     fix: () => "set fromCp.tls.caCert to the CA certificate of Vault's listener",
   },
   {
+    codes: /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST)$/,
+    kind: 'tls',
+    message: 'does not speak TLS at this address',
+    fix: (c) => `write http:// in ${c.endpointField} if Vault's listener has tls_disable, or correct its port`,
+  },
+  {
     codes: /^(EPROTO|ERR_SSL_|ERR_TLS_)/,
     kind: 'tls',
     message: 'does not speak TLS as expected',
@@ -91,26 +102,55 @@ export const NETWORK_DEFAULT: Rule = {
   fix: () => "look at Vault's log and at what stands between it and mesh-ca",
 };
 
+/** What a CA's end is told by. */
+export const CA_END = /beyond the expiration of the CA certificate at (\d[\dTZ:.+-]+)/;
+
+const NO_PKI_MOUNT: Rule = {
+  kind: 'absent',
+  message: (c) => `has no PKI mount at this path${inNamespace(c)}`,
+  fix: (c) =>
+    `correct fromCp.pki${c.namespace === '' ? ' (or set fromCp.namespace, if the mount is in one)' : ' or fromCp.namespace'}, or enable it: vault secrets enable -path=${c.pki} pki`,
+};
+
 /** By what Vault says in a 400, 404, 405 or 500 answer; the first that matches. */
 export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
   {
     text: /unknown role/i,
     kind: 'absent',
-    message: 'has no such role',
+    message: (c) => `has no such role: ${c.role}`,
     fix: (c) =>
-      `make the role (vault write ${c.pki}/roles/${c.role} ..., as in policies/vault), or correct fromCp.role`,
+      `make the role (vault write ${c.pki}/roles/${c.role} @role-dataplane-proxies-sign.json, of policies/vault), or correct fromCp.role`,
+  },
+  {
+    text: /role key type .* not allowed for issuing/i,
+    kind: 'role',
+    message: "makes no key by its role's key_type=any, which is for sign only",
+    fix: (c) =>
+      `${rolePatch(c, 'key_type=ec key_bits=256')}, or let the token sign: path "${c.pki}/sign/${c.role}" { capabilities = ["update"] }`,
   },
   {
     text: /role requires keys of type|requires a minimum of a \d+-bit key|key type .* not (allowed|supported)/i,
     kind: 'key-type',
-    message: "refuses the key of the request by its role's key_type",
-    fix: (c) => `send a CSR with a key of that type, or ${rolePatch(c, 'key_type=any')}`,
+    message: "refuses the key of the request by its role's key_type and key_bits",
+    fix: (c) => `send a CSR with a key of that type and size, or ${rolePatch(c, 'key_type=any key_bits=0')}`,
   },
   {
     text: /URI Subject Alternative Name/i,
     kind: 'role',
     message: "refuses the identity by its role's allowed_uri_sans",
     fix: (c) => rolePatch(c, `allowed_uri_sans="spiffe://${c.mesh}/*,kuma://*"`),
+  },
+  {
+    text: /IP Subject Alternative Name/i,
+    kind: 'role',
+    message: "refuses an IP address in the CSR by its role's allow_ip_sans",
+    fix: () => 'send a CSR without IP addresses: an identity has none',
+  },
+  {
+    text: /other SAN|other_sans/i,
+    kind: 'role',
+    message: "refuses a name of another kind in the CSR by its role's allowed_other_sans",
+    fix: () => 'send a CSR without such names: an identity has none',
   },
   {
     text: /common name .* not allowed/i,
@@ -133,26 +173,64 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
   {
     text: /beyond the expiration of the CA|cannot satisfy request, as TTL/i,
     kind: 'role',
-    message: 'has a CA that ends before the certificate would',
-    fix: (c) => `renew the CA of ${c.pki}, or ask for less in dpCert.rotation.expiration`,
+    message: "has a CA that ends before a certificate of this lifetime (ttl, or the role's not_after) would",
+    fix: (c) =>
+      `renew the CA of ${c.pki}, ask for less in dpCert.rotation.expiration, or let Vault cut lifetimes: vault patch ${c.pki}/issuer/default leaf_not_after_behavior=truncate`,
+  },
+  {
+    text: /unable to find PKI issuer for reference/i,
+    kind: 'absent',
+    message: "has no issuer of the name in its role's issuer_ref",
+    fix: (c) => `see vault list ${c.pki}/issuers, then ${rolePatch(c, 'issuer_ref=default')}`,
+  },
+  {
+    text: /usage of issuing-certificates|no corresponding key|issuer .* (has|with) no (associated )?(private )?key/i,
+    kind: 'absent',
+    message: 'has an issuer that cannot sign: it has no key, or lacks the usage issuing-certificates',
+    fix: (c) =>
+      `choose another: vault write ${c.pki}/config/issuers default=<issuer>, or allow it: vault patch ${c.pki}/issuer/default usage=read-only,issuing-certificates,crl-signing`,
   },
   {
     text: /no default issuer|must be configured with a CA|no issuers? (currently )?configured|does not have a configured CA/i,
     kind: 'absent',
     message: 'has no CA in this mount',
-    fix: (c) => `make the CA: vault write ${c.pki}/root/generate/internal ... (or intermediate/set-signed)`,
+    fix: (c) =>
+      `make the CA: vault write ${c.pki}/root/generate/internal common_name="${c.mesh} root" uri_sans=spiffe://${c.mesh} ttl=87600h (or intermediate/set-signed)`,
   },
   {
     text: /namespace not found/i,
     kind: 'absent',
-    message: 'has no such namespace',
-    fix: () => 'correct fromCp.namespace',
+    message: (c) => `has no such namespace: ${c.namespace}`,
+    fix: (c) => `correct fromCp.namespace, or make it: vault namespace create ${c.namespace}`,
   },
   {
-    text: /no handler for route|unsupported (path|operation)/i,
-    kind: 'absent',
-    message: 'has no PKI mount at this path',
-    fix: (c) => `enable it (vault secrets enable -path=${c.pki} pki), or correct fromCp.pki`,
+    text: /local node not active|active cluster node not found|no active node/i,
+    kind: 'standby',
+    message: 'is a standby, and its cluster has no active node',
+    fix: () => 'look at the other nodes of the cluster: vault operator raft list-peers, vault status',
+  },
+  { ...NO_PKI_MOUNT, text: /no handler for route|unsupported (path|operation)/i },
+];
+
+/** 403 by what Vault says, as it stands in the answer; the first that matches. */
+export const FORBIDDEN_RULES: readonly (Rule & { readonly text: RegExp; readonly isPublic?: true })[] = [
+  // Everybody may read the CA certificates of a PKI mount. Where Vault says no, there is none.
+  { ...NO_PKI_MOUNT, text: /^/, isPublic: true },
+  {
+    text: /^1 error occurred:\s*\* permission denied\s*$/,
+    kind: 'denied',
+    message: (c) => `denies access: no policy of the token gives it "${c.capability}" on ${c.path}`,
+    fix: (c) =>
+      `add to a policy of the token: path "${c.path}" { capabilities = ["${c.capability}"] }; or correct fromCp.pki and fromCp.role, if mount and role have other names`,
+  },
+  {
+    // A token that is not known gets no list of errors from OpenBao, and a second error from Vault.
+    text: /^permission denied$|invalid token|bad token/,
+    kind: 'denied',
+    message:
+      'denies access: the token is invalid, was revoked, has expired, or may not be used from here (token_bound_cidrs)',
+    fix: (c) =>
+      `check the token: VAULT_TOKEN=... vault token lookup${c.namespace === '' ? '' : ` -namespace=${c.namespace}`}; and give a valid one in fromCp.auth`,
   },
 ];
 
@@ -171,7 +249,7 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     to: 401,
     kind: 'denied',
     message: 'does not accept the token',
-    fix: () => 'give a valid token in fromCp.auth.token',
+    fix: () => 'give a valid token in fromCp.auth',
   },
   {
     from: 403,
@@ -202,7 +280,8 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     to: 429,
     kind: 'rate-limited',
     message: 'limits the rate of requests (a quota)',
-    fix: () => 'raise the rate limit quota of this path in Vault, or wait',
+    fix: () =>
+      'raise the quota (vault list sys/quotas/rate-limit, vault write sys/quotas/rate-limit/<name> rate=...), or wait',
   },
   {
     from: 472,
@@ -229,6 +308,15 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
 ];
 
 export const SEALED: Rule = { kind: 'sealed', message: 'is sealed', fix: () => 'unseal it: vault operator unseal' };
+export const CA_ENDED: Rule = {
+  kind: 'ca-ended',
+  message: (c, said) => `signs in ${c.pki} with a CA that has ended at ${CA_END.exec(said)?.[1] ?? 'some time'}`,
+  fix: renewCa,
+};
+/** For a mount whose CA is past its end. The old root stays in the bundle until it is deleted in Vault. */
+export function renewCa({ pki, mesh }: Pick<CallContext, 'pki' | 'mesh'>): string {
+  return `make a new CA and use it: vault write ${pki}/root/rotate/internal common_name="${mesh} root" uri_sans=spiffe://${mesh} ttl=87600h, then vault write ${pki}/root/replace default=next`;
+}
 export const PLAIN_HTTP: Rule = {
   kind: 'tls',
   message: 'speaks HTTPS at this address',

@@ -1,5 +1,8 @@
 import {
+  CA_END,
+  CA_ENDED,
   type CallContext,
+  FORBIDDEN_RULES,
   NETWORK_DEFAULT,
   NETWORK_RULES,
   PLAIN_HTTP,
@@ -10,7 +13,7 @@ import {
   UNKNOWN_STATUS,
 } from './error-rules.ts';
 import type { Failure } from './failure.ts';
-import { cleanText, retryAfterMs } from './reply-text.ts';
+import { cleanText, rawErrors, retryAfterMs } from './reply-text.ts';
 import type { TransportReply } from './transport.ts';
 
 /** The failure behind an error of the transport. */
@@ -30,11 +33,13 @@ export function timeoutFailure(timeoutMs: number, context: CallContext): Failure
 
 /** The failure behind an answer whose status is not 200 or 204. */
 export function statusFailure(reply: TransportReply, context: CallContext, now: Date): Failure {
-  const text = cleanText(reply.body, context.token);
+  const said = cleanText(reply.body, context);
   const wait = retryAfterMs(reply.headers, now);
-  const rule = findRule(reply, text);
-  return describe(rule, context, text === '' ? `status ${reply.status}` : text, {
-    ...{ status: reply.status, said: text },
+  const rule = findRule(reply, said, context, now);
+  // An error of its own may name storage, hosts and credentials: Vault's log is the place for that.
+  const isTold = said !== '' && rule.kind !== 'server';
+  return describe(rule, context, isTold ? said : `status ${reply.status}`, {
+    ...{ status: reply.status, said },
     ...(wait === undefined ? {} : { retryAfterMs: wait }),
   });
 }
@@ -47,12 +52,23 @@ export function malformedFailure(what: string, context: CallContext): Failure {
   };
 }
 
-function findRule({ status, plainText }: TransportReply, text: string): Rule {
-  if (status === 503 && /sealed/i.test(text)) return SEALED;
+function findRule(reply: TransportReply, said: string, context: CallContext, now: Date): Rule {
+  const { status, plainText } = reply;
+  if (status === 503 && /sealed/i.test(said)) return SEALED;
   if (status === 400 && /HTTP request to an HTTPS server/i.test(plainText)) return PLAIN_HTTP;
+  const caEnd = CA_END.exec(said)?.[1];
+  if (caEnd !== undefined && Date.parse(caEnd) <= now.getTime()) return CA_ENDED;
   const isTelling = status === 400 || status === 404 || status === 405 || status === 500;
-  const byText = isTelling ? TEXT_RULES.find((rule) => rule.text.test(text)) : undefined;
-  return byText ?? STATUS_RULES.find(({ from, to }) => status >= from && status <= to) ?? UNKNOWN_STATUS;
+  const byText = isTelling ? TEXT_RULES.find(({ text }) => text.test(said)) : undefined;
+  const raw = status === 403 ? rawErrors(reply.body).join('\n') : '';
+  const isPublic = context.isAnonymous && context.path.startsWith(`${context.pki}/`);
+  const forbidden = FORBIDDEN_RULES.find((one) => (one.isPublic ?? isPublic) === isPublic && one.text.test(raw));
+  return (
+    byText ??
+    (status === 403 ? forbidden : undefined) ??
+    STATUS_RULES.find(({ from, to }) => status >= from && status <= to) ??
+    UNKNOWN_STATUS
+  );
 }
 
 function describe(
@@ -62,6 +78,7 @@ function describe(
   more: Pick<Failure, 'cause' | 'retryAfterMs' | 'status' | 'said'>,
 ): Failure {
   const place = `vault at ${context.endpoint}`;
+  const message = typeof rule.message === 'string' ? rule.message : rule.message(context, more.said ?? '');
   const said = detail === '' ? context.path : `${context.path}: ${detail}`;
-  return { kind: rule.kind, message: `${place} ${rule.message} (${said})`, fix: rule.fix(context), ...more };
+  return { kind: rule.kind, message: `${place} ${message} (${said})`, fix: rule.fix(context), ...more };
 }

@@ -28,21 +28,27 @@ const CLASSES = {
   /** A secret or file of the conf cannot be loaded or used. */
   conf: ConfigError,
   network: IssuerUnavailableError,
+  dns: IssuerUnavailableError,
   tls: IssuerUnavailableError,
   timeout: IssuerUnavailableError,
   sealed: IssuerUnavailableError,
+  uninitialised: IssuerUnavailableError,
   standby: IssuerUnavailableError,
   server: IssuerUnavailableError,
   'rate-limited': RateLimitedError,
   /** 403: token, policy, or a path that does not exist. */
   denied: IssuerDeniedError,
-  /** Mount, namespace or CA are not there. */
+  /** Mount, namespace, role or CA are not there. */
   absent: IssuerDeniedError,
   /** The role does not allow what was asked. */
   role: IssuerDeniedError,
   /** The role does not sign this type of key. */
   'key-type': RequestInvalidError,
   malformed: IssuerResponseError,
+  /** The CA that signs is past its end. */
+  'ca-ended': IssuerResponseError,
+  /** The certificate is not valid now because the clocks differ. */
+  clock: IssuerResponseError,
 } as const satisfies Record<string, new (message: string, options?: CaErrorOptions) => CaError>;
 
 export type FailureKind = keyof typeof CLASSES;

@@ -13,27 +13,60 @@ const PEM = /-----BEGIN [\s\S]*?(?:-----END [A-Z ]+-----|$)/g;
 /** Control characters, line ends among them, and the invisible marks that turn text around. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu;
 
-/**
- * What Vault says in the `errors` list of an answer, fit for a message: one line, capped, without tokens and PEM blocks. '' when there is none;
- * nothing else of a body is ever repeated.
- */
-export function cleanText(body: unknown, token: string): string {
+/** Words with a slash: paths of Vault's API or of a disk, URLs. */
+const PATH = /[\w.:@%+~-]*(?:\/[\w.:@%*+~-]*)+/g;
+const NO_PATHS: ReadonlySet<string> = new Set(['and/or', 'N/A', 'n/a', '/']);
+
+/** What may be named in a message. */
+export interface Sayable {
+  /** Never named. */
+  readonly token: string;
+  readonly namespace: string;
+  readonly path: string;
+  readonly pki: string;
+  readonly role: string;
+}
+
+/** The `errors` list of an answer as it stands: to recognise, never to repeat. */
+export function rawErrors(body: unknown): readonly string[] {
   const parsed = errorBody.safeParse(body);
-  if (!parsed.success) return '';
-  const said = parsed.data.errors.slice(0, MAX_ERRORS).join('; ');
+  return parsed.success ? parsed.data.errors.slice(0, MAX_ERRORS).map((text) => text.slice(0, 4 * MAX_TEXT)) : [];
+}
+
+/**
+ * What Vault says in the `errors` list of an answer, fit for a message: one line, capped, without tokens, PEM blocks, and paths that the conf does
+ * not name. '' when there is none; nothing else of a body is ever repeated.
+ */
+export function cleanText(body: unknown, sayable: Sayable): string {
+  const { token } = sayable;
+  const parsed = errorBody.safeParse(body);
+  const said = parsed.success ? parsed.data.errors.slice(0, MAX_ERRORS).join('; ') : '';
   const text = (token === '' ? said : said.replaceAll(token, '[token]'))
     .slice(0, 4 * MAX_TEXT)
     .replace(PEM, '[PEM]')
     .replace(TOKEN, '[token]')
+    .replace(PATH, (word) => (mayName(word, sayable) ? word : '[path]'))
     .replace(UNPRINTABLE, ' ')
     .replace(/\d+ errors? occurred: \* /g, '')
     .trim();
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
 }
 
+function mayName(word: string, { namespace, path, pki, role }: Sayable): boolean {
+  if (NO_PATHS.has(word) || /^(spiffe|kuma):\/\//.test(word)) return true;
+  const bare = word.replace(/^\/|[/.:]+$/g, '');
+  const inNamespace = namespace !== '' && bare.startsWith(`${namespace}/`) ? bare.slice(namespace.length + 1) : bare;
+  return [path, pki, ...['sign', 'issue', 'roles'].map((verb) => `${pki}/${verb}/${role}`)].includes(inNamespace);
+}
+
+/** An HTTP date (RFC 9110 section 5.6.7): `Tue, 01 Sep 2026 12:00:30 GMT`. */
+const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+
 /** `Retry-After` (RFC 9110 section 10.2.3) in milliseconds from `now`, at most an hour. Undefined when absent or unreadable. */
 export function retryAfterMs(headers: IncomingHttpHeaders, now: Date): number | undefined {
   const text = headers['retry-after']?.trim() ?? '';
-  const wait = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now.getTime();
+  if (/^\d{1,9}$/.test(text)) return Math.min(Number(text) * 1000, RETRY_AFTER_MAX_MS);
+  if (!HTTP_DATE.test(text)) return undefined;
+  const wait = Date.parse(text) - now.getTime();
   return Number.isNaN(wait) ? undefined : Math.min(Math.max(wait, 0), RETRY_AFTER_MAX_MS);
 }
