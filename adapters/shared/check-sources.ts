@@ -1,0 +1,80 @@
+import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
+import type { CallOptions, ConfFindings, DataSource, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { parseCertificate } from '../../src/x509/certificate.ts';
+import { loadPrivateKey } from '../../src/x509/key-pair.ts';
+import { decodePem } from '../../src/x509/pem.ts';
+import { X509Error } from '../../src/x509/x509-error.ts';
+
+/** A data source of a conf, and what its content has to be. */
+export interface NamedSource {
+  /** Path below `conf`, such as `fromCp.tls.caCert`. */
+  readonly field: string;
+  readonly source: DataSource;
+  /** What is wrong with the content, without repeating any of it; undefined when nothing is. */
+  readonly problem: (data: Buffer) => string | undefined;
+  /** An inline value of it can be read by everybody who may read the Mesh. */
+  readonly isSecret: boolean;
+}
+
+/**
+ * Loads every data source of a conf before the Mesh is stored, so that a missing, empty or mistaken one is a violation of its field and not a
+ * failure of the first data plane. Asks no backend.
+ */
+export async function checkSources(
+  sources: readonly NamedSource[],
+  load: IssuerDeps['load'],
+  options: CallOptions,
+): Promise<ConfFindings> {
+  const violations: Violation[] = [];
+  const warnings: string[] = [];
+  let fix: string | undefined;
+  for (const { field, source, problem, isSecret } of sources) {
+    if (isSecret && source.kind === 'inline') {
+      warnings.push(`${field}: an inline value can be read by everybody who may read the Mesh; use a secret`);
+    }
+    try {
+      const data = await load(source, options);
+      const message = data.length === 0 ? 'is empty' : problem(data);
+      if (message !== undefined) violations.push({ field, message });
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (!(error instanceof ConfigError)) throw error;
+      violations.push({ field, message: error.message });
+      fix ??= error.fix;
+    }
+  }
+  return { violations, warnings, ...(fix === undefined ? {} : { fix }) };
+}
+
+/** One word of printable ASCII, as tokens and access keys are; white space around it is allowed. */
+export function wordProblem(data: Buffer): string | undefined {
+  return /^[\x21-\x7e]{1,8192}$/.test(data.toString('utf8').trim())
+    ? undefined
+    : 'has to be one word of printable ASCII, of at most 8192 characters';
+}
+
+export function certificatesProblem(data: Buffer): string | undefined {
+  return x509Problem('holds no PEM certificate that can be read', () => {
+    const blocks = decodePem(data.toString('utf8')).filter(({ label }) => label === 'CERTIFICATE');
+    if (blocks.length === 0) return 'holds no PEM block CERTIFICATE';
+    for (const { der } of blocks) parseCertificate(der);
+    return undefined;
+  });
+}
+
+export function privateKeyProblem(data: Buffer): string | undefined {
+  return x509Problem('holds no PEM private key that can be read', () => {
+    loadPrivateKey(data.toString('utf8'));
+    return undefined;
+  });
+}
+
+/** The parser's own words stay out: they may be about a key. */
+function x509Problem(message: string, read: () => string | undefined): string | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof X509Error) return message;
+    throw error;
+  }
+}
