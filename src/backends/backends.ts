@@ -149,14 +149,27 @@ export class Backends {
     return (await this.#secretsOf(mesh, backend)).used;
   }
 
-  async #secretsOf(mesh: string, backend: MeshBackend): Promise<Record<'used' | 'followed', readonly string[]>> {
-    const none = { used: [], followed: [] };
+  /** Those of `usedSecrets` that must be there when the Mesh is stored: not those that its issuer makes when it first needs them. */
+  async requiredSecrets(mesh: string, backend: MeshBackend): Promise<readonly string[]> {
+    const { used, later } = await this.#secretsOf(mesh, backend);
+    return used.filter((name) => !later.includes(name));
+  }
+
+  async #secretsOf(
+    mesh: string,
+    backend: MeshBackend,
+  ): Promise<Record<'used' | 'followed' | 'later', readonly string[]>> {
+    const none = { used: [], followed: [], later: [] };
     const module = await this.module(backend.type);
     if (module === undefined) return none;
     const context = { mesh, backend: backend.name };
     try {
       const conf = module.parseConf(backend.conf, context);
-      return { used: module.usedSecrets(conf, context), followed: module.followedSecrets?.(conf, context) ?? [] };
+      return {
+        used: module.usedSecrets(conf, context),
+        followed: module.followedSecrets?.(conf, context) ?? [],
+        later: module.laterSecrets?.(conf, context) ?? [],
+      };
     } catch (error) {
       if (error instanceof ConfigError) return none;
       throw error;

@@ -247,6 +247,8 @@ export interface IssuerModule<Conf = unknown> {
    * is dropped. A change of any other used secret makes a new issuer. Absent: none.
    */
   followedSecrets?(conf: Conf, context: IssuerContext): readonly string[];
+  /** Those of `usedSecrets` that the issuer makes when it first needs them, so that they may be missing when the Mesh is stored. Absent: none. */
+  laterSecrets?(conf: Conf, context: IssuerContext): readonly string[];
   /** No remote call, no I/O. */
   create(context: IssuerContext, conf: Conf, deps: IssuerDeps): Issuer;
 }

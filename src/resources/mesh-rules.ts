@@ -37,7 +37,7 @@ export function createMeshRules(store: Store, backends: Backends): KindRules {
         if (violations.length > 0)
           throw new ConfigError(NOT_VALID, { violations, ...(fix === undefined ? {} : { fix }) });
         for (const backend of made) await provision(backend, resource, options);
-        return { resource, warnings, requires: await requiredSecrets({ store, backends }, resource, made) };
+        return { resource, warnings, requires: await requiredSecrets(backends, resource, made) };
       } finally {
         await Promise.all(made.map((backend) => backend.close()));
       }
@@ -125,20 +125,15 @@ async function missingSecrets({ store, backends }: Rooms, mesh: string, spec: Me
 
 /**
  * Secrets without which the backends that were checked, or whose CA was made, are worth nothing: they must be there when the Mesh is stored.
- * What only warns when it is missing is not among them, nor what a check did not miss: an issuer may make a secret of its own later.
+ * What only warns when it is missing is not among them.
  */
-async function requiredSecrets(
-  { store, backends }: Rooms,
-  mesh: Mesh,
-  made: readonly Backend[],
-): Promise<ResourceKey[]> {
+async function requiredSecrets(backends: Backends, mesh: Mesh, made: readonly Backend[]): Promise<ResourceKey[]> {
   const skip = mesh.mtls?.skipValidation === true;
   const names: string[] = [];
   for (const spec of mesh.mtls?.backends ?? []) {
     const backend = made.find(({ name }) => name === spec.name);
     if (backend?.has(isProvisioner) === true || (!skip && backend?.has(isConfChecker) === true)) {
-      const missing = await missingSecrets({ store, backends }, mesh.name, spec);
-      names.push(...(await backends.usedSecrets(mesh.name, spec)).filter((name) => !missing.includes(name)));
+      names.push(...(await backends.requiredSecrets(mesh.name, spec)));
     }
   }
   return names.map((name) => ({ type: 'Secret', mesh: mesh.name, name }));
