@@ -1,0 +1,64 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { ERROR_CODES } from '../../src/issuer/errors.ts';
+import { decodePem } from '../../src/x509/pem.ts';
+import type { Answer, TestApp } from '../support/test-app.ts';
+import { BACKEND, MESH, serviceSan } from './fault-world.ts';
+import type { Seen } from './faults.ts';
+
+/** One request for a certificate, and what came of it. */
+export interface Asked {
+  readonly service: string;
+  readonly seen: Seen;
+  /** '' for a certificate; else the detail without what differs between data planes. */
+  readonly message: string;
+  readonly answer: Answer;
+}
+
+export async function askForCertificate(test: TestApp, service: string): Promise<Asked> {
+  const answer = await test.request('POST', `/meshes/${MESH}/dataplanes/${service}/_certificate`, {
+    tags: { 'kuma.io/service': service },
+  });
+  if (answer.status === 201) return { service, seen: 'served', message: '', answer };
+  const code = ERROR_CODES.find((known) => known === String(answer.json.code)) ?? 'ERR_INTERNAL';
+  return { service, seen: code, message: String(answer.json.detail).replaceAll(service, '<service>'), answer };
+}
+
+/** Codes of errors after which the same request may be made again as it is. */
+const RETRIED: ReadonlySet<Seen> = new Set([
+  'ERR_ISSUER_UNAVAILABLE',
+  'ERR_ISSUER_RATE_LIMITED',
+  'ERR_ISSUANCE_PENDING',
+]);
+
+/** What is wrong with an answer, whatever the fault: a bad certificate, or an error that does not help. */
+export function failuresOf({ service, seen, message, answer }: Asked, says: RegExp | undefined): string[] {
+  if (seen === 'served') return certificateFailures(service, answer);
+  const { fix, retry, retryAfterSeconds } = answer.json;
+  const wrong = (what: string) => `${seen} ${what}: ${message}`;
+  const failures: string[] = [];
+  if (String(fix ?? '') === '') failures.push(wrong('without fix'));
+  if (Boolean(retry) !== RETRIED.has(seen)) failures.push(wrong(`says retry ${retry}`));
+  if (RETRIED.has(seen) && !(Number(retryAfterSeconds) > 0)) failures.push(wrong('does not say when to ask again'));
+  if (!message.includes(`${BACKEND})`)) failures.push(wrong('does not name the backend'));
+  if (says !== undefined && !says.test(`${message} ${fix}`)) failures.push(wrong(`does not say ${says}, fix "${fix}"`));
+  return failures;
+}
+
+/** As a proxy would look at it, with another X.509 library than mesh-ca's own. */
+function certificateFailures(service: string, { json }: Answer): string[] {
+  const leaf = new X509Certificate(String(json.certificate));
+  const failures: string[] = [];
+  const now = new Date();
+  if (!leaf.subjectAltName?.includes(`URI:${serviceSan(service)}`)) failures.push('a certificate for somebody else');
+  if (!leaf.checkPrivateKey(createPrivateKey(String(json.privateKey)))) failures.push('a certificate for another key');
+  if (new Date(leaf.validTo) <= now) failures.push('a certificate that has expired');
+  const roots = decodePem(String(json.trustBundle?.pem)).map(({ der }) => new X509Certificate(der));
+  let last = leaf;
+  for (let index = 0; json.caChain?.[index] !== undefined; index += 1) {
+    const next = new X509Certificate(String(json.caChain[index]));
+    if (!last.verify(next.publicKey)) failures.push('a chain that does not hold together');
+    last = next;
+  }
+  if (!roots.some((root) => last.verify(root.publicKey))) failures.push('a certificate of no root in the bundle');
+  return failures;
+}

@@ -1,0 +1,119 @@
+import type { ErrorCode } from '../../src/issuer/errors.ts';
+import type { ProxyMode } from '../support/tcp-proxy.ts';
+import type { BackendType, ServerFaultName } from './fault-world.ts';
+import { shortenAnswer } from './shorten-answer.ts';
+
+/** What a caller may see while a fault lasts: a good certificate, or an error of this code. */
+export type Seen = 'served' | ErrorCode;
+
+export interface FaultRow {
+  readonly name: string;
+  /** What goes wrong between mesh-ca and the server. */
+  readonly mode?: ProxyMode;
+  /** What goes wrong in the server. */
+  readonly server?: ServerFaultName;
+  /** It is there before mesh-ca starts. */
+  readonly atStart?: true;
+  /** How long callers keep asking while it lasts. */
+  readonly lastsMs: number;
+  /** Nothing else may be seen. */
+  readonly sees: readonly Seen[] | Readonly<Record<BackendType, readonly Seen[]>>;
+  /** In the message or the fix of every error: the words that an operator needs. */
+  readonly says?: RegExp;
+}
+
+/** Longer than the time-out of the backend, so that some callers see how it ends. */
+export const REQUEST_TIMEOUT_MS = 2_000;
+const LONG_MS = 2_600;
+const SHORT_MS = 1_000;
+const LATENCY_MS = 60;
+const SHORT_BODY_BYTES = 48;
+
+const DOWN = ['ERR_ISSUER_UNAVAILABLE'] as const;
+const NONSENSE = ['ERR_ISSUER_RESPONSE', 'ERR_ISSUER_UNAVAILABLE'] as const;
+const PAGE = Buffer.from(
+  'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 31\r\nConnection: close\r\n\r\n<html>please log in first</html>'.slice(
+    0,
+    -1,
+  ),
+);
+
+/** THE TABLE: how each fault begins, and what callers may see of it. All backends, no exceptions but those that stand here. */
+export const FAULTS: readonly FaultRow[] = [
+  { name: 'down at start', mode: { kind: 'refuse' }, atStart: true, lastsMs: SHORT_MS, sees: DOWN },
+  { name: 'down', mode: { kind: 'refuse' }, lastsMs: SHORT_MS, sees: DOWN },
+  {
+    name: 'down mid-request',
+    mode: { kind: 'cut', shorten: (answer) => answer.subarray(0, 0), ending: 'reset' },
+    lastsMs: SHORT_MS,
+    sees: DOWN,
+  },
+  { name: 'slow', mode: { kind: 'slow', latencyMs: LATENCY_MS }, lastsMs: SHORT_MS, sees: ['served'] },
+  { name: 'half-open connection', mode: { kind: 'half-open' }, lastsMs: LONG_MS, sees: DOWN },
+  { name: 'reset', mode: { kind: 'reset' }, lastsMs: SHORT_MS, sees: DOWN },
+  { name: 'garbage', mode: { kind: 'garbage' }, lastsMs: SHORT_MS, sees: NONSENSE },
+  { name: 'a page, no JSON', mode: { kind: 'answer', bytes: PAGE }, lastsMs: SHORT_MS, sees: NONSENSE },
+  {
+    name: 'truncated JSON',
+    mode: { kind: 'cut', shorten: (answer) => shortenAnswer(answer, SHORT_BODY_BYTES), ending: 'end' },
+    lastsMs: SHORT_MS,
+    sees: NONSENSE,
+  },
+  {
+    name: 'answer that stops',
+    mode: { kind: 'cut', shorten: (answer) => answer.subarray(0, SHORT_BODY_BYTES), ending: 'stall' },
+    lastsMs: LONG_MS,
+    sees: DOWN,
+  },
+  { name: 'wrong certificate for our key', server: 'wrong key', lastsMs: SHORT_MS, sees: ['ERR_ISSUER_RESPONSE'] },
+  { name: 'foreign root', server: 'foreign root', lastsMs: SHORT_MS, sees: ['ERR_ISSUER_RESPONSE'] },
+  {
+    name: 'expired CA',
+    server: 'expired CA',
+    lastsMs: SHORT_MS,
+    sees: ['ERR_ISSUER_DENIED', 'ERR_ISSUER_RESPONSE'],
+    says: /expir|not valid after|no longer valid|ends before/i,
+  },
+  {
+    name: 'server clock 10 min ahead',
+    server: 'server clock ahead',
+    lastsMs: SHORT_MS,
+    // ACM PCA is told when a certificate begins; the others make it begin at a time that mesh-ca has not reached.
+    sees: {
+      vault: ['ERR_ISSUER_RESPONSE'],
+      acmpca: ['served', 'ERR_ISSUER_UNAVAILABLE', 'ERR_ISSUER_DENIED', 'ERR_ISSUER_RESPONSE'],
+      certmanager: ['ERR_ISSUER_RESPONSE'],
+    },
+    says: /clock/i,
+  },
+  {
+    name: 'server clock 10 min behind',
+    server: 'server clock behind',
+    lastsMs: SHORT_MS,
+    sees: {
+      vault: ['served'],
+      acmpca: ['served', 'ERR_ISSUER_UNAVAILABLE', 'ERR_ISSUER_DENIED', 'ERR_ISSUER_RESPONSE'],
+      certmanager: ['served'],
+    },
+    says: /clock/i,
+  },
+  {
+    name: 'throttled',
+    server: 'throttled',
+    lastsMs: SHORT_MS,
+    sees: ['served', 'ERR_ISSUER_RATE_LIMITED'],
+  },
+  {
+    name: 'credentials revoked',
+    server: 'credentials revoked',
+    lastsMs: SHORT_MS,
+    sees: ['ERR_ISSUER_DENIED'],
+  },
+  { name: 'restarted, same CA', server: 'restarted, same CA', lastsMs: SHORT_MS, sees: DOWN },
+  { name: 'restarted, new CA', server: 'restarted, new CA', lastsMs: SHORT_MS, sees: DOWN },
+  { name: 'server unwell', server: 'unwell', lastsMs: SHORT_MS, sees: DOWN },
+];
+
+export function allowedIn(row: FaultRow, type: BackendType): readonly Seen[] {
+  return 'vault' in row.sees ? row.sees[type] : row.sees;
+}

@@ -1,0 +1,210 @@
+import { systemClock } from '../../src/runtime/clock.ts';
+import { startTestApp, type TestApp } from '../support/test-app.ts';
+import { type Asked, askForCertificate, failuresOf } from './ask.ts';
+import { countConnects } from './count-connects.ts';
+import { BACKEND, type Calls, type FaultWorld, MESH, putSecret, type Stage } from './fault-world.ts';
+import { allowedIn, type FaultRow, REQUEST_TIMEOUT_MS, type Seen } from './faults.ts';
+import { countResources, findLeaks } from './leaks.ts';
+
+/** One line of the table. */
+export interface FaultResult {
+  readonly backend: string;
+  readonly server: string;
+  readonly fault: string;
+  /** Certificates asked for while the fault lasted. */
+  readonly asked: number;
+  readonly served: number;
+  /** What callers saw, each kind once, the commonest first. */
+  readonly saw: readonly { readonly outcome: Seen; readonly message: string; readonly count: number }[];
+  /** Most calls that asked for one and the same certificate, and all calls divided by the certificates asked for. */
+  readonly issuingCallsPerCertificate: number;
+  readonly callsPerCertificate: number;
+  /** Calls in the time in which nobody asked and the fault went on. */
+  readonly quietCalls: number;
+  /** From the end of the fault to the first certificate for a request made after it. Undefined: none came. */
+  readonly recoveryMs: number | undefined;
+  readonly leaked: readonly string[];
+  /** Everything that the table demands and that was not so. */
+  readonly complaints: readonly string[];
+}
+
+const CALLERS = 4;
+const PAUSE_MS = 120;
+const QUIET_MS = 500;
+const RECOVERY_ASK_MS = 50;
+const RECOVERY_GIVE_UP_MS = 6_000;
+
+export const MOST_ISSUING_CALLS = 3;
+export const RECOVERED_WITHIN_MS = 2_000;
+/** Log-in, abilities and CA certificates: asked for once and remembered, however many certificates follow. */
+const CALLS_FOR_ALL = 12;
+const MOST_QUIET_CALLS = 10;
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** The whole story of one fault, through the front door of a whole mesh-ca: warm-up, fault, callers, quiet, end, recovery, close, leaks. */
+export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultResult> {
+  const complaints: string[] = [];
+  const name = row.name.replace(/[^a-z0-9]+/gi, '-').toLowerCase();
+  let count = 0;
+  const nextDataplane = () => {
+    count += 1;
+    return `${name}-${count}`;
+  };
+  const clock = { offsetMs: 0 };
+  const resourcesBefore = countResources();
+  const connects = countConnects(world.proxy.port);
+  const begin = async (stage?: Stage) => {
+    if (row.mode !== undefined) await world.proxy.set(row.mode);
+    if (row.server !== undefined && stage !== undefined) await world.faults[row.server]?.begin(stage);
+  };
+
+  if (row.atStart) await begin();
+  const test = await startTestApp(
+    { ...world.flags, logLevel: 'debug' },
+    { clock: { ...systemClock, now: () => new Date(Date.now() + clock.offsetMs) } },
+  );
+  const stage: Stage = { test, clock };
+  const ask = () => askForCertificate(test, nextDataplane());
+  const everything: Asked[] = [];
+  try {
+    await putMeshes(test, world);
+    if (!row.atStart) {
+      const warm = await Promise.all([ask(), ask()]);
+      everything.push(...warm);
+      complaints.push(
+        ...warm.filter(({ seen }) => seen !== 'served').map((one) => `before the fault: ${describe(one)}`),
+      );
+      await begin(stage);
+    }
+
+    const before = await takeCalls(world, connects.count);
+    const underWay = new Set<Promise<unknown>>();
+    const during: Asked[] = [];
+    let isOver = false;
+    let asked = 0;
+    const until = performance.now() + row.lastsMs;
+    const caller = async () => {
+      while (performance.now() < until) {
+        asked += 1;
+        const one = await ask();
+        everything.push(one);
+        // An answer after the end of the fault says nothing about the fault.
+        if (!isOver) during.push(one);
+        await sleep(PAUSE_MS);
+      }
+    };
+    for (let index = 0; index < CALLERS; index += 1) underWay.add(caller());
+    await sleep(row.lastsMs);
+    const other = await test.request('POST', '/meshes/other/dataplanes/neighbour/_certificate', {
+      tags: { 'kuma.io/service': 'neighbour' },
+    });
+    if (other.status !== 201) complaints.push(`another mesh noticed it: ${other.status}`);
+    const quietFrom = await takeCalls(world, connects.count);
+    await sleep(QUIET_MS);
+    const after = await takeCalls(world, connects.count);
+
+    isOver = true;
+    if (row.server !== undefined) await world.faults[row.server]?.end(stage);
+    await world.proxy.set({ kind: 'forward' });
+    const recovery = await measureRecovery(ask);
+    everything.push(...recovery.answers);
+    await Promise.all(underWay);
+
+    const allowed = allowedIn(row, world.type);
+    const wrong = during.filter(({ seen }) => !allowed.includes(seen));
+    complaints.push(...unique(wrong.map((one) => `a caller saw ${describe(one)}`)));
+    complaints.push(...unique(everything.flatMap((one) => failuresOf(one, row.says))));
+    const most = Math.max(
+      0,
+      ...[...after.byService].map(([service, calls]) => calls - (before.byService.get(service) ?? 0)),
+    );
+    const issuingCallsPerCertificate = Math.max(most, asked === 0 ? 0 : (after.issuing - before.issuing) / asked);
+    const all = after.all - before.all;
+    const quietCalls = after.all - quietFrom.all;
+    if (issuingCallsPerCertificate > MOST_ISSUING_CALLS)
+      complaints.push(`${issuingCallsPerCertificate} issuing calls for one certificate`);
+    if (all > MOST_ISSUING_CALLS * asked + CALLS_FOR_ALL) complaints.push(`${all} calls for ${asked} certificates`);
+    if (quietCalls > MOST_QUIET_CALLS + CALLERS) complaints.push(`${quietCalls} calls while nobody asked`);
+    if (recovery.ms === undefined) complaints.push(`no recovery: ${recovery.last}`);
+    else if (recovery.ms >= RECOVERED_WITHIN_MS) complaints.push(`recovery took ${Math.round(recovery.ms)} ms`);
+
+    await test.close();
+    const leaked = await findLeaks(world, resourcesBefore, everything, test.log);
+    complaints.push(...leaked.map((what) => `leaked: ${what}`));
+    return {
+      ...{ backend: world.type, server: world.server, fault: row.name, asked },
+      served: during.filter(({ seen }) => seen === 'served').length,
+      saw: summarize(during),
+      ...{ issuingCallsPerCertificate, callsPerCertificate: asked === 0 ? 0 : all / asked, quietCalls },
+      ...{ recoveryMs: recovery.ms, leaked, complaints },
+    };
+  } finally {
+    connects.stop();
+    await world.proxy.set({ kind: 'forward' });
+    await test.close();
+  }
+}
+
+/** A mesh with the backend under test, and one that must not notice anything. */
+async function putMeshes(test: TestApp, world: FaultWorld): Promise<void> {
+  await test.ok('PUT', `/meshes/${MESH}`, { type: 'Mesh', name: MESH });
+  for (const [name, value] of world.secrets()) await putSecret(test, name, value);
+  const requestTimeout = `${REQUEST_TIMEOUT_MS / 1000}s`;
+  const backend = {
+    ...{ name: BACKEND, type: world.type, conf: world.conf },
+    dpCert: { rotation: { expiration: '24h' }, requestTimeout },
+    rootChain: { requestTimeout },
+  };
+  await test.ok('PUT', `/meshes/${MESH}`, {
+    ...{ type: 'Mesh', name: MESH },
+    mtls: { enabledBackend: BACKEND, backends: [backend] },
+  });
+  const builtin = { name: 'own', type: 'builtin', conf: { caCert: { keyType: 'EC-P256' } } };
+  await test.ok('PUT', '/meshes/other', {
+    ...{ type: 'Mesh', name: 'other' },
+    mtls: { enabledBackend: 'own', backends: [builtin] },
+  });
+}
+
+/** Refused connections never reach the proxy: what was tried counts as a call, too. */
+async function takeCalls(world: FaultWorld, connects: number): Promise<Calls> {
+  const calls = await world.calls();
+  return { ...calls, all: Math.max(calls.all, connects) };
+}
+
+/** Asks every few milliseconds, whether or not the ones before are answered, as many data planes would. */
+async function measureRecovery(
+  ask: () => Promise<Asked>,
+): Promise<{ readonly ms: number | undefined; readonly answers: readonly Asked[]; readonly last: string }> {
+  const startedMs = performance.now();
+  const answers: Asked[] = [];
+  const pending: Promise<void>[] = [];
+  let ms: number | undefined;
+  while (ms === undefined && performance.now() - startedMs < RECOVERY_GIVE_UP_MS) {
+    const asking = ask().then((one) => {
+      answers.push(one);
+      if (one.seen === 'served') ms ??= performance.now() - startedMs;
+    });
+    pending.push(asking);
+    await Promise.race([asking, sleep(RECOVERY_ASK_MS)]);
+    if (ms === undefined) await sleep(RECOVERY_ASK_MS);
+  }
+  await Promise.all(pending);
+  const last = answers.at(-1);
+  return { ms, answers, last: last === undefined ? '' : describe(last) };
+}
+
+function summarize(answers: readonly Asked[]): FaultResult['saw'] {
+  const kinds = new Map<string, { outcome: Seen; message: string; count: number }>();
+  for (const { seen, message } of answers) {
+    const key = `${seen} ${message}`;
+    const kind = kinds.get(key) ?? { outcome: seen, message, count: 0 };
+    kind.count += 1;
+    kinds.set(key, kind);
+  }
+  return [...kinds.values()].sort((a, b) => b.count - a.count);
+}
+
+const describe = ({ seen, message }: Asked) => (message === '' ? seen : `${seen}: ${message}`);
+const unique = (texts: readonly string[]) => [...new Set(texts)];
