@@ -1,16 +1,25 @@
-import { cachedOpenBao, findOpenBao, installOpenBao, OPENBAO_VERSION } from './openbao-program.ts';
+import { findMoto, installMoto, MOTO_VERSION } from './moto-program.ts';
+import { findOpenBao, installOpenBao, OPENBAO_VERSION } from './openbao-program.ts';
 
-/** What `npm run servers` puts into the cache folder. One line for each server that tests and demos need. */
-const SERVERS: readonly { readonly name: string; ensure(showProgress: boolean): Promise<string> }[] = [
-  { name: `openbao ${OPENBAO_VERSION}`, ensure: ensureOpenBao },
+interface Server {
+  readonly name: string;
+  /** Puts the pinned version into the cache folder, if it is not there yet; its place. */
+  install(showProgress: boolean): Promise<string>;
+  /** What is there, from whatever source. Good enough where the package cannot be had. */
+  find(): Promise<{ readonly path: string } | undefined>;
+}
+
+/** What `npm run servers` puts into the cache folder. One row for each server that tests and demos need. */
+const SERVERS: readonly Server[] = [
+  { name: `openbao ${OPENBAO_VERSION}`, install: installOpenBao, find: findOpenBao },
+  { name: `moto ${MOTO_VERSION}`, install: installMoto, find: findMoto },
 ];
 
-/** A program that is on PATH, or named in VAULT_BIN, is good enough where the package cannot be had. */
-async function ensureOpenBao(showProgress: boolean): Promise<string> {
+async function ensure(server: Server): Promise<string> {
   try {
-    return await installOpenBao(showProgress);
+    return await server.install(process.stdout.isTTY === true);
   } catch (error) {
-    const found = await findOpenBao();
+    const found = await server.find();
     if (found === undefined) throw error;
     return found.path;
   }
@@ -18,9 +27,8 @@ async function ensureOpenBao(showProgress: boolean): Promise<string> {
 
 for (const server of SERVERS) {
   try {
-    if ((await findOpenBao())?.path !== cachedOpenBao()) process.stdout.write(`${server.name}: getting it\n`);
-    const path = await server.ensure(process.stdout.isTTY === true);
-    process.stdout.write(`${server.name}: ready (${path})\n`);
+    if ((await server.find()) === undefined) process.stdout.write(`${server.name}: getting it\n`);
+    process.stdout.write(`${server.name}: ready (${await ensure(server)})\n`);
   } catch (error) {
     process.stderr.write(`${server.name}: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;
