@@ -1,45 +1,87 @@
 import type { IssuerAbilities } from '../../src/issuer/issuer.ts';
-import type { VaultClient } from './client.ts';
-import { failed, type Outcome } from './failure.ts';
+import type { Capabilities, VaultClient } from './client.ts';
+import type { VaultConf } from './config.ts';
+import { type Failure, failed, type Outcome } from './failure.ts';
 import { ASSUMED_ROLE, type RoleFacts, readRole } from './role.ts';
+
+type Names = Pick<VaultConf, 'pki' | 'role'>;
 
 /** What the token may do, and what the role is like. */
 export interface Knowledge {
   readonly maySign: boolean;
   readonly mayIssue: boolean;
   readonly role: RoleFacts;
+  /** Something could not be asked just now: this is worth asking again soon. */
+  readonly isComplete: boolean;
 }
 
-/** Asks Vault: `sys/capabilities-self`, which every token with the policy `default` may ask, else by probes. */
+/**
+ * Asks Vault in one or two calls: `sys/capabilities-self`, which every token with the policy `default` may ask, then the role where the token may
+ * read it. A token without that policy is tried out: by one or two calls, more only in vain.
+ */
 export async function findKnowledge(
   client: VaultClient,
-  names: string,
+  names: Names,
   signal: AbortSignal,
 ): Promise<Outcome<Knowledge>> {
   const told = await client.capabilities(signal);
-  if (!told.ok) return told.failure.kind === 'denied' ? probe(client, told, signal) : told;
+  if (!told.ok) return told.failure.kind === 'denied' ? tryOut(client, signal) : told;
   const may = told.value;
-  if (!may.sign && !may.issue) {
-    return failed({
-      kind: 'denied',
-      message: `the token's policies allow neither sign nor issue with ${names}`,
-      fix: 'give the token the policy policies/vault/kmesh-default-dataplane-proxies-sign.hcl, with the names of this mount and role, or correct fromCp.pki and fromCp.role',
-    });
-  }
-  if (!may.sign || !may.readRole)
-    return { ok: true, value: { maySign: may.sign, mayIssue: may.issue, role: ASSUMED_ROLE } };
-  const role = await client.readRole(signal);
-  return role.ok ? { ok: true, value: { maySign: true, mayIssue: may.issue, role: readRole(role.value) } } : role;
+  if (!may.sign && !may.issue) return failed(await explainNoRight(client, names, may, signal));
+  const rights = { maySign: may.sign, mayIssue: may.issue };
+  if (!may.sign || !may.readRole) return { ok: true, value: { ...rights, role: ASSUMED_ROLE, isComplete: true } };
+  return withRole(client, rights, signal);
 }
 
-/** For a token without the policy `default`. One that is refused everywhere is no valid token. */
-async function probe(client: VaultClient, refused: Outcome<never>, signal: AbortSignal): Promise<Outcome<Knowledge>> {
+/**
+ * For a token without the policy `default`. One that may not sign is taken for one that may issue: that is the documented policy, and the issuing
+ * call itself tells.
+ */
+async function tryOut(client: VaultClient, signal: AbortSignal): Promise<Outcome<Knowledge>> {
   const sign = await client.probe('sign', signal);
   if (!sign.ok) return sign;
-  const issue = await client.probe('issue', signal);
-  if (!issue.ok) return issue;
-  if (!sign.value && !issue.value) return refused;
-  return { ok: true, value: { maySign: sign.value, mayIssue: issue.value, role: ASSUMED_ROLE } };
+  if (sign.value) return withRole(client, { maySign: true, mayIssue: false }, signal);
+  return { ok: true, value: { maySign: false, mayIssue: true, role: ASSUMED_ROLE, isComplete: true } };
+}
+
+/** A role that is not there is a failure. One that cannot be read keeps nobody from signing. */
+async function withRole(
+  client: VaultClient,
+  rights: Pick<Knowledge, 'maySign' | 'mayIssue'>,
+  signal: AbortSignal,
+): Promise<Outcome<Knowledge>> {
+  const role = await client.readRole(signal);
+  if (role.ok) return { ok: true, value: { ...rights, role: readRole(role.value), isComplete: true } };
+  if (role.failure.kind === 'absent' || role.failure.kind === 'mount') return role;
+  return { ok: true, value: { ...rights, role: ASSUMED_ROLE, isComplete: role.failure.kind === 'denied' } };
+}
+
+/**
+ * Wrong mount, wrong role and missing right all answer 403. At most one call more tells what can be told: the list of roles where the token may read it,
+ * else whether there is a PKI mount at all, which everybody may ask.
+ */
+export async function explainNoRight(
+  client: VaultClient,
+  { pki, role }: Names,
+  { listRoles }: Pick<Capabilities, 'listRoles'>,
+  signal: AbortSignal,
+): Promise<Failure> {
+  const found = listRoles ? await client.listRoles(signal) : await client.readCaChain(signal);
+  if (!found.ok && found.failure.kind === 'mount') return found.failure;
+  const roles = found.ok && Array.isArray(found.value) ? found.value : undefined;
+  const isEmpty = listRoles && !found.ok && found.failure.kind === 'absent';
+  if (isEmpty || (roles !== undefined && !roles.includes(role))) {
+    return {
+      kind: 'absent',
+      message: `mount ${pki} has no role ${role}`,
+      fix: `correct fromCp.role, or make it: vault write ${pki}/roles/${role} @role-dataplane-proxies-sign.json (of policies/vault)`,
+    };
+  }
+  return {
+    kind: 'denied',
+    message: `the token is valid, but no policy of it gives it "update" on ${pki}/sign/${role} or on ${pki}/issue/${role}`,
+    fix: `add to a policy of the token: path "${pki}/sign/${role}" { capabilities = ["update"] } (policies/vault/kmesh-default-dataplane-proxies-sign.hcl); or correct fromCp.role, if the role has another name`,
+  };
 }
 
 export function abilitiesOf({ maySign, mayIssue, role }: Knowledge): IssuerAbilities {

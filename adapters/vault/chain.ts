@@ -5,10 +5,12 @@ import { buildChain } from '../../src/x509/chain.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 
-/** Both in DER, as an issuer answers them. */
+/** As an issuer answers them, in DER, and as they were read. */
 export interface Chain {
   readonly chain: readonly Buffer[];
   readonly roots: readonly Buffer[];
+  readonly intermediateCas: readonly Certificate[];
+  readonly rootCas: readonly Certificate[];
 }
 
 export interface ChainReader {
@@ -37,7 +39,10 @@ export function createChainReader(pki: string, mountCas: MountCas): ChainReader 
     const { chain, roots, complete } = buildChain(leaf, cas);
     const issuer = chain[0] ?? roots[0];
     if (!complete || issuer === undefined) return undefined;
-    const path = { chain: chain.map(({ der }) => der), roots: roots.map(({ der }) => der) };
+    const path = {
+      ...{ chain: chain.map(({ der }) => der), roots: roots.map(({ der }) => der) },
+      ...{ intermediateCas: chain, rootCas: roots },
+    };
     verified = { issuer, path };
     return path;
   }

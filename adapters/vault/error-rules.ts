@@ -106,7 +106,7 @@ export const NETWORK_DEFAULT: Rule = {
 export const CA_END = /beyond the expiration of the CA certificate at (\d[\dTZ:.+-]+)/;
 
 const NO_PKI_MOUNT: Rule = {
-  kind: 'absent',
+  kind: 'mount',
   message: (c) => `has no PKI mount at this path${inNamespace(c)}`,
   fix: (c) =>
     `correct fromCp.pki${c.namespace === '' ? ' (or set fromCp.namespace, if the mount is in one)' : ' or fromCp.namespace'}, or enable it: vault secrets enable -path=${c.pki} pki`,
@@ -264,7 +264,7 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     from: 404,
     to: 404,
     kind: 'absent',
-    message: 'has nothing at this path',
+    message: (c) => (c.path.endsWith(`/roles/${c.role}`) ? `has no such role: ${c.role}` : 'has nothing at this path'),
     fix: (c) =>
       `make the role (vault write ${c.pki}/roles/${c.role} ..., as in policies/vault), or correct fromCp.pki and fromCp.role`,
   },

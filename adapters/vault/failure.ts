@@ -38,7 +38,9 @@ const CLASSES = {
   'rate-limited': RateLimitedError,
   /** 403: token, policy, or a path that does not exist. */
   denied: IssuerDeniedError,
-  /** Mount, namespace, role or CA are not there. */
+  /** There is no PKI mount at the path. */
+  mount: IssuerDeniedError,
+  /** Namespace, role or CA are not there. */
   absent: IssuerDeniedError,
   /** The role does not allow what was asked. */
   role: IssuerDeniedError,

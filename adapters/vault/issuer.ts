@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { IssuerResponseError, IssuerUnavailableError, NotSupportedError } from '../../src/issuer/errors.ts';
+import { CaError, IssuerResponseError, IssuerUnavailableError, NotSupportedError } from '../../src/issuer/errors.ts';
 import type {
   Identity,
   IssuedCertificate,
@@ -12,64 +12,68 @@ import type { Certificate } from '../../src/x509/certificate.ts';
 import { loadPrivateKey } from '../../src/x509/key-pair.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
-import { abilitiesOf, findKnowledge } from './abilities.ts';
-import { bundleOf, createChainReader, parseCas, parseLeaf } from './chain.ts';
+import { abilitiesOf, findKnowledge, type Knowledge } from './abilities.ts';
+import { bundleOf, createChainReader, parseLeaf } from './chain.ts';
 import type { SubjectBody, VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import { createConnector } from './connector.ts';
-import { type Outcome, valueOrThrow } from './failure.ts';
+import { type FailureKind, type Outcome, toError, valueOrThrow } from './failure.ts';
 import { inspectVault } from './inspect.ts';
+import { createMountIssuers } from './mount-issuers.ts';
 import { remember } from './remembered.ts';
 import type { IssuedReply } from './replies.ts';
 import { learnFromRefusal } from './role.ts';
+import { createSealExplainer } from './seal.ts';
+import { checkValidity } from './validity.ts';
 
 /** For the two or three calls that are made once and remembered. */
 const PREPARE_TIMEOUT_MS = 60_000;
 /** A policy or role that was widened is noticed after this; a narrowed one at the first refusal. */
 const KNOWLEDGE_MAX_AGE_MS = 600_000;
+/** What could not be asked is asked again after this. */
+const ASK_AGAIN_MS = 30_000;
 
 export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps: IssuerDeps): Issuer & KeyPairIssuer {
+  const { clock, log } = deps;
   const closing = new AbortController();
   const connector = createConnector(context, conf, deps, closing.signal);
-  const options = {
-    ...{ clock: deps.clock, closing: closing.signal },
-    ...{ loadTimeoutMs: PREPARE_TIMEOUT_MS, maxAgeMs: KNOWLEDGE_MAX_AGE_MS },
-  };
-  const knowledge = remember(async (signal) => {
-    const found = await findKnowledge(await connector.get(signal), `${conf.pki} and ${conf.role}`, signal);
-    if (!found.ok && found.failure.kind === 'denied') connector.reloadToken();
-    return valueOrThrow(found);
-  }, options);
-  const mountCas = remember(readMountCas, options);
-  const chains = createChainReader(conf.pki, mountCas);
+  const options = { clock, closing: closing.signal, loadTimeoutMs: PREPARE_TIMEOUT_MS };
+  const open = (signal: AbortSignal) => connector.open(signal);
 
-  async function readMountCas(signal: AbortSignal): Promise<readonly Certificate[]> {
-    const client = await connector.get(signal);
-    return parseCas(conf.pki, valueOrThrow(await client.readCaChain(signal)));
-  }
+  const knowledge = remember<Knowledge>(
+    async (signal) => valueOrThrow(await connector.call((client) => findKnowledge(client, conf, signal), signal)),
+    {
+      ...options,
+      maxAgeMs: ({ isComplete }) => (isComplete ? KNOWLEDGE_MAX_AGE_MS : ASK_AGAIN_MS),
+      grace: { ms: ASK_AGAIN_MS, after: isPassing },
+    },
+  );
+  const issuers = createMountIssuers(conf.pki, open, () => knowledge.peek()?.role.issuerRef, log);
+  const mountCas = remember((signal) => issuers.read(signal), { ...options, maxAgeMs: KNOWLEDGE_MAX_AGE_MS });
+  const chains = createChainReader(conf.pki, mountCas);
+  const sealed = createSealExplainer(open, clock, closing.signal);
 
   /** One call of `sign` or `issue`. A refusal corrects what is remembered, so that the next call does better. */
   async function request(
     call: (client: VaultClient) => Promise<Outcome<IssuedReply>>,
     signal: AbortSignal,
   ): Promise<IssuedReply> {
-    const outcome = await call(await connector.get(signal));
+    const outcome = await connector.call(call, signal);
     if (outcome.ok) return outcome.value;
     const { kind, message } = outcome.failure;
-    if (kind === 'denied') {
-      knowledge.forget();
-      connector.reloadToken();
-    }
+    if (FORGETFUL.has(kind)) knowledge.forget();
     const known = knowledge.peek();
     if (kind === 'key-type' && known !== undefined) {
       knowledge.set({ ...known, role: learnFromRefusal(known.role, message) });
     }
-    return valueOrThrow(outcome);
+    throw toError(await sealed.explain(outcome.failure, signal));
   }
 
   async function toIssued(reply: IssuedReply, leaf: Certificate, signal: AbortSignal): Promise<IssuedCertificate> {
     const caPems = [reply.issuing_ca ?? '', ...(reply.ca_chain ?? [])];
-    const { chain, roots } = await chains.read(leaf, caPems, signal);
+    const path = await chains.read(leaf, caPems, signal);
+    await checkValidity(leaf, path, { conf, mesh: context.mesh, clock, open }, signal);
+    const { chain, roots } = path;
     return { leaf: leaf.der, chain, roots, notBefore: leaf.notBefore, notAfter: leaf.notAfter };
   }
 
@@ -102,20 +106,29 @@ export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps:
     },
 
     async trustBundle({ signal }) {
-      const cas = await readMountCas(signal);
+      closing.signal.throwIfAborted();
+      const cas = await issuers.read(signal);
       mountCas.set(cas);
       return bundleOf(conf.pki, cas);
     },
 
-    inspect: ({ signal }) => inspectVault(conf, connector, deps.clock, signal),
+    inspect: ({ signal }) => inspectVault({ conf, mesh: context.mesh, connector, issuers, clock }, signal),
 
     async close() {
       closing.abort(
         new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' }),
       );
-      connector.close();
+      await connector.close();
     },
   };
+}
+
+/** Refusals after which rights or role are not what they were. */
+const FORGETFUL: ReadonlySet<FailureKind> = new Set(['denied', 'mount', 'absent']);
+
+/** Faults that say nothing about rights and role: what was known of them still holds. */
+function isPassing(error: unknown): boolean {
+  return error instanceof CaError && error.retry;
 }
 
 function subjectBody(identity: Identity, ttlSeconds: number): SubjectBody {

@@ -11,13 +11,15 @@ export interface Remembered<T> {
   forget(): void;
 }
 
-export interface RememberOptions {
+export interface RememberOptions<T = unknown> {
   readonly clock: IssuerDeps['clock'];
   /** Ends a load under way; `get` rejects with its reason from then on. */
   readonly closing: AbortSignal;
   readonly loadTimeoutMs: number;
   /** Older values are loaded again. Absent: kept until forgotten. */
-  readonly maxAgeMs?: number;
+  readonly maxAgeMs?: number | ((value: T) => number);
+  /** Failures of a load after which the old value is good for another `graceMs`. Absent: none. */
+  readonly grace?: { readonly ms: number; after(error: unknown): boolean };
 }
 
 /**
@@ -25,16 +27,20 @@ export interface RememberOptions {
  */
 export function remember<T extends object>(
   load: (signal: AbortSignal) => Promise<T>,
-  { clock, closing, loadTimeoutMs, maxAgeMs = Number.POSITIVE_INFINITY }: RememberOptions,
+  { clock, closing, loadTimeoutMs, maxAgeMs = Number.POSITIVE_INFINITY, grace }: RememberOptions<T>,
 ): Remembered<T> {
   let value: T | undefined;
-  let loadedAtMs = 0;
+  let freshUntilMs = 0;
   let loading: Promise<T> | undefined;
 
   async function start(): Promise<T> {
+    const old = value;
     const deadline = clock.deadline(loadTimeoutMs, closing);
     try {
       return await orAborted(load(deadline.signal), deadline.signal);
+    } catch (error) {
+      if (old === undefined || old !== value || closing.aborted || grace?.after(error) !== true) throw error;
+      return old;
     } finally {
       deadline.clear();
     }
@@ -42,13 +48,17 @@ export function remember<T extends object>(
 
   function startOnce(): Promise<T> {
     if (loading !== undefined) return loading;
+    const old = value;
     const started = start();
     loading = started;
     const isCurrent = () => loading === started;
     started.then(
       (loaded) => {
         if (!isCurrent()) return;
-        keep(loaded);
+        if (loaded === old) {
+          loading = undefined;
+          freshUntilMs = clock.monotonicMs() + (grace?.ms ?? 0);
+        } else keep(loaded);
       },
       () => {
         if (isCurrent()) loading = undefined;
@@ -59,10 +69,10 @@ export function remember<T extends object>(
 
   function keep(next: T): void {
     value = next;
-    loadedAtMs = clock.monotonicMs();
+    freshUntilMs = clock.monotonicMs() + (typeof maxAgeMs === 'function' ? maxAgeMs(next) : maxAgeMs);
     loading = undefined;
   }
-  const peek = () => (clock.monotonicMs() - loadedAtMs < maxAgeMs ? value : undefined);
+  const peek = () => (clock.monotonicMs() < freshUntilMs ? value : undefined);
 
   return {
     async get(signal) {

@@ -4,6 +4,11 @@ import { z } from 'zod';
 const MAX_PEM = 64 * 1024;
 const MAX_CHAIN = 32;
 const MAX_ISSUER_REF = 256;
+const MAX_NAME = 2048;
+
+/** Longer lists are cut by who reads them; a mount with thousands of issuers is somebody's mistake. */
+const MAX_KEYS = 10_000;
+const id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
 const pem = z.string().max(MAX_PEM);
 
@@ -28,10 +33,6 @@ export const caReply = z.object({
       .nullish(),
   }),
 });
-
-/** Longer lists are cut by who reads them; a mount with thousands of issuers is somebody's mistake. */
-const MAX_KEYS = 10_000;
-const id = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
 export const keysReply = z.object({ data: z.object({ keys: z.array(z.string()).max(MAX_KEYS) }) });
 
@@ -60,6 +61,11 @@ export const roleReply = z.object({
     use_csr_sans: z.boolean().default(true),
     use_csr_common_name: z.boolean().default(true),
     issuer_ref: z.string().max(MAX_ISSUER_REF).default('default'),
+    allowed_uri_sans: z.array(z.string().max(MAX_NAME)).max(MAX_KEYS).nullish(),
+    require_cn: z.boolean().default(true),
+    client_flag: z.boolean().default(true),
+    server_flag: z.boolean().default(true),
+    no_store: z.boolean().default(false),
   }),
 });
 export type RoleReply = z.output<typeof roleReply>['data'];

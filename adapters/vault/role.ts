@@ -5,6 +5,8 @@ import type { RoleReply } from './replies.ts';
 export interface RoleFacts {
   readonly keyTypes: readonly KeyType[];
   readonly signsCsrAsIs: boolean;
+  /** Name or id of the issuer that it is bound to. */
+  readonly issuerRef: string;
   /** False: Vault was not asked (no right to read the role), the documented role is assumed. */
   readonly isKnown: boolean;
 }
@@ -18,12 +20,18 @@ const FAMILIES: Readonly<Record<string, { readonly prefix: readonly string[]; re
 };
 
 /** The role of the product documentation says nothing about keys: that is `key_type=rsa key_bits=2048`, and names come from the CSR. */
-export const ASSUMED_ROLE: RoleFacts = { keyTypes: keyTypesOf('rsa', 0), signsCsrAsIs: true, isKnown: false };
+export const ASSUMED_ROLE: RoleFacts = {
+  keyTypes: keyTypesOf('rsa', 0),
+  signsCsrAsIs: true,
+  issuerRef: 'default',
+  isKnown: false,
+};
 
 export function readRole(role: RoleReply): RoleFacts {
   return {
     keyTypes: keyTypesOf(role.key_type, role.key_bits),
     signsCsrAsIs: role.use_csr_sans || role.use_csr_common_name,
+    issuerRef: role.issuer_ref,
     isKnown: true,
   };
 }
