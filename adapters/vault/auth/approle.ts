@@ -15,8 +15,7 @@ export function createAppRoleLogin(
   deps: Pick<IssuerDeps, 'load'>,
 ): LoginMethod<{ readonly secretId?: string }> {
   return {
-    method: 'approle',
-    mount: auth.mount,
+    place: { method: 'approle', mount: auth.mount, role: '' },
     async load(signal) {
       return auth.secretId === undefined ? {} : { secretId: await loadWord(deps, auth.secretId, SECRET_ID, signal) };
     },

@@ -11,8 +11,7 @@ export function createAwsEc2Login(
   context: IssuerContext,
 ): LoginMethod<Record<string, never>> {
   return {
-    method: 'aws',
-    mount: auth.mount,
+    place: auth,
     load: async () => ({}),
     async prepare(_credentials, signal) {
       const document = await readIdentityDocument(deps.clock, signal);

@@ -13,8 +13,7 @@ const SERVER_ID_HEADER = 'x-vault-aws-iam-server-id';
  */
 export function createAwsIamLogin(auth: AwsAuth, deps: Pick<IssuerDeps, 'clock'>): LoginMethod<Record<string, never>> {
   return {
-    method: 'aws',
-    mount: auth.mount,
+    place: auth,
     load: async () => ({}),
     async prepare(_credentials, signal) {
       const endpoint = findStsEndpoint(auth, process.env);
@@ -22,8 +21,9 @@ export function createAwsIamLogin(auth: AwsAuth, deps: Pick<IssuerDeps, 'clock'>
       const found = await findAwsCredentials(deps.clock, signal);
       if (!found.ok) return found;
       const headers = await signCallerIdentity(endpoint.value, auth.iamServerIdHeader, found.value, deps.clock.now());
-      const { secretAccessKey, sessionToken } = found.value;
-      const secrets = [secretAccessKey, sessionToken ?? '', headers.authorization ?? ''].filter((text) => text !== '');
+      const signature = /Signature=(\w+)/.exec(headers.authorization ?? '')?.[1] ?? '';
+      const { accessKeyId, secretAccessKey, sessionToken = '' } = found.value;
+      const secrets = [accessKeyId, secretAccessKey, sessionToken, signature];
       return { ok: true, value: { body: loginBody(auth.role, endpoint.value, headers), secrets } };
     },
   };

@@ -26,8 +26,7 @@ export function createJwtLogin(
   const field = `fromCp.auth.${auth.method}.token`;
   const fix = FIXES[auth.method];
   return {
-    method: auth.method,
-    mount: auth.mount,
+    place: auth,
     async load(signal) {
       const jwt = await loadWord(deps, auth.token, { field, what: 'a JWT', fix }, signal);
       if (!COMPACT_FORM.test(jwt)) throw confFieldError(field, 'holds no JWT', fix);

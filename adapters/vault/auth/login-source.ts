@@ -2,16 +2,15 @@ import { createHash } from 'node:crypto';
 import type { VaultConf } from '../config.ts';
 import type { Outcome } from '../failure.ts';
 import { explainLogin } from './login-failure.ts';
-import type { AuthMethod, ClientCertificate, TokenSource } from './token-source.ts';
+import type { LoginPlace } from './login-rules.ts';
+import type { ClientCertificate, TokenSource } from './token-source.ts';
 
 /** The texts that a method's data sources hold: trimmed and checked, secret. */
 export type Credentials = Readonly<Record<string, string>>;
 
 /** What differs between the methods that log in. */
 export interface LoginMethod<C extends Credentials = Credentials> {
-  readonly method: Exclude<AuthMethod, 'token'>;
-  /** Path of the auth method, below `auth/`. */
-  readonly mount: string;
+  readonly place: LoginPlace;
   /** @throws ConfigError naming the field; the reason of `signal` */
   load(signal: AbortSignal): Promise<C>;
   /** Makes the body of the login, which may ask AWS. Throws as `load`. */
@@ -32,9 +31,10 @@ export function createLoginSource<C extends Credentials>(
   { endpoint }: Pick<VaultConf, 'endpoint'>,
   method: LoginMethod<C>,
 ): TokenSource {
-  const path = `auth/${method.mount}/login`;
+  const { method: name, mount, role } = method.place;
+  const path = `auth/${mount}/login`;
   return {
-    method: method.method,
+    method: name,
     logsIn: true,
     async fingerprint(signal) {
       return fingerprintOf(await method.load(signal));
@@ -46,8 +46,10 @@ export function createLoginSource<C extends Credentials>(
       const { body, clientCertificate, secrets = [], suspicion = '' } = prepared.value;
       const reply = await login(path, body, signal, clientCertificate);
       if (!reply.ok) {
-        const about = { endpoint, path, mount: method.mount, method: method.method, suspicion };
-        return explainLogin(reply.failure, about, [...Object.values(credentials), ...secrets]);
+        return explainLogin(reply.failure, { method: name, mount, role, endpoint, path, suspicion }, [
+          ...Object.values(credentials),
+          ...secrets,
+        ]);
       }
       const fingerprint = fingerprintOf(credentials);
       return { ok: true, value: { ...reply.value, fingerprint, ...(clientCertificate && { clientCertificate }) } };

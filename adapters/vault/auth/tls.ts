@@ -22,8 +22,7 @@ interface Pair {
 /** A client certificate, shown in the TLS handshake of the login and of every connection after it. */
 export function createTlsLogin(auth: TlsAuth, deps: Pick<IssuerDeps, 'load' | 'clock'>): LoginMethod<Pair> {
   return {
-    method: 'tls',
-    mount: auth.mount,
+    place: auth,
     async load(signal) {
       const [certText, keyText] = await Promise.all([
         loadText(deps, auth.clientCert, CERT_FIELD, signal),
