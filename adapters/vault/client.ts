@@ -1,24 +1,31 @@
-import nodeVault from 'node-vault';
 import type { z } from 'zod';
-import type { IssuerDeps } from '../../src/issuer/issuer.ts';
-import type { CallContext } from './error-rules.ts';
-import { malformedFailure, networkFailure, statusFailure, timeoutFailure } from './errors.ts';
-import { failed, type Outcome } from './failure.ts';
+import { type Call, type Exchange, isRefused } from './exchange.ts';
+import type { Outcome } from './failure.ts';
 import * as replies from './replies.ts';
-import type { Transport, TransportReply, TransportRequest } from './transport.ts';
+import { type LookupReply, lookupReply } from './token-replies.ts';
+import type { Transport } from './transport.ts';
 
 export interface VaultClientOptions {
-  readonly endpoint: string;
-  readonly endpointField: string;
-  readonly namespace: string;
-  readonly token: string;
   readonly pki: string;
   readonly role: string;
-  readonly mesh: string;
-  readonly transport: Transport;
-  readonly clock: IssuerDeps['clock'];
+  readonly exchange: Exchange;
+  readonly transport: Pick<Transport, 'send'>;
+  readonly tokens: Tokens;
   /** Fires when the issuer is closed; its reason is what calls under way reject with. */
   readonly closing: AbortSignal;
+}
+
+/** The token that calls carry, whatever it is at the moment. */
+export interface Tokens {
+  /** Gets one first when there is none. @throws ConfigError when what it comes from cannot be loaded or used */
+  current(signal: AbortSignal): Promise<Outcome<string>>;
+  /**
+   * Vault answered 403 to `path` with `token`. Another token, to try once more with; the failure to get one by a login; undefined when there is
+   * none to be had now, or none would help.
+   */
+  refused(token: string, path: string, signal: AbortSignal): Promise<Outcome<string> | undefined>;
+  /** The token that `refused` gave was refused, too: it is not the token. */
+  stillRefused(path: string): void;
 }
 
 /**
@@ -44,7 +51,7 @@ export interface VaultClient {
   listIssuers(signal: AbortSignal): Promise<Outcome<replies.IssuersReply>>;
   /** PEM of one issuer's certificate; sent without a token. `id` as `listIssuers` tells it. */
   readIssuer(id: string, signal: AbortSignal): Promise<Outcome<string>>;
-  lookupToken(signal: AbortSignal): Promise<Outcome<z.output<typeof replies.tokenReply>['data']>>;
+  lookupToken(signal: AbortSignal): Promise<Outcome<LookupReply>>;
   health(signal: AbortSignal): Promise<Outcome<z.output<typeof replies.healthReply>>>;
 }
 
@@ -71,73 +78,70 @@ export interface IssueBody extends SubjectBody {
   readonly private_key_format: 'pkcs8';
 }
 
-/** Longest wait for one answer, whatever the caller's own deadline. `issue` with RSA keys is slow on a busy server. */
+/** Longest wait for a certificate, whatever the caller's own deadline: `issue` with RSA keys is slow on a busy server. Others get 10 s. */
 export const CALL_TIMEOUT_MS = 30_000;
 
-interface Call<S extends z.ZodType> {
-  readonly method: 'GET' | 'POST';
-  readonly path: string;
-  /** Asks for the list below `path`, by GET: not every proxy lets the verb LIST pass. */
-  readonly list?: true;
-  readonly schema: S;
-  readonly body?: object;
-  /** Without a token, for what Vault tells everybody. */
-  readonly anonymous?: true;
-  /** Without the namespace, for what only the root namespace answers. */
-  readonly inRootNamespace?: true;
-  /** Statuses beside 200 whose body is what was asked for. */
-  readonly accepts?: readonly number[];
-}
-
-/** The only place that knows node-vault. */
 export function createVaultClient(options: VaultClientOptions): VaultClient {
-  const { pki, role, transport, clock } = options;
-  const vault = createNodeVault(options.endpoint, transport);
+  const { pki, role, transport, tokens } = options;
   const signPath = `${encodePath(pki)}/sign/${encodePath(role)}`;
   const issuePath = `${encodePath(pki)}/issue/${encodePath(role)}`;
   const rolesPath = `${encodePath(pki)}/roles`;
   const rolePath = `${rolesPath}/${encodePath(role)}`;
 
+  /** A call that is answered 403 is made once more when that brings a fresh token: the callers of this client never see a token that has ended. */
   async function exchange<S extends z.ZodType>(call: Call<S>, signal: AbortSignal): Promise<Outcome<z.output<S>>> {
-    const context: CallContext = {
-      ...{ ...options, path: call.path, isAnonymous: call.anonymous === true },
-      capability: call.method === 'POST' ? 'update' : call.list === true ? 'list' : 'read',
-    };
-    const headers: Record<string, string> = { 'X-Vault-Request': 'true' };
-    if (call.anonymous !== true) headers['X-Vault-Token'] = options.token;
-    if (options.namespace !== '' && call.inRootNamespace !== true) headers['X-Vault-Namespace'] = options.namespace;
-    signal.throwIfAborted();
+    if (call.anonymous === true) return attempt(call, '', signal);
+    const held = await tokens.current(signal);
+    if (!held.ok) return held;
+    const first = await attempt(call, held.value, signal);
+    if (!isRefused(first)) return first;
+    const fresh = await tokens.refused(held.value, call.path, signal);
+    if (fresh === undefined) return first;
+    if (!fresh.ok) return fresh;
+    // With the repetition of the first over a broken connection it is the third at most.
+    const second = await attempt({ ...call, repeat: 'never' }, fresh.value, signal);
+    if (isRefused(second)) tokens.stillRefused(call.path);
+    return second;
+  }
+
+  async function attempt<S extends z.ZodType>(
+    call: Call<S>,
+    token: string,
+    signal: AbortSignal,
+  ): Promise<Outcome<z.output<S>>> {
     options.closing.throwIfAborted();
-    const deadline = clock.deadline(CALL_TIMEOUT_MS, signal);
-    try {
-      const requestOptions = { headers, signal: deadline.signal };
-      // node-vault hands back what our transport gave, see createNodeVault.
-      const reply: TransportReply =
-        call.method === 'GET'
-          ? await vault.read(call.list === true ? `${call.path}?list=true` : call.path, requestOptions)
-          : await vault.write(call.path, call.body ?? {}, requestOptions);
-      return readReply(call, reply, context, clock.now());
-    } catch (error) {
-      signal.throwIfAborted();
-      options.closing.throwIfAborted();
-      return failed(
-        deadline.signal.aborted ? timeoutFailure(CALL_TIMEOUT_MS, context) : networkFailure(error, context),
-      );
-    } finally {
-      deadline.clear();
-    }
+    const outcome = await options.exchange(call, { token, transport }, signal);
+    options.closing.throwIfAborted();
+    return outcome;
   }
 
   return {
     async sign(body, signal) {
-      return dataOf(await exchange({ method: 'POST', path: signPath, schema: replies.issuedReply, body }, signal));
+      const call = {
+        method: 'POST',
+        path: signPath,
+        schema: replies.issuedReply,
+        body,
+        timeoutMs: CALL_TIMEOUT_MS,
+      } as const;
+      return dataOf(await exchange({ ...call, repeat: 'always' }, signal));
     },
     async issue(body, signal) {
-      return dataOf(await exchange({ method: 'POST', path: issuePath, schema: replies.issuedReply, body }, signal));
+      const call = {
+        method: 'POST',
+        path: issuePath,
+        schema: replies.issuedReply,
+        body,
+        timeoutMs: CALL_TIMEOUT_MS,
+      } as const;
+      return dataOf(await exchange(call, signal));
     },
     async probe(path, signal) {
       const call = path === 'sign' ? { path: signPath, body: {} } : { path: issuePath, body: { ttl: 'none' } };
-      const answer = await exchange({ method: 'POST', schema: replies.anyReply, accepts: [400], ...call }, signal);
+      const answer = await exchange(
+        { method: 'POST', schema: replies.anyReply, accepts: [400], repeat: 'always', ...call },
+        signal,
+      );
       if (answer.ok) return { ok: true, value: true };
       return answer.failure.kind === 'denied' ? { ok: true, value: false } : answer;
     },
@@ -147,6 +151,7 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
         method: 'POST',
         path: 'sys/capabilities-self',
         schema: replies.capabilitiesReply,
+        repeat: 'always',
         body: { paths },
       } as const;
       const answer = await exchange(call, signal);
@@ -190,9 +195,7 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
       return ca.ok ? { ok: true, value: ca.value.data.certificate } : ca;
     },
     async lookupToken(signal) {
-      return dataOf(
-        await exchange({ method: 'GET', path: 'auth/token/lookup-self', schema: replies.tokenReply }, signal),
-      );
+      return dataOf(await exchange({ method: 'GET', path: 'auth/token/lookup-self', schema: lookupReply }, signal));
     },
     health(signal) {
       return exchange(
@@ -210,51 +213,11 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
   };
 }
 
-/**
- * node-vault with our transport in the place of its HTTP client. What it would otherwise take from VAULT_TOKEN, VAULT_ADDR, VAULT_NAMESPACE
- * and VAULT_PREFIX is overwritten; VAULT_SKIP_VERIFY only ever reaches the HTTP client that is not used; DEBUG cannot print tokens.
- */
-function createNodeVault(endpoint: string, transport: Transport): nodeVault.client {
-  const vault = nodeVault({
-    endpoint,
-    apiVersion: 'v1',
-    debug: () => {},
-    'request-promise': { defaults: () => (request: TransportRequest) => transport.send(request) },
-  });
-  return Object.assign(vault, {
-    endpoint,
-    token: '',
-    namespace: '',
-    pathPrefix: '',
-    // Its own handler drops status and headers.
-    handleVaultResponse: async (reply: unknown) => reply,
-  });
-}
-
-function readReply<S extends z.ZodType>(
-  call: Call<S>,
-  reply: TransportReply,
-  context: CallContext,
-  now: Date,
-): Outcome<z.output<S>> {
-  const isExpected = reply.status === 200 || reply.status === 204 || call.accepts?.includes(reply.status);
-  if (!isExpected) return failed(statusFailure(reply, context, now));
-  const parsed = call.schema.safeParse(reply.body);
-  if (parsed.success) return { ok: true, value: parsed.data };
-  if (reply.status > 299) return failed(statusFailure(reply, context, now));
-  return failed(malformedFailure(describeIssue(parsed.error), context));
-}
-
-function describeIssue(error: z.ZodError): string {
-  const [issue] = error.issues;
-  const field = issue?.path.join('.') ?? '';
-  return field === '' ? 'no JSON object' : `field ${field} is missing or of the wrong type`;
-}
-
 function dataOf<T>(outcome: Outcome<{ data: T }>): Outcome<T> {
   return outcome.ok ? { ok: true, value: outcome.value.data } : outcome;
 }
 
-function encodePath(path: string): string {
+/** Of one or more parts. */
+export function encodePath(path: string): string {
   return path.split('/').map(encodeURIComponent).join('/');
 }

@@ -1,15 +1,15 @@
-import { X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
-import { ConfigError } from '../../src/issuer/errors.ts';
-import type { DataSource, IssuerContext, IssuerDeps } from '../../src/issuer/issuer.ts';
-import { decodePem } from '../../src/x509/pem.ts';
-import { X509Error } from '../../src/x509/x509-error.ts';
-import type { AuthMethod, TokenLife } from './auth/token-source.ts';
+import type { IssuerContext, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
+import { createTokenSource } from './auth/create-token-source.ts';
 import { createVaultClient, type VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
-import type { Outcome } from './failure.ts';
-import { remember } from './remembered.ts';
-import { createTransport, type Transport } from './transport.ts';
+import { createConnections } from './connections.ts';
+import { createExchange } from './exchange.ts';
+import { type Outcome, valueOrThrow } from './failure.ts';
+import { createTokenCalls, logIn } from './token-calls.ts';
+import { createTokenKeeper, type TokenStatus } from './token-keeper.ts';
+
+export type { TokenStatus } from './token-keeper.ts';
 
 /** The way to one Vault: connections, and a token that is kept alive and replaced behind the caller's back. No remote call before the first use. */
 export interface Connector {
@@ -28,139 +28,90 @@ export interface Connector {
   call<T>(work: (client: VaultClient) => Promise<Outcome<T>>, signal: AbortSignal): Promise<Outcome<T>>;
   /** What is known of the token, without asking. */
   status(): TokenStatus;
-  /** Does nothing any more, and goes when nobody calls it: `get`'s client looks after refused tokens itself. */
-  reloadToken(): void;
   /** Revokes a token that came from a login (one call, short deadline), ends calls under way and all connections. Idempotent. */
   close(): Promise<void>;
 }
 
-export interface TokenStatus {
-  readonly method: AuthMethod;
-  readonly type: TokenLife['type'];
-  /** `unknown`: no token yet, or one that may not look itself up. */
-  readonly expiresAt: Date | 'never' | 'unknown';
-  readonly renewable: boolean;
-  /** Why the last renewal, login or reading of the token failed. Undefined after the next success. Holds no secret. */
-  readonly lastFailure: string | undefined;
-}
-
-const LOAD_TIMEOUT_MS = 10_000;
-/** Batch tokens carry their own content and are long. */
-const TOKEN = /^[\x21-\x7e]{1,8192}$/;
-
+/** @param closing fires before `close` is called, with the reason that calls under way reject with */
 export function createConnector(
   context: IssuerContext,
   conf: VaultConf,
   deps: IssuerDeps,
   closing: AbortSignal,
 ): Connector {
-  let current: { readonly token: string; readonly client: VaultClient } | undefined;
+  const { pki, role } = conf;
+  const exchange = createExchange({ ...conf, mesh: context.mesh, clock: deps.clock });
+  const connections = createConnections(conf, deps);
+  const source = createTokenSource(context, conf, deps);
+  const keeper = createTokenKeeper({
+    ...{ source, obtain, calls: createTokenCalls({ exchange, transport: connections, pki, role }), closing },
+    ...{ clock: deps.clock, random: deps.random, log: deps.log, secrets: deps.secrets },
+    checkIntervalMs: hasChangingData(conf.auth) ? deps.settings.vaultTokenChangeCheckIntervalMs : 0,
+    place: { mesh: context.mesh, backend: context.backend },
+  });
+  const client = createVaultClient({ pki, role, exchange, transport: connections, tokens: keeper, closing });
+  let closed: Promise<void> | undefined;
 
-  const options = { clock: deps.clock, closing, loadTimeoutMs: LOAD_TIMEOUT_MS };
-  const transport = remember(async (signal) => {
-    const caCert = conf.tls.caCert;
-    return openTransport(
-      conf,
-      caCert === undefined ? undefined : await loadText(deps, caCert, 'fromCp.tls.caCert', signal),
-      deps,
-    );
-  }, options);
-  const token = remember(
-    async (signal) => ({ text: checkToken(await loadText(deps, conf.auth.token, TOKEN_FIELD, signal)) }),
-    options,
-  );
+  /** Connections made for a login come into use together with its token. */
+  async function obtain(signal: AbortSignal): ReturnType<typeof source.obtain> {
+    const made: Awaited<ReturnType<typeof connections.candidate>>[] = [];
+    let isUsed = false;
+    try {
+      const got = await source.obtain(async (path, body, inner, certificate) => {
+        const candidate = await connections.candidate(certificate, inner);
+        made.push(candidate);
+        return logIn(exchange, candidate, { path, body }, inner);
+      }, signal);
+      const last = made.at(-1);
+      if (got.ok && last !== undefined) {
+        last.adopt();
+        isUsed = true;
+      }
+      return got;
+    } finally {
+      if (!isUsed) for (const candidate of made) candidate.discard();
+    }
+  }
+
+  async function open(signal: AbortSignal): Promise<VaultClient> {
+    signal.throwIfAborted();
+    closing.throwIfAborted();
+    await orAborted(connections.open(signal), signal);
+    return client;
+  }
+
+  async function close(): Promise<void> {
+    connections.endCalls();
+    try {
+      await keeper.close();
+    } finally {
+      connections.close();
+    }
+  }
 
   return {
+    open,
     async get(signal) {
-      const { text } = token.peek() ?? (await token.get(signal));
-      const wire = transport.peek() ?? (await transport.get(signal));
-      if (current?.token !== text) {
-        const { endpoint, endpointField, namespace, pki, role } = conf;
-        const client = createVaultClient({
-          ...{ endpoint, endpointField, namespace, pki, role, token: text, mesh: context.mesh },
-          ...{ transport: wire, clock: deps.clock, closing },
-        });
-        current = { token: text, client };
-      }
-      return current.client;
-    },
-    async open(signal) {
-      return this.get(signal);
+      await open(signal);
+      valueOrThrow(await keeper.current(signal));
+      return client;
     },
     async call(work, signal) {
-      const outcome = await work(await this.get(signal));
-      if (!outcome.ok && outcome.failure.kind === 'denied') token.forget();
-      return outcome;
+      await open(signal);
+      const token = await keeper.current(signal);
+      return token.ok ? work(client) : token;
     },
-    reloadToken: () => token.forget(),
-    status: () => ({
-      method: 'token',
-      type: 'unknown',
-      expiresAt: 'unknown',
-      renewable: false,
-      lastFailure: undefined,
-    }),
-    close: async () => transport.peek()?.close(),
+    status: keeper.status,
+    close() {
+      closed ??= close();
+      return closed;
+    },
   };
 }
 
-const TOKEN_FIELD = 'fromCp.auth.token';
-const CA_FIELD = 'fromCp.tls.caCert';
-
-function openTransport(conf: VaultConf, caPem: string | undefined, deps: IssuerDeps): Transport {
-  const isHttps = conf.endpoint.startsWith('https:');
-  if (isHttps && conf.tls.skipVerify) {
-    deps.log.warn({ endpoint: conf.endpoint }, 'tls.skipVerify is set: anybody in between can pose as this vault');
-  }
-  return createTransport(isHttps, {
-    secureContext: createTlsContext(caPem),
-    skipVerify: conf.tls.skipVerify,
-    serverName: conf.tls.serverName,
-  });
-}
-
-/** A given CA takes the place of the system's, and only its certificates are used of the text. */
-function createTlsContext(caPem: string | undefined) {
-  if (caPem === undefined) return createSecureContext();
-  try {
-    const blocks = decodePem(caPem).filter(({ label }) => label === 'CERTIFICATE');
-    if (blocks.length === 0) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE in it');
-    // OpenSSL would silently leave out what it cannot read.
-    return createSecureContext({ ca: blocks.map(({ der }) => new X509Certificate(der).toString()) });
-  } catch (cause) {
-    const why = cause instanceof X509Error ? cause.message : 'OpenSSL cannot read it';
-    throw confFieldError(
-      CA_FIELD,
-      `holds no usable CA certificate: ${why}`,
-      "give the PEM of the CA that signed the certificate of Vault's listener",
-      cause,
-    );
-  }
-}
-
-function checkToken(text: string): string {
-  const trimmed = text.trim();
-  if (TOKEN.test(trimmed)) return trimmed;
-  throw confFieldError(
-    TOKEN_FIELD,
-    'holds no token: it has to be one word of printable ASCII',
-    'store the token alone, as `vault token create -field=token` prints it',
+/** Inline data never changes, and AWS's credentials look after themselves. */
+function hasChangingData(auth: VaultConf['auth']): boolean {
+  return Object.values(auth).some(
+    (value) => typeof value === 'object' && (value.kind === 'secret' || value.kind === 'file'),
   );
-}
-
-async function loadText(deps: IssuerDeps, source: DataSource, field: string, signal: AbortSignal): Promise<string> {
-  try {
-    return (await deps.load(source, { signal })).toString('utf8');
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    throw confFieldError(field, error.message, error.fix ?? 'store the secret, or correct the name', error);
-  }
-}
-
-function confFieldError(field: string, message: string, fix: string, cause?: unknown): ConfigError {
-  return new ConfigError(`${field}: ${message}`, {
-    fix,
-    violations: [{ field, message }],
-    ...(cause === undefined ? {} : { cause }),
-  });
 }

@@ -1,8 +1,11 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
+import type { IssuerDeps } from '../../src/issuer/issuer.ts';
+import { createIdleConnections } from './idle-connections.ts';
 
-/** What node-vault hands to its HTTP client; `signal` is ours, carried through its request options. */
+/** What node-vault hands to its HTTP client; `signal` and `repeat` are ours, carried through its request options. */
 export interface TransportRequest {
   readonly method: string;
   readonly uri: string;
@@ -10,7 +13,15 @@ export interface TransportRequest {
   /** The request's body, sent as JSON. */
   readonly json?: unknown;
   readonly signal: AbortSignal;
+  /** Default: `unseen`. */
+  readonly repeat?: Repeat;
 }
+
+/**
+ * Whether an exchange is made once more when its connection breaks before the answer begins. `always`: it does no harm when the server does it
+ * twice. `unseen`: only on a connection that had been idle, which the server closed just when it was taken, seeing nothing.
+ */
+export type Repeat = 'always' | 'unseen' | 'never';
 
 export interface TransportReply {
   readonly status: number;
@@ -31,15 +42,34 @@ export interface TransportTls {
 export interface Transport {
   /**
    * One exchange. Redirects are answers like any other: following one would carry the token to another server.
-   * @throws the system's error as it is, ResponseTooLargeError, or an AbortError once `signal` fires
+   * @throws the system's error as it is, ConnectTimeoutError, ResponseTooLargeError, or an AbortError once `signal` fires
    */
   send(request: TransportRequest): Promise<TransportReply>;
+  readonly counts: Readonly<TransportCounts>;
+  /** No call comes any more; those under way finish, then all connections are closed. */
+  retire(): void;
+  /** Ends what is under way; what comes later may still be sent. */
+  endCalls(): void;
   /** Ends what is under way and destroys all connections. Idempotent. */
   close(): void;
 }
 
+export interface TransportCounts {
+  /** Exchanges that were started, repeated ones included. */
+  sent: number;
+  /** Exchanges that were made a second time on a fresh connection. */
+  repeated: number;
+  /** Idle connections that were given up because calls older than their last byte hung. */
+  droppedIdle: number;
+  connectTimeouts: number;
+}
+
 export class ResponseTooLargeError extends Error {
   readonly code = 'RESPONSE_TOO_LARGE';
+}
+
+export class ConnectTimeoutError extends Error {
+  readonly code = 'ETIMEDOUT';
 }
 
 export const RESPONSE_MAX_BYTES = 1024 * 1024;
@@ -47,9 +77,13 @@ const PLAIN_TEXT_MAX = 200;
 const MAX_CONNECTIONS = 64;
 /** Shorter than the idle time after which Vault's listener closes connections (5 min) and most load balancers do (60 s). */
 const IDLE_CONNECTION_MS = 50_000;
+/** TCP and TLS handshake together. */
+const CONNECT_TIMEOUT_MS = 5_000;
+const TCP_KEEP_ALIVE_MS = 15_000;
+const BROKEN = /^(ECONNRESET|EPIPE|ECONNABORTED)$/;
 
 /** HTTP or HTTPS over kept-alive connections. Reads no environment variable: neither proxies nor `VAULT_SKIP_VERIFY`. */
-export function createTransport(isHttps: boolean, tls: TransportTls): Transport {
+export function createTransport(isHttps: boolean, tls: TransportTls, clock: IssuerDeps['clock']): Transport {
   const connections = { keepAlive: true, maxSockets: MAX_CONNECTIONS, timeout: IDLE_CONNECTION_MS };
   const agent = isHttps
     ? new https.Agent({
@@ -62,9 +96,13 @@ export function createTransport(isHttps: boolean, tls: TransportTls): Transport 
     : new http.Agent(connections);
   const start = isHttps ? https.request : http.request;
   const underWay = new Set<http.ClientRequest>();
+  const counts: TransportCounts = { sent: 0, repeated: 0, droppedIdle: 0, connectTimeouts: 0 };
+  const idle = createIdleConnections(agent, clock);
+  let isRetired = false;
   let isClosed = false;
 
-  function exchange(request: TransportRequest, isRetry: boolean): Promise<TransportReply> {
+  function exchange(request: TransportRequest, isRepeated: boolean): Promise<TransportReply> {
+    if (isClosed) return Promise.reject(new Error('the connection is closed'));
     return new Promise((resolve, reject) => {
       const body = request.json === undefined ? undefined : JSON.stringify(request.json);
       const headers: Record<string, string | number> = { accept: 'application/json', ...request.headers };
@@ -72,17 +110,37 @@ export function createTransport(isHttps: boolean, tls: TransportTls): Transport 
         headers['content-type'] = 'application/json';
         headers['content-length'] = Buffer.byteLength(body);
       }
-      if (isClosed) throw new Error('the connection is closed');
+      counts.droppedIdle += idle.dropSuspects();
       const call = start(request.uri, { method: request.method, headers, agent, signal: request.signal });
+      counts.sent += 1;
       underWay.add(call);
-      call.once('close', () => underWay.delete(call));
-      call.once('error', (error) => {
-        // The server closed an idle connection just when we took it: it never saw the request.
-        if (!isRetry && call.reusedSocket && 'code' in error && error.code === 'ECONNRESET') {
-          resolve(exchange(request, true));
-        } else reject(error);
+      const wait = idle.watch();
+      let hasAnswer = false;
+      call.once('close', () => {
+        underWay.delete(call);
+        counts.droppedIdle += wait.end();
+        if (isRetired && underWay.size === 0) close();
+      });
+      call.once('socket', (socket) => {
+        wait.on(socket);
+        if (socket.connecting) limitConnect(call, socket);
+      });
+      // An answer that is cut off can tell of it twice: here and at its body.
+      call.on('error', (error) => {
+        const isBroken = 'code' in error && typeof error.code === 'string' && BROKEN.test(error.code);
+        const { repeat = 'unseen' } = request;
+        const mayRepeat = repeat === 'always' || (repeat === 'unseen' && call.reusedSocket);
+        if (!isBroken || hasAnswer || isRepeated || !mayRepeat || request.signal.aborted || isClosed) {
+          reject(error);
+          return;
+        }
+        // What broke one connection, such as a restart, has broken those that idle, too: the second one is to be fresh.
+        counts.droppedIdle += idle.dropAll();
+        counts.repeated += 1;
+        resolve(exchange(request, true));
       });
       call.once('response', (response) => {
+        hasAnswer = true;
         readBody(response).then((text) => {
           const parsed = parseJson(text);
           const plainText = parsed === undefined ? text.slice(0, PLAIN_TEXT_MAX) : '';
@@ -93,14 +151,43 @@ export function createTransport(isHttps: boolean, tls: TransportTls): Transport 
     });
   }
 
+  function limitConnect(call: http.ClientRequest, socket: Socket): void {
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    const limit = clock.deadline(CONNECT_TIMEOUT_MS);
+    const onLate = () => {
+      counts.connectTimeouts += 1;
+      call.destroy(new ConnectTimeoutError(`no connection within ${CONNECT_TIMEOUT_MS} ms`));
+    };
+    const end = () => {
+      limit.signal.removeEventListener('abort', onLate);
+      limit.clear();
+    };
+    limit.signal.addEventListener('abort', onLate, { once: true });
+    socket.once(isHttps ? 'secureConnect' : 'connect', end);
+    socket.once('close', end);
+  }
+
+  function endCalls(): void {
+    // With an error of its own, so that it is not taken for a broken connection.
+    for (const call of underWay) call.destroy(new Error('the connection is closed'));
+  }
+
+  function close(): void {
+    isClosed = true;
+    // The agent alone would open new connections for what waits in its queue.
+    endCalls();
+    agent.destroy();
+  }
+
   return {
     send: (request) => exchange(request, false),
-    close() {
-      isClosed = true;
-      // The agent alone would open new connections for what waits in its queue.
-      for (const call of underWay) call.destroy();
-      agent.destroy();
+    counts,
+    retire() {
+      isRetired = true;
+      if (underWay.size === 0) close();
     },
+    endCalls,
+    close,
   };
 }
 
@@ -114,8 +201,10 @@ function readBody(response: http.IncomingMessage): Promise<string> {
         response.destroy(new ResponseTooLargeError(`an answer of more than ${RESPONSE_MAX_BYTES} bytes`));
       } else chunks.push(chunk);
     });
-    response.once('error', reject);
+    response.on('error', reject);
     response.once('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+    // Said last in any case: nobody waits for the rest of an answer whose connection is gone.
+    response.once('close', () => reject(new Error('the answer was cut off')));
   });
 }
 
