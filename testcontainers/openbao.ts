@@ -13,6 +13,10 @@ export interface OpenBaoOptions {
   readonly tls?: true | readonly string[];
   /** `disk` survives `restart()`. Default `memory`. */
   readonly storage?: 'memory' | 'disk';
+  /** `false`: never initialised; `unseal` and everything with a token fails. Default true. */
+  readonly initialise?: false;
+  /** Becomes another node of this one's cluster, and stands by. Both need `storage: 'disk'`. */
+  readonly joins?: StartedOpenBao;
   /** More lines for the server's configuration file (HCL). */
   readonly config?: string;
   /** Told what is used. Default: nobody. */
@@ -22,6 +26,7 @@ export interface OpenBaoOptions {
 export interface StartedOpenBao {
   readonly address: string;
   readonly rootToken: string;
+  readonly unsealKey: string;
   readonly caCertPem: string | undefined;
   /** `path` without `/v1/`. Sends the root token unless another, or '' for none, is given. Never throws because of a status. */
   request(method: string, path: string, body?: unknown, options?: VaultRequestOptions): Promise<VaultReply>;
@@ -37,8 +42,12 @@ export interface StartedOpenBao {
 
 const MEMORY_STORAGE = 'storage "inmem" {}\ndisable_clustering = true';
 /** Integrated storage: the only one on disk that both OpenBao and Vault still have. It wants a cluster address even when alone. */
-const diskStorage = (folder: string, clusterPort: number) =>
-  `storage "raft" {\n  path = "${folder}"\n  node_id = "1"\n  performance_multiplier = 1\n}\ncluster_addr = "https://127.0.0.1:${clusterPort}"`;
+const diskStorage = (folder: string, clusterPort: number, leader: string | undefined) => `storage "raft" {
+  path = "${folder}"
+  node_id = "${clusterPort}"
+  performance_multiplier = 1
+${leader === undefined ? '' : `  retry_join {\n    leader_api_addr = "${leader}"\n  }\n`}}
+cluster_addr = "https://127.0.0.1:${clusterPort}"`;
 
 const READY_WITHIN_MS = 20_000;
 const UNSEALED_WITHIN_MS = 20_000;
@@ -52,7 +61,9 @@ const PORT_TRIES = 3;
 export async function startOpenBao(options: OpenBaoOptions = {}): Promise<StartedOpenBao> {
   const print = options.print ?? (() => {});
   const given = process.env.MESH_CA_TEST_VAULT_ADDR;
-  if (given && options.tls === undefined && options.storage === undefined && options.config === undefined) {
+  const { tls, storage, config, initialise, joins } = options;
+  const isPlain = [tls, storage, config, initialise, joins].every((option) => option === undefined);
+  if (given && isPlain) {
     print(`vault: the one at ${given} (MESH_CA_TEST_VAULT_ADDR)`);
     return givenServer(given, process.env.MESH_CA_TEST_VAULT_TOKEN ?? '');
   }
@@ -93,6 +104,7 @@ async function startInFolder(
   removeFolder: () => Promise<void>,
 ): Promise<StartedOpenBao> {
   const port = await findFreePort();
+  const clusterPort = await findFreePort();
   const names = options.tls === true ? ['IP:127.0.0.1', 'DNS:localhost'] : options.tls;
   const certificate = names === undefined ? undefined : await makeServerCertificate(folder, names);
   const address = `${certificate === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
@@ -106,10 +118,10 @@ async function startInFolder(
       : `tls_cert_file = "${certificate.certFile}"\n  tls_key_file = "${certificate.keyFile}"`;
   await writeFile(
     configFile,
-    `${options.storage === 'disk' ? diskStorage(storage, await findFreePort()) : MEMORY_STORAGE}
+    `${options.storage === 'disk' ? diskStorage(storage, clusterPort, options.joins?.address) : MEMORY_STORAGE}
 listener "tcp" {
   address = "127.0.0.1:${port}"
-  cluster_address = "127.0.0.1:0"
+  cluster_address = "127.0.0.1:${clusterPort}"
   ${tls}
 }
 api_addr = "${address}"
@@ -130,22 +142,17 @@ ${options.config ?? ''}
   let server = await start();
   let closed: Promise<void> | undefined;
   try {
-    const init = await requestVault({ address, caCertPem }, 'PUT', 'sys/init', {
-      secret_shares: 1,
-      secret_threshold: 1,
-    });
-    const { rootToken, unsealKey } = readInit(init);
+    const { rootToken, unsealKey } = await initialise({ address, caCertPem }, options);
     const calls = createCalls({ address, caCertPem }, rootToken);
     const unseal = async () => {
       await calls.must('PUT', 'sys/unseal', { key: unsealKey }, { token: '' });
       // With storage on disk it stands by for a moment before it becomes active.
-      await pollUntil(UNSEALED_WITHIN_MS, async () => (await calls.request('GET', 'sys/health')).status === 200);
+      const ready = options.joins === undefined ? 200 : 429;
+      await pollUntil(UNSEALED_WITHIN_MS, async () => (await calls.request('GET', 'sys/health')).status === ready);
     };
-    await unseal();
+    if (options.initialise !== false) await unseal();
     return {
-      address,
-      rootToken,
-      caCertPem,
+      ...{ address, rootToken, unsealKey, caCertPem },
       ...calls,
       unseal,
       seal: async () => {
@@ -173,8 +180,7 @@ function givenServer(address: string, rootToken: string): StartedOpenBao {
   const calls = createCalls({ address, caCertPem: undefined }, rootToken);
   return {
     address,
-    rootToken,
-    caCertPem: undefined,
+    ...{ rootToken, unsealKey: '', caCertPem: undefined },
     ...calls,
     seal: refuse,
     unseal: refuse,
@@ -200,6 +206,22 @@ function createCalls(
       return reply.body;
     },
   };
+}
+
+/** Of a node that joins: when it has found its cluster. */
+async function initialise(
+  server: { readonly address: string; readonly caCertPem: string | undefined },
+  { initialise: isWanted, joins }: OpenBaoOptions,
+): Promise<{ rootToken: string; unsealKey: string }> {
+  if (isWanted === false) return { rootToken: '', unsealKey: '' };
+  if (joins === undefined) {
+    return readInit(await requestVault(server, 'PUT', 'sys/init', { secret_shares: 1, secret_threshold: 1 }));
+  }
+  await pollUntil(UNSEALED_WITHIN_MS, async () => {
+    const { body } = await requestVault(server, 'GET', 'sys/seal-status');
+    return typeof body === 'object' && body !== null && 'initialized' in body && body.initialized === true;
+  });
+  return { rootToken: joins.rootToken, unsealKey: joins.unsealKey };
 }
 
 function readInit(reply: VaultReply): { rootToken: string; unsealKey: string } {

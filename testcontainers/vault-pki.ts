@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { StartedOpenBao } from './openbao.ts';
 
+export type PolicyKind = keyof typeof POLICY_FILES;
+
 export interface VaultPkiOptions {
   /** Default `kmesh-pki-default`. What is mounted there is thrown away first. */
   readonly mount?: string;
@@ -9,7 +11,9 @@ export interface VaultPkiOptions {
   /** Default `dataplane-proxies`. */
   readonly role?: string;
   /** Which of `policies/vault/*.hcl` the token gets. Default `issue`, the documented one. */
-  readonly policy?: 'issue' | 'sign' | 'both';
+  readonly policy?: PolicyKind | 'both' | readonly PolicyKind[];
+  /** More for the token: `{ no_default_policy: true }`. */
+  readonly tokenOptions?: Readonly<Record<string, unknown>>;
   /** The mount's CA is signed by a root in the mount `<mount>-root`. Default false. */
   readonly intermediate?: boolean;
   /** With `intermediate`: `set-signed` gets the root, too, as the documentation says. Default true. */
@@ -31,6 +35,7 @@ const POLICIES = new URL('../policies/vault/', import.meta.url);
 const POLICY_FILES = {
   issue: 'kmesh-default-dataplane-proxies',
   sign: 'kmesh-default-dataplane-proxies-sign',
+  checks: 'kmesh-default-dataplane-proxies-checks',
 } as const;
 /** The mesh, mount and role that the files of `policies/vault/` name. */
 const DOCUMENTED = { mesh: 'default', mount: 'kmesh-pki-default', role: 'dataplane-proxies' } as const;
@@ -49,9 +54,10 @@ export async function setUpPki(bao: StartedOpenBao, options: VaultPkiOptions = {
   const roleBody: unknown = JSON.parse(roleText.replaceAll(`spiffe://${DOCUMENTED.mesh}/`, `spiffe://${mesh}/`));
   await bao.must('POST', `${mount}/roles/${role}`, { ...Object(roleBody), ...options.roleChanges });
 
-  const wanted = options.policy ?? 'issue';
+  const { policy: wanted = 'issue' } = options;
+  const kinds = wanted === 'both' ? (['issue', 'sign'] as const) : typeof wanted === 'string' ? [wanted] : wanted;
   const policies: string[] = [];
-  for (const kind of wanted === 'both' ? (['issue', 'sign'] as const) : [wanted]) {
+  for (const kind of kinds) {
     const file = POLICY_FILES[kind];
     const text = await readFile(new URL(`${file}.hcl`, POLICIES), 'utf8');
     const name = mount === DOCUMENTED.mount && role === DOCUMENTED.role ? file : `${file}-${mount}-${role}`;
@@ -59,7 +65,7 @@ export async function setUpPki(bao: StartedOpenBao, options: VaultPkiOptions = {
     await bao.must('PUT', `sys/policies/acl/${name}`, { policy });
     policies.push(name);
   }
-  return { token: await createToken(bao, policies), mount, role };
+  return { token: await createToken(bao, policies, options.tokenOptions), mount, role };
 }
 
 /** `vault token create -type=service -orphan -policy=...` */

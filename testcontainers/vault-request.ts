@@ -1,4 +1,4 @@
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 
 export interface VaultRequestOptions {
@@ -8,6 +8,7 @@ export interface VaultRequestOptions {
 
 export interface VaultReply {
   readonly status: number;
+  readonly headers: IncomingHttpHeaders;
   /** Parsed JSON; text when it is none; undefined when empty. */
   readonly body: unknown;
 }
@@ -24,7 +25,9 @@ export function requestVault(
 ): Promise<VaultReply> {
   const url = new URL(`/v1/${path}`, server.address);
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-  const headers: Record<string, string> = { 'X-Vault-Request': 'true', 'content-type': 'application/json' };
+  // RFC 7396: what `vault patch` sends.
+  const contentType = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
+  const headers: Record<string, string> = { 'X-Vault-Request': 'true', 'content-type': contentType };
   if (options.token !== undefined) headers['X-Vault-Token'] = options.token;
   if (options.namespace !== undefined) headers['X-Vault-Namespace'] = options.namespace;
   return new Promise((resolve, reject) => {
@@ -44,7 +47,11 @@ export function requestVault(
         reply.on('data', (chunk: Buffer) => chunks.push(chunk));
         reply.once('error', reject);
         reply.once('end', () =>
-          resolve({ status: reply.statusCode ?? 0, body: parseBody(Buffer.concat(chunks).toString('utf8')) }),
+          resolve({
+            status: reply.statusCode ?? 0,
+            headers: reply.headers,
+            body: parseBody(Buffer.concat(chunks).toString('utf8')),
+          }),
         );
       },
     );
