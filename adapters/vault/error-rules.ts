@@ -71,16 +71,11 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
     fix: () => "set fromCp.tls.caCert to the CA certificate of Vault's listener",
   },
   {
-    codes: /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST)$/,
-    kind: 'tls',
-    message: 'does not speak TLS at this address',
-    fix: (c) => `write http:// in ${c.endpointField} if Vault's listener has tls_disable, or correct its port`,
-  },
-  {
     codes: /^(EPROTO|ERR_SSL_|ERR_TLS_)/,
     kind: 'tls',
     message: 'does not speak TLS as expected',
-    fix: (c) => `check that ${c.endpointField} names the port of a TLS listener, and the TLS versions it allows`,
+    fix: (c) =>
+      `write http:// in ${c.endpointField} if Vault's listener has tls_disable; else check that it names the port of a TLS listener, and the TLS versions that one allows`,
   },
   {
     codes: /^HPE_/,
@@ -184,7 +179,7 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     fix: (c) => `see vault list ${c.pki}/issuers, then ${rolePatch(c, 'issuer_ref=default')}`,
   },
   {
-    text: /usage of issuing-certificates|no corresponding key|issuer .* (has|with) no (associated )?(private )?key/i,
+    text: /requested usage issuing-certificates|unable to fetch corresponding key/i,
     kind: 'absent',
     message: 'has an issuer that cannot sign: it has no key, or lacks the usage issuing-certificates',
     fix: (c) =>

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
 import { type Csr, parseCsr } from '../../src/x509/csr.ts';
 import { generateKeyPair, loadPrivateKey } from '../../src/x509/key-pair.ts';
@@ -22,12 +22,22 @@ interface ChainParts {
   readonly root: string;
 }
 
+/** As Vault tells it; what is left out has Vault's default. */
 export interface FakeRole {
   key_type: 'rsa' | 'ec' | 'any' | 'ed25519';
   key_bits: number;
   use_csr_sans: boolean;
   use_csr_common_name: boolean;
+  issuer_ref?: string;
+  allowed_uri_sans?: readonly string[];
+  require_cn?: boolean;
 }
+
+/** What most tests want: all keys, the names of mesh `default`. */
+const ROLE: FakeRole = {
+  ...{ key_type: 'any', key_bits: 0, use_csr_sans: true, use_csr_common_name: true },
+  ...{ allowed_uri_sans: ['spiffe://default/*', 'kuma://*'], require_cn: false },
+};
 
 export interface FakePki {
   readonly mount: string;
@@ -40,6 +50,14 @@ export interface FakePki {
   wrongKey: boolean;
   /** Sign with a CA that the chain does not tell, under the same name. */
   foreignCa: boolean;
+  /** Sign with a CA that has ended, and tell it. */
+  signsAs: 'own' | 'ended';
+  /** How long before now certificates start. */
+  notBeforeMs: number;
+  /** PEM of CAs that the mount tells beside those of `style.mountChain`. */
+  moreIssuers: readonly string[];
+  /** False: as Vault before 1.11, which has no such paths. */
+  listsIssuers: boolean;
   /** Of PEM: what the mount is made of. */
   readonly root: string;
   readonly intermediate: string;
@@ -61,11 +79,12 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
   const rootCa = await makeCa({ name: 'fake root' });
   const intermediateCa = await makeCa({ name: 'fake intermediate', issuer: rootCa });
   const foreignCa = await makeCa({ name: 'fake intermediate' });
+  const endedCa = await makeCa({ name: 'ended root', fromDay: -100, toDay: -10 });
   const signerOf = (ca: typeof intermediateCa) => {
     const certificate = firstCertificate(ca.certPem);
     return createLeafSigner({ certificate, privateKey: loadPrivateKey(ca.keyPem) });
   };
-  const signers = { own: signerOf(intermediateCa), foreign: signerOf(foreignCa) };
+  const signers = { own: signerOf(intermediateCa), foreign: signerOf(foreignCa), ended: signerOf(endedCa) };
   const otherKey = await generateKeyPair('EC-P256');
   const issuedKey = await generateKeyPair('EC-P256');
   const cas = { intermediate: intermediateCa.certPem, root: rootCa.certPem };
@@ -73,13 +92,18 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
   const pki: FakePki = {
     mount: 'kmesh-pki-default',
     roleName: 'dataplane-proxies',
-    role: { key_type: 'any', key_bits: 0, use_csr_sans: true, use_csr_common_name: true },
+    role: ROLE,
+    moreIssuers: [],
+    listsIssuers: true,
+    signsAs: 'own',
+    notBeforeMs: 30_000,
     style: NORMAL_CHAIN,
     issuedCount: 0,
     wrongKey: false,
     foreignCa: false,
     ...cas,
     tell(path) {
+      if (pki.listsIssuers && path.startsWith(`${pki.mount}/issuer`)) return tellIssuers(path);
       if (path !== `${pki.mount}/cert/ca_chain` && path !== `${pki.mount}/cert/ca`) return undefined;
       const chain = path.endsWith('/ca') ? [cas.intermediate] : pki.style.mountChain(cas);
       return { status: 200, body: { data: { certificate: chain.join('\n'), ca_chain: chain.join('\n') } } };
@@ -87,6 +111,8 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
     answer(method, path, body) {
       const role = pki.role;
       const at = (verb: string) => path === `${pki.mount}/${verb}/${pki.roleName}`;
+      if (method === 'GET' && path === `${pki.mount}/roles?list=true`)
+        return role === undefined ? errors(404) : { status: 200, body: { data: { keys: [pki.roleName] } } };
       if (method === 'GET' && at('roles'))
         return role === undefined ? errors(404) : { status: 200, body: { data: role } };
       if (method !== 'POST' || !(at('sign') || at('issue'))) return undefined;
@@ -94,6 +120,24 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
       return at('sign') ? sign(role, body) : issue(body);
     },
   };
+
+  function tellIssuers(path: string): Answer | undefined {
+    const issuers = new Map(
+      [...pki.style.mountChain(cas), ...pki.moreIssuers].map((pem) => [
+        createHash('sha256').update(pem).digest('hex').slice(0, 32),
+        pem,
+      ]),
+    );
+    if (path === `${pki.mount}/issuers?list=true`) {
+      const [first] = issuers.keys();
+      const info = [...issuers.keys()].map((id) => [id, { issuer_name: '', is_default: id === first }]);
+      const data = { keys: [...issuers.keys()], key_info: Object.fromEntries(info) };
+      return issuers.size === 0 ? errors(404) : { status: 200, body: { data } };
+    }
+    const [, id = ''] = /\/issuer\/([^/]+)\/json$/.exec(path) ?? [];
+    const pem = issuers.get(id);
+    return pem === undefined ? errors(404) : { status: 200, body: { data: { certificate: pem, ca_chain: [pem] } } };
+  }
 
   function sign(role: FakeRole, body: Readonly<Record<string, unknown>>): Answer {
     if (typeof body.csr !== 'string') return errors(400, '"csr" is empty');
@@ -129,18 +173,18 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
     const ttlSeconds = Math.min(Number.parseInt(String(body.ttl), 10), MAX_TTL_SECONDS);
     if (Number.isNaN(ttlSeconds)) return errors(400, 'Field validation failed: error converting input for field "ttl"');
     pki.issuedCount += 1;
-    const der = signers[pki.foreignCa ? 'foreign' : 'own'].sign({
+    const der = signers[pki.foreignCa ? 'foreign' : pki.signsAs].sign({
       spkiDer: pki.wrongKey ? otherKey.spkiDer : spkiDer,
       uriSans,
       dnsNames: commonName === '' || body.exclude_cn_from_sans === true ? [] : [commonName],
       commonName,
-      notBefore: new Date(now().getTime() - 30_000),
+      notBefore: new Date(now().getTime() - pki.notBeforeMs),
       notAfter: new Date(now().getTime() + ttlSeconds * 1000),
       serialNumber: Buffer.concat([Buffer.of(1), randomBytes(15)]),
     });
     if (!Buffer.isBuffer(der)) throw new TypeError('the test CA has an EC key and signs at once');
     const leaf = encodePem('CERTIFICATE', der);
-    const caChain = pki.style.caChain({ leaf, ...cas });
+    const caChain = pki.signsAs === 'ended' ? [endedCa.certPem] : pki.style.caChain({ leaf, ...cas });
     return {
       status: 200,
       body: {

@@ -30,6 +30,8 @@ export interface FakeVault {
   /** Tokens have Vault's policy `default`. */
   hasDefaultPolicy: boolean;
   isSealed: boolean;
+  /** False: it answers as a sealed one, but for `sys/health`. */
+  isInitialised: boolean;
   /** Asked before each request. */
   fault: (request: SeenRequest) => Fault | undefined;
   /** How many connections were ever opened, and how many are open. */
@@ -96,6 +98,7 @@ export async function startFakeVault(options: FakeVaultOptions): Promise<FakeVau
     grants: new Map(),
     hasDefaultPolicy: true,
     isSealed: false,
+    isInitialised: true,
     fault: () => undefined,
     connections: () => ({ opened, open: sockets.size }),
     dropIdleConnections() {
@@ -110,7 +113,7 @@ export async function startFakeVault(options: FakeVaultOptions): Promise<FakeVau
 
   function answer({ method, path, headers, body }: SeenRequest): Answer {
     if (path === 'sys/health') return health();
-    if (vault.isSealed) return errors(503, 'Vault is sealed');
+    if (vault.isSealed || !vault.isInitialised) return errors(503, 'Vault is sealed');
     const told = method === 'GET' ? pki.tell(path) : undefined;
     if (told !== undefined) return told;
     if (headers['x-vault-token'] !== vault.token) return errors(403, 'permission denied');
@@ -118,16 +121,18 @@ export async function startFakeVault(options: FakeVaultOptions): Promise<FakeVau
     if (vault.hasDefaultPolicy && path === 'auth/token/lookup-self') {
       return { status: 200, body: { data: { ttl: 3600, renewable: true, type: 'service' } } };
     }
-    const wanted = method === 'GET' ? 'read' : 'update';
-    if (!vault.grants.get(path)?.includes(wanted)) return errors(403, '1 error occurred:\n\t* permission denied\n\n');
+    const wanted = path.endsWith('?list=true') ? 'list' : method === 'GET' ? 'read' : 'update';
+    if (!vault.grants.get(path.replace('?list=true', ''))?.includes(wanted))
+      return errors(403, '1 error occurred:\n\t* permission denied\n\n');
     return pki.answer(method, path, body) ?? errors(404, `no handler for route "${path}". route entry not found.`);
   }
 
   function health(): Answer {
-    const { isSealed: sealed } = vault;
+    const { isSealed, isInitialised: initialized } = vault;
+    const sealed = isSealed || !initialized;
     const serverSeconds = Math.floor(options.now().getTime() / 1000);
-    const body = { initialized: true, sealed, standby: sealed, server_time_utc: serverSeconds, version: '0.0.0-fake' };
-    return { status: sealed ? 503 : 200, body };
+    const body = { initialized, sealed, standby: sealed, server_time_utc: serverSeconds, version: '0.0.0-fake' };
+    return { status: initialized ? (sealed ? 503 : 200) : 501, body };
   }
 
   function capabilities(paths: unknown): Answer {

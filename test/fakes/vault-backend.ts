@@ -45,12 +45,14 @@ export interface FakeBackend {
   sign(keyType?: KeyType, signal?: AbortSignal): ReturnType<Issuer['sign']>;
 }
 
-export const GRANTS: Readonly<Record<'sign' | 'issue' | 'readRole', readonly [path: string, may: readonly string[]]>> =
-  {
-    sign: ['kmesh-pki-default/sign/dataplane-proxies', ['update']],
-    issue: ['kmesh-pki-default/issue/dataplane-proxies', ['create', 'update']],
-    readRole: ['kmesh-pki-default/roles/dataplane-proxies', ['read']],
-  };
+export const GRANTS: Readonly<
+  Record<'sign' | 'issue' | 'readRole' | 'listRoles', readonly [path: string, may: readonly string[]]>
+> = {
+  sign: ['kmesh-pki-default/sign/dataplane-proxies', ['update']],
+  issue: ['kmesh-pki-default/issue/dataplane-proxies', ['create', 'update']],
+  readRole: ['kmesh-pki-default/roles/dataplane-proxies', ['read']],
+  listRoles: ['kmesh-pki-default/roles', ['list']],
+};
 
 /** A fake Vault and an issuer of it; both end with the test. */
 export async function startBackend(
