@@ -20,7 +20,15 @@ export async function askForCertificate(test: TestApp, service: string): Promise
   });
   if (answer.status === 201) return { service, seen: 'served', message: '', answer };
   const code = ERROR_CODES.find((known) => known === String(answer.json.code)) ?? 'ERR_INTERNAL';
-  return { service, seen: code, message: String(answer.json.detail).replaceAll(service, '<service>'), answer };
+  return { service, seen: code, message: generalized(String(answer.json.detail), service), answer };
+}
+
+/** The same for all data planes: without names, serial numbers, request ids and times. */
+function generalized(text: string, service: string): string {
+  return text
+    .replaceAll(service, '<service>')
+    .replaceAll(/\b[0-9a-f]{16,}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi, '<id>')
+    .replaceAll(/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>');
 }
 
 /** Codes of errors after which the same request may be made again as it is. */

@@ -8,21 +8,22 @@ export const SERVER_FAULTS = [
   'wrong key',
   'foreign root',
   'expired CA',
-  'server clock ahead',
-  'server clock behind',
+  'clock ahead',
+  'clock behind',
   'throttled',
   'credentials revoked',
   'restarted, same CA',
   'restarted, new CA',
   'unwell',
+  'answer lost',
+  'answer truncated',
+  'answer is a page',
 ] as const;
 export type ServerFaultName = (typeof SERVER_FAULTS)[number];
 
 /** What a fault may need of the run around it. */
 export interface Stage {
   readonly test: TestApp;
-  /** Added to what mesh-ca takes for the time. */
-  readonly clock: { offsetMs: number };
 }
 
 /** Both resolve when the fault is really there, or really over. */
@@ -47,8 +48,6 @@ export interface FaultWorld {
   /** What stands behind the proxy, for the table. */
   readonly server: string;
   readonly proxy: TcpProxy;
-  /** Flags of `mesh-ca serve`. */
-  readonly flags: Readonly<Record<string, string>>;
   /** `conf` of the backend; its address is the proxy's. */
   readonly conf: object;
   /** Secrets of the mesh by name, as they are now. */
@@ -66,12 +65,26 @@ export interface FaultWorld {
 
 export const MESH = 'default';
 export const BACKEND = 'external-1';
+const SERVICE_PREFIX = `spiffe://${MESH}/`;
 
 /** The service of each data plane is its own, so that a call tells which certificate it is for. */
-export const serviceSan = (service: string): string => `spiffe://${MESH}/${service}`;
+export const serviceSan = (service: string): string => `${SERVICE_PREFIX}${service}`;
+
+/** The service that URI SANs are for. */
+export function serviceOf(uriSans: readonly string[]): string | undefined {
+  return uriSans.find((san) => san.startsWith(SERVICE_PREFIX))?.slice(SERVICE_PREFIX.length);
+}
 
 /** Stores a secret of the mesh through the front door. */
 export async function putSecret(test: TestApp, name: string, value: string): Promise<void> {
   const data = Buffer.from(value).toString('base64');
   await test.ok('PUT', `/meshes/${MESH}/secrets/${name}`, { type: 'Secret', mesh: MESH, name, data });
 }
+
+export const CLOCK_OFF_MS = 600_000;
+
+/** A fault that is one switch of a fake. */
+export const flip = (turn: (isOn: boolean) => void): ServerFault => ({
+  begin: async () => turn(true),
+  end: async () => turn(false),
+});

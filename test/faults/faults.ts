@@ -10,7 +10,7 @@ export interface FaultRow {
   readonly name: string;
   /** What goes wrong between mesh-ca and the server. */
   readonly mode?: ProxyMode;
-  /** What goes wrong in the server. */
+  /** What goes wrong in the server. Where both are given, a server that can show it does, since a proxy in front of TLS cannot. */
   readonly server?: ServerFaultName;
   /** It is there before mesh-ca starts. */
   readonly atStart?: true;
@@ -25,18 +25,21 @@ export interface FaultRow {
 /** Longer than the time-out of the backend, so that some callers see how it ends. */
 export const REQUEST_TIMEOUT_MS = 2_000;
 const LONG_MS = 2_600;
-const SHORT_MS = 1_000;
+const SHORT_MS = 800;
 const LATENCY_MS = 60;
 const SHORT_BODY_BYTES = 48;
 
 const DOWN = ['ERR_ISSUER_UNAVAILABLE'] as const;
 const NONSENSE = ['ERR_ISSUER_RESPONSE', 'ERR_ISSUER_UNAVAILABLE'] as const;
-const PAGE = Buffer.from(
-  'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 31\r\nConnection: close\r\n\r\n<html>please log in first</html>'.slice(
-    0,
-    -1,
-  ),
-);
+const PAGE_BODY = '<html>please log in first</html>';
+const PAGE = [
+  'HTTP/1.1 200 OK',
+  'Content-Type: text/html',
+  `Content-Length: ${PAGE_BODY.length}`,
+  'Connection: close',
+  '',
+  PAGE_BODY,
+].join('\r\n');
 
 /** THE TABLE: how each fault begins, and what callers may see of it. All backends, no exceptions but those that stand here. */
 export const FAULTS: readonly FaultRow[] = [
@@ -44,20 +47,29 @@ export const FAULTS: readonly FaultRow[] = [
   { name: 'down', mode: { kind: 'refuse' }, lastsMs: SHORT_MS, sees: DOWN },
   {
     name: 'down mid-request',
+    server: 'answer lost',
     mode: { kind: 'cut', shorten: (answer) => answer.subarray(0, 0), ending: 'reset' },
     lastsMs: SHORT_MS,
-    sees: DOWN,
+    // A CertificateRequest whose answer was lost is there, and can be found again.
+    sees: { vault: DOWN, acmpca: DOWN, certmanager: ['served', ...DOWN] },
   },
   { name: 'slow', mode: { kind: 'slow', latencyMs: LATENCY_MS }, lastsMs: SHORT_MS, sees: ['served'] },
   { name: 'half-open connection', mode: { kind: 'half-open' }, lastsMs: LONG_MS, sees: DOWN },
   { name: 'reset', mode: { kind: 'reset' }, lastsMs: SHORT_MS, sees: DOWN },
   { name: 'garbage', mode: { kind: 'garbage' }, lastsMs: SHORT_MS, sees: NONSENSE },
-  { name: 'a page, no JSON', mode: { kind: 'answer', bytes: PAGE }, lastsMs: SHORT_MS, sees: NONSENSE },
   {
-    name: 'truncated JSON',
-    mode: { kind: 'cut', shorten: (answer) => shortenAnswer(answer, SHORT_BODY_BYTES), ending: 'end' },
+    name: 'a page, no JSON',
+    mode: { kind: 'answer', bytes: Buffer.from(PAGE) },
+    server: 'answer is a page',
     lastsMs: SHORT_MS,
     sees: NONSENSE,
+  },
+  {
+    name: 'truncated JSON',
+    server: 'answer truncated',
+    mode: { kind: 'cut', shorten: (answer) => shortenAnswer(answer, SHORT_BODY_BYTES), ending: 'end' },
+    lastsMs: SHORT_MS,
+    sees: { vault: NONSENSE, acmpca: NONSENSE, certmanager: ['served', ...NONSENSE] },
   },
   {
     name: 'answer that stops',
@@ -76,7 +88,7 @@ export const FAULTS: readonly FaultRow[] = [
   },
   {
     name: 'server clock 10 min ahead',
-    server: 'server clock ahead',
+    server: 'clock ahead',
     lastsMs: SHORT_MS,
     // ACM PCA is told when a certificate begins; the others make it begin at a time that mesh-ca has not reached.
     sees: {
@@ -88,7 +100,7 @@ export const FAULTS: readonly FaultRow[] = [
   },
   {
     name: 'server clock 10 min behind',
-    server: 'server clock behind',
+    server: 'clock behind',
     lastsMs: SHORT_MS,
     sees: {
       vault: ['served'],

@@ -1,8 +1,7 @@
-import { systemClock } from '../../src/runtime/clock.ts';
 import { startTestApp, type TestApp } from '../support/test-app.ts';
 import { type Asked, askForCertificate, failuresOf } from './ask.ts';
 import { countConnects } from './count-connects.ts';
-import { BACKEND, type Calls, type FaultWorld, MESH, putSecret, type Stage } from './fault-world.ts';
+import { BACKEND, type Calls, type FaultWorld, MESH, putSecret, type ServerFault } from './fault-world.ts';
 import { allowedIn, type FaultRow, REQUEST_TIMEOUT_MS, type Seen } from './faults.ts';
 import { countResources, findLeaks } from './leaks.ts';
 
@@ -30,7 +29,7 @@ export interface FaultResult {
 
 const CALLERS = 4;
 const PAUSE_MS = 120;
-const QUIET_MS = 500;
+const QUIET_MS = 400;
 const RECOVERY_ASK_MS = 50;
 const RECOVERY_GIVE_UP_MS = 6_000;
 
@@ -51,20 +50,12 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     count += 1;
     return `${name}-${count}`;
   };
-  const clock = { offsetMs: 0 };
   const resourcesBefore = countResources();
   const connects = countConnects(world.proxy.port);
-  const begin = async (stage?: Stage) => {
-    if (row.mode !== undefined) await world.proxy.set(row.mode);
-    if (row.server !== undefined && stage !== undefined) await world.faults[row.server]?.begin(stage);
-  };
+  const fault = faultOf(world, row);
 
-  if (row.atStart) await begin();
-  const test = await startTestApp(
-    { ...world.flags, logLevel: 'debug' },
-    { clock: { ...systemClock, now: () => new Date(Date.now() + clock.offsetMs) } },
-  );
-  const stage: Stage = { test, clock };
+  if (row.atStart) await fault.beginAtStart();
+  const test = await startTestApp();
   const ask = () => askForCertificate(test, nextDataplane());
   const everything: Asked[] = [];
   try {
@@ -75,7 +66,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
       complaints.push(
         ...warm.filter(({ seen }) => seen !== 'served').map((one) => `before the fault: ${describe(one)}`),
       );
-      await begin(stage);
+      await fault.begin({ test });
     }
 
     const before = await takeCalls(world, connects.count);
@@ -105,8 +96,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     const after = await takeCalls(world, connects.count);
 
     isOver = true;
-    if (row.server !== undefined) await world.faults[row.server]?.end(stage);
-    await world.proxy.set({ kind: 'forward' });
+    await fault.end({ test });
     const recovery = await measureRecovery(ask);
     everything.push(...recovery.answers);
     await Promise.all(underWay);
@@ -144,6 +134,27 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     await world.proxy.set({ kind: 'forward' });
     await test.close();
   }
+}
+
+/** Which of the worlds of a backend shows a fault: the first whose server can, else the first whose network can. */
+export function findWorld(worlds: readonly FaultWorld[], { server, mode }: FaultRow): FaultWorld | undefined {
+  const able = server && worlds.find(({ faults }) => faults[server] !== undefined);
+  return able ?? (mode === undefined ? undefined : worlds[0]);
+}
+
+function faultOf(world: FaultWorld, { server, mode }: FaultRow): ServerFault & { beginAtStart(): Promise<void> } {
+  const own = server && world.faults[server];
+  const beginAtStart = async () => {
+    if (own === undefined && mode !== undefined) await world.proxy.set(mode);
+  };
+  return {
+    beginAtStart,
+    begin: (stage) => own?.begin(stage) ?? beginAtStart(),
+    async end(stage) {
+      await own?.end(stage);
+      await world.proxy.set({ kind: 'forward' });
+    },
+  };
 }
 
 /** A mesh with the backend under test, and one that must not notice anything. */

@@ -1,13 +1,12 @@
 import { type StartedOpenBao, startOpenBao } from '../../testcontainers/openbao.ts';
 import { createToken, setUpPki } from '../../testcontainers/vault-pki.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
-import { type FaultWorld, putSecret, type ServerFault, type Stage } from './fault-world.ts';
-import { createVaultCalls } from './vault-calls.ts';
+import { type FaultWorld, putSecret, type ServerFault } from './fault-world.ts';
+import { createVaultCallCounter } from './vault-call-counter.ts';
 
 const MOUNT = 'kmesh-pki-default';
 const POLICY = 'kmesh-default-dataplane-proxies-sign';
 const TOKEN_SECRET = 'vault-token';
-const CLOCK_OFF_MS = 600_000;
 /** Vault's own cut below which a root cannot live; and long enough that it is over before it is used. */
 const SHORT_LIFE_SECONDS = 1;
 
@@ -16,7 +15,7 @@ export async function startVaultWorld(): Promise<FaultWorld> {
   const bao = await startOpenBao({ storage: 'disk' });
   const setUp = await setUpPki(bao, { policy: 'sign', roleFile: 'role-dataplane-proxies-sign.json' });
   const { hostname, port } = new URL(bao.address);
-  const seen = createVaultCalls();
+  const seen = createVaultCallCounter();
   const proxy = await startTcpProxy({ host: hostname, port: Number(port) }, { observe: seen.observe });
   const tokens = [setUp.token];
   let closed: Promise<void> | undefined;
@@ -36,7 +35,6 @@ export async function startVaultWorld(): Promise<FaultWorld> {
     type: 'vault',
     server: 'OpenBao',
     proxy,
-    flags: {},
     conf: {
       fromCp: {
         address: `http://${proxy.host}:${proxy.port}`,
@@ -48,8 +46,6 @@ export async function startVaultWorld(): Promise<FaultWorld> {
     secrets: () => new Map([[TOKEN_SECRET, tokens.at(-1) ?? '']]),
     faults: {
       'expired CA': createExpiredCa(bao),
-      'server clock ahead': shiftClock(-CLOCK_OFF_MS),
-      'server clock behind': shiftClock(CLOCK_OFF_MS),
       throttled: {
         begin: async () => {
           await bao.must('POST', 'sys/quotas/rate-limit/faults', { path: MOUNT, rate: 2, interval: '1s' });
@@ -80,14 +76,6 @@ export async function startVaultWorld(): Promise<FaultWorld> {
       return closed;
     },
   };
-}
-
-/** A server whose clock is ahead is the same as a mesh-ca whose clock is behind. */
-function shiftClock(offsetMs: number): ServerFault {
-  const set = (ms: number) => async (stage: Stage) => {
-    stage.clock.offsetMs = ms;
-  };
-  return { begin: set(offsetMs), end: set(0) };
 }
 
 /** A root whose time is over becomes the mount's issuer, and goes again. */
