@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
@@ -75,11 +76,12 @@ export async function startJsonServer(
     dropConnections() {
       for (const socket of sockets) socket.destroy();
     },
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    async stop() {
+      const closed = [...sockets].map((socket) => once(socket, 'close'));
+      const notListening = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await Promise.all([notListening, ...closed]);
+    },
     start: () => listen(port),
   };
 }
