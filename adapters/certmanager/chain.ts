@@ -1,0 +1,137 @@
+import { IssuerResponseError } from '../../src/issuer/errors.ts';
+import type { IssuedCertificate } from '../../src/issuer/issuer.ts';
+import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
+import { buildChain } from '../../src/x509/chain.ts';
+import { decodePem } from '../../src/x509/pem.ts';
+import { X509Error } from '../../src/x509/x509-error.ts';
+import type { IssuerRef } from './config.ts';
+
+export interface TellChain {
+  readonly spkiDer: Buffer;
+  /** `status.certificate`: leaf and intermediates, in any order, perhaps with the root. */
+  readonly certificatePem: string;
+  /** `status.ca`, often '': the root, or the highest CA that cert-manager knows. */
+  readonly caPem: string;
+  /** Of `conf.caCert`; undefined when it is not set. */
+  readonly pinned: readonly Certificate[] | undefined;
+  readonly issuerRef: IssuerRef;
+}
+
+export interface ReadChain {
+  readonly issued: IssuedCertificate;
+  /** The earliest end of the CA certificates on the way. */
+  readonly caNotAfter: Date;
+}
+
+const FALLBACK_FIX = 'set conf.caCert to the root CA that the issuer leads to';
+
+/**
+ * Leaf, ordered intermediates and roots out of what cert-manager tells. The roots are those of `conf.caCert` where it is set, and then the chain has
+ * to end in one of them; else `status.ca` where that is self-signed; else a self-signed certificate beside the leaf.
+ * @throws IssuerResponseError
+ */
+export function readChain({ spkiDer, certificatePem, caPem, pinned, issuerRef }: TellChain): ReadChain {
+  const who = `the issuer ${issuerRef.kind}/${issuerRef.name}`;
+  const told = parseAll(certificatePem, `${who} gave a certificate`);
+  const leaf = told.find((one) => one.spkiDer.equals(spkiDer));
+  if (leaf === undefined) {
+    throw new IssuerResponseError(
+      told.length === 0 ? `${who} gave no certificate in PEM` : `${who} gave a certificate for another key`,
+      {
+        fix: 'look at the issuer and its controller: the certificate has to be made from the CSR of this CertificateRequest',
+      },
+    );
+  }
+  const others = told.filter((one) => one !== leaf);
+  const { chain, roots } =
+    pinned === undefined
+      ? toToldRoot(who, leaf, others, parseAll(caPem, `${who} gave a CA certificate (status.ca)`))
+      : toPinnedRoot(who, leaf, [...others, ...parseAllOrNone(caPem)], pinned);
+  const ends = [...chain, ...roots.slice(0, 1)].map(({ notAfter }) => notAfter.getTime());
+  return {
+    issued: {
+      leaf: leaf.der,
+      chain: chain.map(({ der }) => der),
+      roots: roots.map(({ der }) => der),
+      notBefore: leaf.notBefore,
+      notAfter: leaf.notAfter,
+    },
+    caNotAfter: new Date(Math.min(...ends)),
+  };
+}
+
+interface Path {
+  readonly chain: readonly Certificate[];
+  readonly roots: readonly Certificate[];
+}
+
+function toPinnedRoot(
+  who: string,
+  leaf: Certificate,
+  others: readonly Certificate[],
+  pinned: readonly Certificate[],
+): Path {
+  const isPinned = (one: Certificate) => pinned.some(({ der }) => der.equals(one.der));
+  // Without foreign roots the way that is found is one to ours, however the CAs are cross-signed.
+  const pool = [...others.filter((one) => !one.isSelfIssued || isPinned(one)), ...pinned];
+  const { chain, roots, complete } = buildChain(leaf, pool);
+  if (complete) return { chain, roots: roots.filter(isPinned) };
+  const end = chain.at(-1) ?? leaf;
+  throw new IssuerResponseError(
+    `${who} gave a certificate that does not lead to a root of conf.caCert: the chain ends at ${JSON.stringify(end.issuer)}`,
+    {
+      fix: 'compare conf.caCert with the CA of the issuer; when its CA was replaced, give caCert both roots until every proxy has a new certificate',
+    },
+  );
+}
+
+function toToldRoot(who: string, leaf: Certificate, others: readonly Certificate[], cas: readonly Certificate[]): Path {
+  const selfIssued = cas.filter((one) => one.isSelfIssued);
+  const intermediates = [...others, ...cas].filter((one) => !one.isSelfIssued);
+  // `status.ca` first; a self-signed certificate beside the leaf only where that leads nowhere.
+  for (const pool of [
+    [...intermediates, ...selfIssued],
+    [...others, ...cas],
+  ]) {
+    const { chain, roots, complete } = buildChain(leaf, pool);
+    if (complete) return { chain, roots };
+  }
+  const { chain } = buildChain(leaf, [...others, ...cas]);
+  const end = chain.at(-1) ?? leaf;
+  const isNamed = [...others, ...cas].some(({ subjectDer }) => subjectDer.equals(end.issuerDer));
+  throw new IssuerResponseError(
+    isNamed
+      ? `${who} tells a CA ${JSON.stringify(end.issuer)} that did not sign its certificate`
+      : `${who} tells no root: nothing of status.certificate and status.ca is the self-signed ${JSON.stringify(end.issuer)}`,
+    { fix: FALLBACK_FIX },
+  );
+}
+
+/** The certificates of `conf.caCert`. @throws X509Error */
+export function parseRoots(pem: string): readonly Certificate[] {
+  return decodePem(pem)
+    .filter(({ label }) => label === 'CERTIFICATE')
+    .map(({ der }) => parseCertificate(der));
+}
+
+function parseAll(pem: string, what: string): readonly Certificate[] {
+  try {
+    return parseRoots(pem);
+  } catch (cause) {
+    if (!(cause instanceof X509Error)) throw cause;
+    throw new IssuerResponseError(`${what} that cannot be read: ${cause.message}`, {
+      cause,
+      fix: 'look at the issuer and its controller, and at the CertificateRequests that it fills',
+    });
+  }
+}
+
+/** Where the root is pinned, `status.ca` is only a help. */
+function parseAllOrNone(pem: string): readonly Certificate[] {
+  try {
+    return parseRoots(pem);
+  } catch (error) {
+    if (error instanceof X509Error) return [];
+    throw error;
+  }
+}

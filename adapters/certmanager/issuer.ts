@@ -1,0 +1,200 @@
+import {
+  ConfigError,
+  IssuancePendingError,
+  IssuerResponseError,
+  IssuerUnavailableError,
+} from '../../src/issuer/errors.ts';
+import {
+  type IssuedCertificate,
+  type Issuer,
+  type IssuerContext,
+  type IssuerDeps,
+  KEY_TYPES,
+  type SignRequest,
+} from '../../src/issuer/issuer.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
+import { X509Error } from '../../src/x509/x509-error.ts';
+import { loadOnce } from '../shared/load-once.ts';
+import { parseRoots, type ReadChain, readChain } from './chain.ts';
+import { acquireCluster } from './cluster.ts';
+import type { CertManagerConf } from './config.ts';
+import { renderDnsNames } from './dns-names.ts';
+import { inspectCertManager } from './inspect.ts';
+import { createRequestObject } from './request-object.ts';
+import { runRequest } from './run-request.ts';
+
+/** No request waits longer, whatever its caller allows: then nobody's clock says that it may be swept while it lives. */
+const LONGEST_WAIT_MS = 120_000;
+/** After that, until any mesh-ca may delete the object of one that crashed. */
+const GRACE_MS = 60_000;
+const CREATE_CALLS = 3;
+/** Of the life that the CA has left, for the way to cert-manager and back. */
+const CA_MARGIN_MS = 5_000;
+
+export function createCertManagerIssuer(context: IssuerContext, conf: CertManagerConf, deps: IssuerDeps): Issuer {
+  const { clock, random } = deps;
+  const { issuerRef } = conf;
+  const lease = acquireCluster(deps);
+  const cluster = lease.value;
+  const pinned = loadOnce((options) => loadPinned(conf, deps, options.signal), clock);
+  const underWay = new Map<Promise<IssuedCertificate>, AbortController>();
+  let closed: Promise<void> | undefined;
+
+  /** One CertificateRequest and what came of it. */
+  async function issue(
+    request: SignRequest,
+    durationSeconds: number,
+    budget: { left: number },
+    signal: AbortSignal,
+  ): Promise<ReadChain> {
+    const roots = await pinned.get({ signal });
+    const { certificatePem, caPem } = await runRequest({
+      ...{ cluster, issuerRef, budget, clock, random, signal },
+      createObject: () =>
+        createRequestObject({
+          ...{ context, issuerRef, durationSeconds },
+          csrDer: request.csrDer,
+          requestId: request.requestId,
+          identity: request.identity,
+          namespace: cluster.namespace,
+          instance: cluster.instance,
+          owner: cluster.owner,
+          expiresAt: new Date(cluster.client.serverNow().getTime() + LONGEST_WAIT_MS + GRACE_MS),
+        }),
+    });
+    const read = readChain({ spkiDer: request.spkiDer, certificatePem, caPem, pinned: roots, issuerRef });
+    const { chain: intermediates, roots: found } = read.issued;
+    cluster.noteCa(issuerRef, { roots: found, intermediates, notAfter: read.caNotAfter });
+    return read;
+  }
+
+  /** cert-manager's CA issuer signs beyond the end of its CA: what is asked for is cut to that end, which the first answer tells. */
+  async function issueWithinCa(request: SignRequest, signal: AbortSignal): Promise<IssuedCertificate> {
+    const wishedSeconds = Math.max(1, Math.floor(request.ttlSeconds));
+    const budget = { left: CREATE_CALLS };
+    const secondsUntil = (end: Date) =>
+      Math.floor((end.getTime() - CA_MARGIN_MS - cluster.client.serverNow().getTime()) / 1000);
+    const known = cluster.knownCa(issuerRef);
+    const left = known === undefined ? wishedSeconds : secondsUntil(known.notAfter);
+    const { issued, caNotAfter } = await issue(
+      request,
+      left < 1 ? wishedSeconds : Math.min(wishedSeconds, left),
+      budget,
+      signal,
+    );
+    if (issued.notAfter <= caNotAfter) return issued;
+    const seconds = secondsUntil(caNotAfter);
+    const again = seconds < 1 || budget.left < 1 ? undefined : await issue(request, seconds, budget, signal);
+    if (again !== undefined && again.issued.notAfter <= again.caNotAfter) return again.issued;
+    throw new IssuerResponseError(
+      `the issuer ${issuerRef.kind}/${issuerRef.name} gave a certificate until ${issued.notAfter.toISOString()}, but its CA ends at ${caNotAfter.toISOString()}`,
+      { fix: "renew the issuer's CA, or ask for less in dpCert.rotation.expiration" },
+    );
+  }
+
+  async function start(request: SignRequest, own: AbortController, callerSignal: AbortSignal) {
+    const onAbort = () => own.abort(callerSignal.reason);
+    callerSignal.addEventListener('abort', onAbort, { once: true });
+    const deadline = clock.deadline(LONGEST_WAIT_MS, own.signal);
+    try {
+      return await issueWithinCa(request, deadline.signal);
+    } finally {
+      deadline.clear();
+      callerSignal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  return {
+    subject: (who) => ({
+      commonName: conf.commonName?.render(who) ?? '',
+      dnsNames: renderDnsNames(conf.dnsNames, who),
+    }),
+
+    async abilities({ signal }) {
+      signal.throwIfAborted();
+      return { sign: true, signsCsrAsIs: true, issueKeyPair: false, keyTypes: KEY_TYPES };
+    },
+
+    async sign(request, { signal }) {
+      signal.throwIfAborted();
+      if (closed !== undefined) throw isClosed();
+      const own = new AbortController();
+      const work = start(request, own, signal);
+      underWay.set(work, own);
+      try {
+        return await work;
+      } finally {
+        underWay.delete(work);
+      }
+    },
+
+    async trustBundle({ signal }) {
+      signal.throwIfAborted();
+      if (closed !== undefined) throw isClosed();
+      cluster.touch();
+      const roots = await pinned.get({ signal });
+      const known = cluster.knownCa(issuerRef);
+      if (roots !== undefined) {
+        return { roots: roots.map(({ der }) => der), intermediates: known?.intermediates ?? [] };
+      }
+      if (known !== undefined) return { roots: known.roots, intermediates: known.intermediates };
+      throw new IssuancePendingError(
+        `the root of the issuer ${issuerRef.kind}/${issuerRef.name} is not known before its first certificate`,
+        { fix: 'set conf.caCert to the root CA, or issue a first certificate' },
+      );
+    },
+
+    inspect: ({ signal }) =>
+      inspectCertManager({ conf, cluster, clock, loadRoots: () => pinned.get({ signal }) }, signal),
+
+    close() {
+      closed ??= (async () => {
+        pinned.close();
+        for (const own of underWay.values()) own.abort(isClosed());
+        const ends = [...underWay.keys()];
+        // Each hands its object over for deletion before it ends.
+        await Promise.allSettled(ends);
+        await lease.release();
+      })();
+      return closed;
+    },
+  };
+}
+
+function isClosed(): IssuerUnavailableError {
+  return new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' });
+}
+
+/** The certificates of `caCert`; undefined when it is not set. @throws ConfigError */
+async function loadPinned(
+  { caCert }: CertManagerConf,
+  deps: IssuerDeps,
+  signal: AbortSignal,
+): Promise<readonly Certificate[] | undefined> {
+  if (caCert === undefined) return undefined;
+  try {
+    const pem = (await orAborted(deps.load(caCert, { signal }), signal)).toString('utf8');
+    const roots = parseRoots(pem);
+    if (roots.length === 0) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE in it');
+    const other = roots.find(({ isSelfIssued }) => !isSelfIssued);
+    if (other === undefined) return roots;
+    throw new X509Error(
+      'no-root',
+      `${JSON.stringify(other.subject)} is no root: ${JSON.stringify(other.issuer)} issued it`,
+    );
+  } catch (error) {
+    if (error instanceof X509Error) throw caCertError(`holds no usable root certificate: ${error.message}`, error);
+    if (error instanceof ConfigError) throw caCertError(error.message, error);
+    throw error;
+  }
+}
+
+function caCertError(message: string, cause: Error): ConfigError {
+  const fix = cause instanceof ConfigError ? cause.fix : undefined;
+  return new ConfigError(`caCert: ${message}`, {
+    violations: [{ field: 'caCert', message }],
+    fix: fix ?? 'give the PEM of the self-signed root CA, one or more of them',
+    cause,
+  });
+}

@@ -1,0 +1,181 @@
+import { hash } from 'node:crypto';
+import type { RequestOptions } from 'node:https';
+import type { KubeConfig } from '@kubernetes/client-node';
+import type { IssuerDeps } from '../../src/issuer/issuer.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
+import { failed, type Outcome } from './failure.ts';
+
+/** How the API server is reached and who we are to it, now. */
+export interface Access {
+  /** URL without a slash at its end; may hold a path. */
+  readonly server: string;
+  /** Authorization and impersonation. Never in a message. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: Readonly<
+    Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'pfx' | 'passphrase' | 'servername' | 'rejectUnauthorized'>
+  >;
+  /** '' for none. */
+  readonly proxyUrl: string;
+  /** Equal as long as connections may be kept: of everything but the headers. */
+  readonly connectionHash: string;
+}
+
+export interface KubeAccess {
+  get(signal: AbortSignal): Promise<Outcome<Access>>;
+  /** The server refused what `get` gave: read everything again at the next call. False: that was done a moment ago. */
+  refresh(): boolean;
+}
+
+/** A rotated service account token is read again after this; client-node itself keeps one for a minute. */
+const FRESH_FOR_MS = 10_000;
+/** The kubeconfig itself is read again after this, so that new files, tokens and certificates in it are noticed. */
+const RELOAD_AFTER_MS = 30_000;
+const REFRESH_PAUSE_MS = 500;
+/** An `exec` credential plug-in may ask another service. */
+const LOAD_TIMEOUT_MS = 15_000;
+
+const NO_CLUSTER_FIX =
+  'name the cluster: KUBECONFIG=<file>, or ~/.kube/config, or run mesh-ca in a Pod with a service account token';
+
+/** Reads the cluster as kubectl does: KUBECONFIG, ~/.kube/config, else the service account of the Pod. */
+export function createKubeAccess(clock: IssuerDeps['clock']): KubeAccess {
+  let config: { readonly kube: KubeConfig; readonly atMs: number } | undefined;
+  let current: { readonly access: Access; readonly atMs: number } | undefined;
+  let loading: Promise<Outcome<Access>> | undefined;
+  let refreshedMs = Number.NEGATIVE_INFINITY;
+
+  async function load(): Promise<Outcome<Access>> {
+    const nowMs = clock.monotonicMs();
+    try {
+      if (config === undefined || nowMs - config.atMs >= RELOAD_AFTER_MS) {
+        config = { kube: await loadKubeConfig(), atMs: nowMs };
+      }
+      const deadline = clock.deadline(LOAD_TIMEOUT_MS);
+      try {
+        const access = await orAborted(readAccess(config.kube), deadline.signal);
+        current = { access, atMs: nowMs };
+        return { ok: true, value: access };
+      } finally {
+        deadline.clear();
+      }
+    } catch (error) {
+      config = undefined;
+      return failed({ kind: 'kubeconfig', ...describe(error), cause: error });
+    } finally {
+      loading = undefined;
+    }
+  }
+
+  return {
+    async get(signal) {
+      if (current !== undefined && clock.monotonicMs() - current.atMs < FRESH_FOR_MS) {
+        return { ok: true, value: current.access };
+      }
+      loading ??= load();
+      return orAborted(loading, signal);
+    },
+    refresh() {
+      const nowMs = clock.monotonicMs();
+      if (nowMs - refreshedMs < REFRESH_PAUSE_MS) return false;
+      refreshedMs = nowMs;
+      config = undefined;
+      current = undefined;
+      return true;
+    },
+  };
+}
+
+/** Errors of other libraries stay out, also as causes: a YAML parser quotes the lines around its error, a plug-in's may hold anything. */
+class AccessError extends Error {
+  readonly fix: string;
+
+  constructor(message: string, fix: string) {
+    super(message);
+    this.fix = fix;
+  }
+}
+
+/** 357 ms and 85 MB: only for those who use cert-manager, at their first call. */
+async function loadKubeConfig(): Promise<KubeConfig> {
+  let kube: KubeConfig;
+  try {
+    kube = new (await import('@kubernetes/client-node')).KubeConfig();
+  } catch (cause) {
+    throw new AccessError('the package @kubernetes/client-node cannot be loaded', 'install it again: npm ci');
+  }
+  try {
+    kube.loadFromDefault();
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'it is no kubeconfig';
+    throw new AccessError(
+      `the kubeconfig cannot be read (${code})`,
+      'check the file that KUBECONFIG names, or ~/.kube/config: kubectl config view',
+    );
+  }
+  return kube;
+}
+
+async function readAccess(kube: KubeConfig): Promise<Access> {
+  const cluster = kube.getCurrentCluster();
+  if (cluster === null || typeof cluster.server !== 'string') {
+    throw new AccessError(
+      'the kubeconfig has no cluster in its current context',
+      'choose one: kubectl config use-context <name>',
+    );
+  }
+  // What client-node falls back to when it finds nothing at all.
+  if (cluster.name === 'cluster' && cluster.server === 'http://localhost:8080') {
+    throw new AccessError('no Kubernetes cluster is configured', NO_CLUSTER_FIX);
+  }
+  const server = cluster.server.replace(/\/+$/, '');
+  if (!URL.canParse(server) || !/^https?:$/.test(new URL(server).protocol)) {
+    throw new AccessError('`server` in the kubeconfig is no http or https URL', 'correct the kubeconfig');
+  }
+  const proxyUrl = cluster.proxyUrl ?? '';
+  if (proxyUrl !== '' && !/^https?:\/\//.test(proxyUrl)) {
+    throw new AccessError(
+      '`proxy-url` in the kubeconfig is no http or https URL',
+      'use an HTTP proxy: SOCKS is not spoken',
+    );
+  }
+  const options: RequestOptions = {};
+  try {
+    await kube.applyToHTTPSOptions(options);
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
+    const isPlain = server.startsWith('http:');
+    throw new AccessError(
+      isPlain
+        ? '`server` in the kubeconfig is plain http, where everybody in between reads the credentials'
+        : `the credentials of the kubeconfig cannot be read${code}`,
+      isPlain
+        ? 'write https://, or allow it with insecure-skip-tls-verify: true'
+        : 'check the files, and the exec plug-in, of the current user in the kubeconfig',
+    );
+  }
+  const { ca, cert, key, pfx, passphrase, servername, rejectUnauthorized } = options;
+  const tls = Object.fromEntries(
+    Object.entries({ ca, cert, key, pfx, passphrase, servername }).filter(([, value]) => value !== undefined),
+  );
+  // Said in so many words, so that NODE_TLS_REJECT_UNAUTHORIZED changes nothing.
+  const strict = { ...tls, rejectUnauthorized: rejectUnauthorized ?? true };
+  const headers = Object.fromEntries(
+    Object.entries(options.headers ?? {}).map(([name, value]) => [name.toLowerCase(), String(value).trim()]),
+  );
+  if (typeof options.auth === 'string') headers.authorization = `Basic ${Buffer.from(options.auth).toString('base64')}`;
+  return {
+    server,
+    headers,
+    tls: strict,
+    proxyUrl,
+    connectionHash: hash('sha256', JSON.stringify([server, proxyUrl, strict])),
+  };
+}
+
+function describe(error: unknown): { message: string; fix: string } {
+  if (error instanceof AccessError) return { message: error.message, fix: error.fix };
+  return {
+    message: `the credentials of the kubeconfig could not be had within ${LOAD_TIMEOUT_MS} ms`,
+    fix: 'look at the exec plug-in of the current user in the kubeconfig',
+  };
+}

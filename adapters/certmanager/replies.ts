@@ -1,0 +1,68 @@
+import { z } from 'zod';
+
+/** The border: what of the API server's answers is used, with caps. Everything else is dropped. */
+
+const text = z.string().max(4096);
+const map = z.record(z.string(), z.string().max(256 * 1024)).nullish();
+
+const metadata = z.object({
+  name: z.string().min(1).max(253),
+  resourceVersion: text.nullish(),
+  creationTimestamp: text.nullish(),
+  deletionTimestamp: text.nullish(),
+  labels: map,
+  annotations: map,
+});
+
+const condition = z.object({
+  type: text,
+  status: text,
+  reason: text.nullish(),
+  message: z.string().nullish(),
+});
+
+/** Base64 of PEM. */
+const base64 = z.string().max(1024 * 1024);
+
+/** `cert-manager.io/v1 CertificateRequest`. */
+export const certificateRequest = z.object({
+  metadata,
+  spec: z.object({ request: base64 }),
+  status: z
+    .object({ conditions: z.array(condition).max(64).nullish(), certificate: base64.nullish(), ca: base64.nullish() })
+    .nullish(),
+});
+export type CertificateRequest = z.output<typeof certificateRequest>;
+
+const listMetadata = z.object({ resourceVersion: text, continue: text.nullish() });
+
+export const requestList = z.object({ metadata: listMetadata, items: z.array(certificateRequest).max(20_000) });
+
+/** Of a list of which only names and annotations are wanted: `PartialObjectMetadataList`, or whole objects of an older server. */
+export const nameList = z.object({
+  metadata: listMetadata,
+  items: z.array(z.object({ metadata })).max(20_000),
+});
+export type NamedObject = z.output<typeof nameList>['items'][number];
+
+/** A list in which requests of others are looked at: one that is not readable is left out. */
+export const looseList = z.object({ metadata: listMetadata, items: z.array(z.unknown()).max(20_000) });
+
+/** One line of a watch. */
+export const watchEvent = z.object({ type: text, object: z.unknown() });
+
+/** BOOKMARK: only the version is told. */
+export const bookmark = z.object({ metadata: z.object({ resourceVersion: text }) });
+
+/** `meta/v1 Status`: what every refusal is. */
+export const statusBody = z.object({
+  message: z.string().nullish(),
+  code: z.number().nullish(),
+  details: z.object({ retryAfterSeconds: z.number().min(0).max(86_400).nullish() }).nullish(),
+});
+
+/** `authorization.k8s.io/v1 SelfSubjectAccessReview`. */
+export const accessReview = z.object({ status: z.object({ allowed: z.boolean() }) });
+
+/** What is done with a deleted object varies: the object, or a Status. */
+export const anything = z.unknown();
