@@ -25,6 +25,8 @@ export interface MotoCaOptions {
   readonly type?: 'root' | 'subordinate';
   /** Default `moto root` or `moto subordinate`. */
   readonly commonName?: string;
+  /** False: stays in the state PENDING_CERTIFICATE. Default true. */
+  readonly imported?: boolean;
 }
 
 /** Every key of a CA here is RSA-2048, every leaf is valid for 365 days from now, and the usage mode is always told as short-lived. */
@@ -34,7 +36,7 @@ export interface StartedMoto {
   readonly region: string;
   /** Anything is accepted; these are as good as any. */
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
-  /** An active CA: its ARN. */
+  /** A CA: its ARN. */
   createCa(options?: MotoCaOptions): Promise<string>;
   /** Idempotent. Ends the program and removes its folder. */
   close(): Promise<void>;
@@ -96,10 +98,12 @@ function startedAt(endpoint: string, close: () => Promise<void>): StartedMoto {
     endpoint,
     region: REGION,
     credentials: CREDENTIALS,
-    async createCa({ type = 'root', commonName = `moto ${type}` } = {}) {
+    async createCa({ type = 'root', commonName = `moto ${type}`, imported = true } = {}) {
       const client = new ACMPCAClient({ endpoint, region: REGION, credentials: CREDENTIALS });
       try {
-        return await createActiveCa(client, type, commonName);
+        const arn = await createAuthority(client, type, commonName);
+        if (imported) await importCertificate(client, arn, type, commonName);
+        return arn;
       } finally {
         client.destroy();
       }
@@ -108,8 +112,11 @@ function startedAt(endpoint: string, close: () => Promise<void>): StartedMoto {
   };
 }
 
-/** Create, ask for its CSR, have that signed, import the certificate: the steps of the user guide. */
-async function createActiveCa(client: ACMPCAClient, type: 'root' | 'subordinate', commonName: string): Promise<string> {
+async function createAuthority(
+  client: ACMPCAClient,
+  type: 'root' | 'subordinate',
+  commonName: string,
+): Promise<string> {
   const { CertificateAuthorityArn: arn = '' } = await client.send(
     new CreateCertificateAuthorityCommand({
       CertificateAuthorityType: type === 'root' ? 'ROOT' : 'SUBORDINATE',
@@ -120,17 +127,27 @@ async function createActiveCa(client: ACMPCAClient, type: 'root' | 'subordinate'
       },
     }),
   );
+  return arn;
+}
+
+/** Asks for the CA's own CSR, has that signed, brings the certificate: the steps of the user guide. */
+async function importCertificate(
+  client: ACMPCAClient,
+  arn: string,
+  type: 'root' | 'subordinate',
+  commonName: string,
+): Promise<void> {
   const authority = { CertificateAuthorityArn: arn };
   const { Csr: csr = '' } = await client.send(new GetCertificateAuthorityCsrCommand(authority));
-  const signed = type === 'root' ? await selfSign(client, arn, csr) : await signByOwnRoot(csr, commonName);
+  const { certificate, chain } =
+    type === 'root' ? await selfSign(client, arn, csr) : await signByOwnRoot(csr, commonName);
   await client.send(
     new ImportCertificateAuthorityCertificateCommand({
       ...authority,
-      Certificate: Buffer.from(signed.certificate),
-      ...(signed.chain === undefined ? {} : { CertificateChain: Buffer.from(signed.chain) }),
+      Certificate: Buffer.from(certificate),
+      ...(chain === undefined ? {} : { CertificateChain: Buffer.from(chain) }),
     }),
   );
-  return arn;
 }
 
 interface SignedCa {
