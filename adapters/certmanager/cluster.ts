@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { type AdaptiveLimit, createAdaptiveLimit } from './adaptive-limit.ts';
@@ -60,6 +61,7 @@ export function createCluster(namespace: string, deps: ClusterDeps): Cluster {
   const limit = createAdaptiveLimit({ monotonicMs: clock.monotonicMs });
   const knownCas = new Map<string, KnownCa>();
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
   let holders = 0;
   let sweeping: Promise<void> | undefined;
   let hasSwept = false;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
 import type { KubernetesClient } from './client.ts';
@@ -34,6 +35,7 @@ export function createDeleteQueue(
   /** Late events about them are no reason to delete them again. In the order of their end. */
   const deleted = new Set<string>();
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
   let workers = 0;
   let closed: Promise<void> | undefined;
 

@@ -100,7 +100,7 @@ async function loadKubeConfig(): Promise<KubeConfig> {
   let kube: KubeConfig;
   try {
     kube = new (await import('@kubernetes/client-node')).KubeConfig();
-  } catch (cause) {
+  } catch {
     throw new AccessError('the package @kubernetes/client-node cannot be loaded', 'install it again: npm ci');
   }
   try {

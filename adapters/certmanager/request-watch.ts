@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { KubernetesClient } from './client.ts';
 import { type Failure, isPassing, toError } from './failure.ts';
@@ -68,6 +69,7 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
   const { client, clock, random, log, instance, onStranger } = options;
   const selector = selectorOf(instance);
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
   const entries = new Map<string, Entry>();
   const waiters = new Set<Waiter>();
   let holders = 0;
