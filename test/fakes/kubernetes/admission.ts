@@ -129,7 +129,7 @@ function checkMetadata(metadata: JsonObject, causes: Cause[]): void {
     if (!LABEL_KEY.test(key))
       causes.push(wrong('metadata.labels', key, 'name part must consist of alphanumeric characters'));
     if (typeof value !== 'string' || value.length > 63) {
-      causes.push(wrong('metadata.labels', value, 'must be no more than 63 bytes'));
+      causes.push(wrong('metadata.labels', value, 'must be no more than 63 characters'));
     } else if (!LABEL_VALUE.test(value)) {
       causes.push(wrong('metadata.labels', value, LABEL_RULE));
     }
@@ -137,7 +137,14 @@ function checkMetadata(metadata: JsonObject, causes: Cause[]): void {
   const owners = Array.isArray(metadata.ownerReferences) ? metadata.ownerReferences : [];
   for (const owner of owners) {
     for (const key of ['apiVersion', 'kind', 'name', 'uid']) {
-      if (!textAt(owner, key)) causes.push(wrong(`metadata.ownerReferences.${key}`, '', `${key} must not be empty`));
+      if (!textAt(owner, key))
+        causes.push(
+          wrong(
+            `metadata.ownerReferences.${key}`,
+            '',
+            key === 'apiVersion' ? 'version must not be empty' : 'must not be empty',
+          ),
+        );
     }
   }
 }

@@ -107,7 +107,7 @@ export function createApiListener(parts: ApiListenerParts): http.RequestListener
     if (route === undefined) throw pathNotFound();
     check(user, route);
     if (route.group === '' && route.resource === 'namespaces') return readNamespaces(route.verb, route.name);
-    if (!isCertificateRequest(route)) throw pathNotFound();
+    if (!isCertificateRequest(route)) return { status: 404, body: '404 page not found\n' };
     return handleRequest(parts.store, { ...call, route, body: parse(call.body), now: parts.now() });
   }
 

@@ -92,7 +92,11 @@ function signLeaf(
       ...(extended.length === 0 ? [] : [extension('extKeyUsage', false, sequence(...extended.map(oid)))]),
       extension('basicConstraints', true, basicConstraints({ ca: spec.isCA === true, pathLength: undefined })),
       extension('subjectKeyIdentifier', false, octetString(keyIdOf(spkiDer))),
-      extension('authorityKeyIdentifier', false, authorityKeyId(ca.certificate.subjectKeyId ?? keyIdOf(ca.certificate.spkiDer))),
+      extension(
+        'authorityKeyIdentifier',
+        false,
+        authorityKeyId(ca.certificate.subjectKeyId ?? keyIdOf(ca.certificate.spkiDer)),
+      ),
       ...(sans === 0 ? [] : [extension('subjectAltName', csr.subjectIsEmpty, subjectAltName(csr))]),
     ),
   );

@@ -43,7 +43,7 @@ export function handleRequest(store: RequestStore, call: Call): Reply {
       if (!NAMESPACES.includes(namespace)) throw namespaceNotFound(namespace);
       const request = admitNew(body, namespace, user, now);
       if (store.find(namespace, request.metadata.name)) throw alreadyExists(request.metadata.name);
-      return { status: 201, body: store.add(request) };
+      return { status: 201, body: query.get('dryRun') === 'All' ? request : store.add(request) };
     }
     case 'get':
       return { status: 200, body: findRequest(store, route) };

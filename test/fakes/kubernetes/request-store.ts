@@ -24,7 +24,7 @@ export interface RequestStore {
   remove(before: CertificateRequest): CertificateRequest;
   /**
    * Calls `listener` with every change after `version`: those of the past at once.
-   * @throws StatusError 410 when `version` is older than what is remembered, 504 when it has not come yet
+   * @throws StatusError 410 when `version` is older than what is remembered
    */
   follow(version: number, listener: (change: Change) => void): () => void;
   /** @throws StatusError 410, 504 */
@@ -91,10 +91,13 @@ export function createRequestStore(historySize: number): RequestStore {
     remove: (before) => commit('DELETED', before, before),
     checkVersion,
     follow(since, listener) {
-      checkVersion(since);
+      if (since <= version) checkVersion(since);
       for (const change of history) if (change.version > since) listener(change);
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
+      const later = (change: Change) => {
+        if (change.version > since) listener(change);
+      };
+      listeners.add(later);
+      return () => void listeners.delete(later);
     },
     forgetHistory() {
       drop(history.length);

@@ -37,8 +37,9 @@ export function applySchema(schema: Schema, value: unknown, field: string, cause
   }
   const format = schema.format === undefined ? undefined : FORMATS[schema.format];
   if (format !== undefined && typeof value === 'string' && !format.test(value)) {
-    const message = `Invalid value: "": ${field} in body must be of type ${schema.format}: ""`;
-    causes.push({ reason: 'FieldValueInvalid', message, field });
+    const told = JSON.stringify(value);
+    const message = `Invalid value: ${told}: ${field} in body must be of type ${schema.format}: ${told}`;
+    causes.push({ reason: 'FieldValueTypeInvalid', message, field });
   }
   return value;
 }

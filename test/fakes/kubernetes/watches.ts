@@ -32,13 +32,13 @@ const DEFAULT_TIMEOUT_SECONDS = 1800;
 /**
  * Streams changes: from the version that is asked for, or, without one, first everything there is. A version that is forgotten is told by an
  * ERROR event of code 410 in an answer of 200, as real servers do.
- * @throws StatusError 400 for what cannot be read, 504 for a version that has not come yet
+ * A version that has not come yet is waited for.
+ * @throws StatusError 400 for what cannot be read
  */
 export function startWatch(options: WatchOptions): OpenWatch {
   const { store, route, query, user, response } = options;
   const matches = matcherOf(route.namespace, query);
   const asked = versionOf(query);
-  if (asked > store.version) store.checkVersion(asked);
   response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
   response.flushHeaders();
   response.socket?.setNoDelay(true);
