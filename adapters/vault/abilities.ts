@@ -1,7 +1,7 @@
 import type { IssuerAbilities } from '../../src/issuer/issuer.ts';
 import type { Capabilities, VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
-import { type Failure, failed, type Outcome } from './failure.ts';
+import { type Failure, type FailureKind, failed, type Outcome } from './failure.ts';
 import { ASSUMED_ROLE, type RoleFacts, readRole } from './role.ts';
 
 type Names = Pick<VaultConf, 'pki' | 'role'>;
@@ -44,6 +44,9 @@ async function tryOut(client: VaultClient, signal: AbortSignal): Promise<Outcome
   return { ok: true, value: { maySign: false, mayIssue: true, role: ASSUMED_ROLE, isComplete: true } };
 }
 
+/** What makes signing impossible, too. */
+const DECISIVE: ReadonlySet<FailureKind> = new Set(['absent', 'mount', 'token']);
+
 /** A role that is not there is a failure. One that cannot be read keeps nobody from signing. */
 async function withRole(
   client: VaultClient,
@@ -52,7 +55,7 @@ async function withRole(
 ): Promise<Outcome<Knowledge>> {
   const role = await client.readRole(signal);
   if (role.ok) return { ok: true, value: { ...rights, role: readRole(role.value), isComplete: true } };
-  if (role.failure.kind === 'absent' || role.failure.kind === 'mount') return role;
+  if (DECISIVE.has(role.failure.kind)) return role;
   return { ok: true, value: { ...rights, role: ASSUMED_ROLE, isComplete: role.failure.kind === 'denied' } };
 }
 

@@ -221,7 +221,7 @@ export const FORBIDDEN_RULES: readonly (Rule & { readonly text: RegExp; readonly
   {
     // A token that is not known gets no list of errors from OpenBao, and a second error from Vault.
     text: /^permission denied$|invalid token|bad token/,
-    kind: 'denied',
+    kind: 'token',
     message:
       'denies access: the token is invalid, was revoked, has expired, or may not be used from here (token_bound_cidrs)',
     fix: (c) =>
@@ -242,7 +242,7 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
   {
     from: 401,
     to: 401,
-    kind: 'denied',
+    kind: 'token',
     message: 'does not accept the token',
     fix: () => 'give a valid token in fromCp.auth',
   },

@@ -36,7 +36,9 @@ const CLASSES = {
   standby: IssuerUnavailableError,
   server: IssuerUnavailableError,
   'rate-limited': RateLimitedError,
-  /** 403: token, policy, or a path that does not exist. */
+  /** Vault does not know the token, or not any more. */
+  token: IssuerDeniedError,
+  /** 403 for another reason: no right, or mount or role have another name. */
   denied: IssuerDeniedError,
   /** There is no PKI mount at the path. */
   mount: IssuerDeniedError,

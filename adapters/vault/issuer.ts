@@ -17,9 +17,9 @@ import { bundleOf, createChainReader, parseLeaf } from './chain.ts';
 import type { SubjectBody, VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import { createConnector } from './connector.ts';
-import { type FailureKind, type Outcome, toError, valueOrThrow } from './failure.ts';
+import { type FailureKind, type Outcome, toError } from './failure.ts';
 import { inspectVault } from './inspect.ts';
-import { createMountIssuers } from './mount-issuers.ts';
+import { createMountIssuers, type ToValue } from './mount-issuers.ts';
 import { remember } from './remembered.ts';
 import type { IssuedReply } from './replies.ts';
 import { learnFromRefusal } from './role.ts';
@@ -39,19 +39,28 @@ export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps:
   const connector = createConnector(context, conf, deps, closing.signal);
   const options = { clock, closing: closing.signal, loadTimeoutMs: PREPARE_TIMEOUT_MS };
   const open = (signal: AbortSignal) => connector.open(signal);
+  const seal = createSealExplainer(open, clock, closing.signal);
+  const toValue: ToValue = async (outcome, signal) => {
+    if (outcome.ok) return outcome.value;
+    throw toError(await seal.explain(outcome.failure, signal));
+  };
 
   const knowledge = remember<Knowledge>(
-    async (signal) => valueOrThrow(await connector.call((client) => findKnowledge(client, conf, signal), signal)),
+    async (signal) => toValue(await connector.call((client) => findKnowledge(client, conf, signal), signal), signal),
     {
       ...options,
       maxAgeMs: ({ isComplete }) => (isComplete ? KNOWLEDGE_MAX_AGE_MS : ASK_AGAIN_MS),
       grace: { ms: ASK_AGAIN_MS, after: isPassing },
     },
   );
-  const issuers = createMountIssuers(conf.pki, open, () => knowledge.peek()?.role.issuerRef, log);
+  const issuers = createMountIssuers(conf.pki, {
+    open,
+    toValue,
+    log,
+    issuerRef: () => knowledge.peek()?.role.issuerRef,
+  });
   const mountCas = remember((signal) => issuers.read(signal), { ...options, maxAgeMs: KNOWLEDGE_MAX_AGE_MS });
   const chains = createChainReader(conf.pki, mountCas);
-  const sealed = createSealExplainer(open, clock, closing.signal);
 
   /** One call of `sign` or `issue`. A refusal corrects what is remembered, so that the next call does better. */
   async function request(
@@ -66,7 +75,7 @@ export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps:
     if (kind === 'key-type' && known !== undefined) {
       knowledge.set({ ...known, role: learnFromRefusal(known.role, message) });
     }
-    throw toError(await sealed.explain(outcome.failure, signal));
+    return toValue(outcome, signal);
   }
 
   async function toIssued(reply: IssuedReply, leaf: Certificate, signal: AbortSignal): Promise<IssuedCertificate> {
@@ -124,7 +133,7 @@ export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps:
 }
 
 /** Refusals after which rights or role are not what they were. */
-const FORGETFUL: ReadonlySet<FailureKind> = new Set(['denied', 'mount', 'absent']);
+const FORGETFUL: ReadonlySet<FailureKind> = new Set(['denied', 'token', 'mount', 'absent']);
 
 /** Faults that say nothing about rights and role: what was known of them still holds. */
 function isPassing(error: unknown): boolean {

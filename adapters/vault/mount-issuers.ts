@@ -2,11 +2,12 @@ import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { parseCas } from './chain.ts';
 import type { VaultClient } from './client.ts';
-import { type FailureKind, type Outcome, valueOrThrow } from './failure.ts';
+import type { FailureKind, Outcome } from './failure.ts';
 import type { IssuersReply } from './replies.ts';
 
 /** Issuers of one mount that are looked at. */
 const MAX_ISSUERS = 32;
+const AT_ONCE = 8;
 /** Failures of the list that say: this server has none, ask in the old way. */
 const NO_LIST: ReadonlySet<FailureKind> = new Set(['absent', 'mount', 'denied', 'role', 'malformed']);
 
@@ -19,34 +20,44 @@ export interface MountIssuers {
   read(signal: AbortSignal): Promise<readonly Certificate[]>;
 }
 
-/** @param issuerRef the issuer that the role is bound to, by name or id, where it is known */
-export function createMountIssuers(
-  pki: string,
-  open: (signal: AbortSignal) => Promise<VaultClient>,
-  issuerRef: () => string | undefined,
-  log: IssuerDeps['log'],
-): MountIssuers {
+/** The value, or a rejection with the error that the failure stands for. */
+export type ToValue = <T>(outcome: Outcome<T>, signal: AbortSignal) => Promise<T>;
+
+export interface MountIssuersOptions {
+  open(signal: AbortSignal): Promise<VaultClient>;
+  readonly toValue: ToValue;
+  /** The issuer that the role is bound to, by name or id, where it is known. */
+  issuerRef(): string | undefined;
+  readonly log: IssuerDeps['log'];
+}
+
+export function createMountIssuers(pki: string, options: MountIssuersOptions): MountIssuers {
+  const { open, toValue, issuerRef, log } = options;
   const known = new Map<string, readonly Certificate[]>();
 
   async function readNew(client: VaultClient, id: string, signal: AbortSignal): Promise<void> {
     const pem = await client.readIssuer(id, signal);
     // Deleted a moment ago.
     if (!pem.ok && pem.failure.kind === 'absent') return;
-    known.set(id, parseCas(pki, valueOrThrow(pem)));
+    known.set(id, parseCas(pki, await toValue(pem, signal)));
   }
 
   return {
     async read(signal) {
       const client = await open(signal);
       const list = await client.listIssuers(signal);
-      if (!hasIssuers(list)) return parseCas(pki, valueOrThrow(await client.readCaChain(signal)));
-      const ids = chooseIssuers(valueOrThrow(list), issuerRef() ?? 'default');
-      if (ids.length < valueOrThrow(list).keys.length) {
-        const count = valueOrThrow(list).keys.length;
+      if (!hasIssuers(list)) return parseCas(pki, await toValue(await client.readCaChain(signal), signal));
+      const told = await toValue(list, signal);
+      const ids = chooseIssuers(told, issuerRef() ?? 'default');
+      const count = told.keys.length;
+      if (ids.length < count) {
         log.warn({ pki, count, used: ids.length }, 'the mount has more issuers than are looked at: delete old ones');
       }
       for (const id of known.keys()) if (!ids.includes(id)) known.delete(id);
-      await Promise.all(ids.filter((id) => !known.has(id)).map((id) => readNew(client, id, signal)));
+      const unknown = ids.filter((id) => !known.has(id));
+      for (let from = 0; from < unknown.length; from += AT_ONCE) {
+        await Promise.all(unknown.slice(from, from + AT_ONCE).map((id) => readNew(client, id, signal)));
+      }
       const all = [...known.values()].flat();
       return all.filter((ca, index) => all.findIndex(({ der }) => der.equals(ca.der)) === index);
     },

@@ -27,15 +27,36 @@ const ANSWERS: readonly [string, Fault, ErrorClass, RegExp, RegExp][] = [
     'denies',
     says(403, '1 error occurred:\n\t* permission denied\n\n'),
     IssuerDeniedError,
-    /denies access.*permission denied\)$/,
+    /no policy of the token gives it "update" on kmesh-pki-default\/sign\/dataplane-proxies .*permission denied\)$/,
     /path "kmesh-pki-default\/sign\/dataplane-proxies" \{ capabilities = \["update"\] \}/,
+  ],
+  [
+    'does not know the token any more, as OpenBao says it',
+    says(403, 'permission denied'),
+    IssuerDeniedError,
+    /the token is invalid, was revoked, has expired/,
+    /vault token lookup.*fromCp\.auth/,
+  ],
+  [
+    'does not know the token any more, as Vault says it',
+    says(403, '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n'),
+    IssuerDeniedError,
+    /the token is invalid, was revoked, has expired/,
+    /vault token lookup.*fromCp\.auth/,
+  ],
+  [
+    'is behind a gateway that denies',
+    { status: 403, body: '<html>Forbidden</html>' },
+    IssuerDeniedError,
+    /denies access.*status 403/,
+    /token lookup/,
   ],
   [
     'does not know the token',
     says(401, 'unauthenticated'),
     IssuerDeniedError,
     /does not accept the token/,
-    /auth\.token/,
+    /fromCp\.auth/,
   ],
   [
     'has no mount',
@@ -44,7 +65,85 @@ const ANSWERS: readonly [string, Fault, ErrorClass, RegExp, RegExp][] = [
     /no PKI mount/,
     /vault secrets enable -path=kmesh-pki-default pki/,
   ],
-  ['has no role', says(400, 'unknown role: dataplane-proxies'), IssuerDeniedError, /no such role/, /fromCp\.role/],
+  [
+    'has no role',
+    says(400, 'unknown role: dataplane-proxies'),
+    IssuerDeniedError,
+    /no such role: dataplane-proxies/,
+    /fromCp\.role/,
+  ],
+  [
+    'has a role for an issuer that is gone',
+    says(
+      500,
+      '1 error occurred:\n\t* could not fetch the CA certificate (was one set?): unable to find PKI issuer for reference: gone\n\n',
+    ),
+    IssuerDeniedError,
+    /no issuer of the name in its role's issuer_ref.*reference: gone/,
+    /vault patch kmesh-pki-default\/roles\/dataplane-proxies issuer_ref=default/,
+  ],
+  [
+    'has an issuer without a key',
+    says(500, 'unable to fetch corresponding key for issuer c207da32; unable to use this issuer for signing'),
+    IssuerDeniedError,
+    /issuer that cannot sign/,
+    /config\/issuers default=/,
+  ],
+  [
+    'has an issuer that may not issue',
+    says(500, 'requested usage issuing-certificates for issuer [id:e226] but only had usage crl-signing,read-only'),
+    IssuerDeniedError,
+    /issuer that cannot sign/,
+    /usage=read-only,issuing-certificates/,
+  ],
+  [
+    'forbids IP addresses',
+    says(400, 'IP Subject Alternative Names are not allowed in this role, but was provided via the API'),
+    IssuerDeniedError,
+    /allow_ip_sans/,
+    /CSR without IP addresses/,
+  ],
+  [
+    'forbids names of other kinds',
+    says(400, 'other SAN OID 1.2.3.4 not allowed by this role'),
+    IssuerDeniedError,
+    /allowed_other_sans/,
+    /CSR without such names/,
+  ],
+  [
+    'forbids a DNS name',
+    says(400, 'subject alternate name web.example not allowed by this role'),
+    IssuerDeniedError,
+    /DNS name.*allowed_domains/,
+    /allowed_domains=/,
+  ],
+  [
+    'makes no keys',
+    says(
+      400,
+      'role key type "any" not allowed for issuing certificates without providing key_type and/or key_bits request parameters',
+    ),
+    IssuerDeniedError,
+    /key_type=any.*and\/or/,
+    /key_type=ec key_bits=256.*sign\/dataplane-proxies/,
+  ],
+  [
+    'has a CA that has ended',
+    says(
+      400,
+      'cannot satisfy request, as TTL would result in notAfter of 2026-09-01T13:00:00Z that is beyond the expiration of the CA certificate at 2026-08-31T12:00:00Z',
+    ),
+    IssuerResponseError,
+    /in kmesh-pki-default with a CA that has ended at 2026-08-31T12:00:00Z/,
+    /root\/rotate\/internal/,
+  ],
+  [
+    'stands by without an active node',
+    says(500, 'local node not active but active cluster node not found'),
+    IssuerUnavailableError,
+    /is a standby, and its cluster has no active node/,
+    /raft list-peers/,
+  ],
   [
     'has nothing there',
     says(404),
@@ -183,6 +282,7 @@ describe('an answer of vault that is no certificate', () => {
     expect(error).toBeInstanceOf(type);
     expect(error.message).toMatch(message);
     expect(error.fix).toMatch(fix);
+    expect(error.retry).toBe(type === IssuerUnavailableError);
     expect(error.message).not.toContain(vault.token);
     expect(error.message).toMatch(/^(vault at|mount) /);
     expect(vault.seen.filter(({ path }) => path === SIGN).length).toBe(1);
@@ -194,6 +294,9 @@ describe('an answer of vault that is no certificate', () => {
     ['a date in the past', 'Tue, 01 Sep 2020 12:00:00 GMT', 0],
     ['more than an hour', '999999', 3_600_000],
     ['nonsense', 'soon', undefined],
+    ['a number that is no number of seconds', '1.5', undefined],
+    ['nothing', '', undefined],
+    ['zero', '0', 0],
   ])('tells when to come back after a rate limit: Retry-After is %s', async (_what, header, expected) => {
     const { vault, sign } = await startBackend(onTestFinished);
     const fault = {
@@ -308,7 +411,29 @@ describe('a vault that cannot be reached', () => {
   });
 });
 
+const SAYABLE = { token: '', namespace: '', path: 'team/pki/issue/web', pki: 'team/pki', role: 'web' };
+
 describe('what vault says', () => {
+  it.each([
+    ['the path that was asked for', 'no policy for team/pki/issue/web', 'no policy for team/pki/issue/web'],
+    ['the mount and role of the conf', 'see "/team/pki/roles/web".', 'see "/team/pki/roles/web".'],
+    ['a path of the same mount', 'see team/pki/roles/finance', 'see [path]'],
+    ['a path of another mount', 'denied on secret/data/db, sorry', 'denied on [path], sorry'],
+    ['a URL with a password', 'dial postgres://vault:pw@db.corp:5432/vault: refused', 'dial [path] refused'],
+    ['a file', 'open /etc/vault/tls.key: no such file', 'open [path] no such file'],
+    ['an identity', 'not spiffe://default/web', 'not spiffe://default/web'],
+    ['a phrase', 'key_type and/or key_bits', 'key_type and/or key_bits'],
+  ])('names no path that the conf does not name: %s', (_what, said, told) => {
+    expect(cleanText({ errors: [said] }, SAYABLE)).toBe(told);
+  });
+
+  it('names the path with its namespace, where the conf names that', () => {
+    const sayable = { ...SAYABLE, namespace: 'eu' };
+    expect(cleanText({ errors: ['quota of eu/team/pki/issue/web, us/team/pki/issue/web'] }, sayable)).toBe(
+      'quota of eu/team/pki/issue/web, [path]',
+    );
+  });
+
   it('is repeated without tokens, keys and line ends', () => {
     const text = cleanText(
       {
@@ -318,7 +443,7 @@ describe('what vault says', () => {
           'my-own-token',
         ],
       },
-      'my-own-token',
+      { ...SAYABLE, token: 'my-own-token' },
     );
     expect(text).toBe('bad token [token] at [token]; [PEM]; [token]');
   });
@@ -329,7 +454,7 @@ describe('what vault says', () => {
       fc.property(
         fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.constant(token)), { maxLength: 20 }),
         (errors) => {
-          const text = cleanText({ errors }, token);
+          const text = cleanText({ errors }, { ...SAYABLE, token });
           expect(text.length).toBeLessThanOrEqual(303);
           expect(text).not.toContain(token);
           expect(text).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);

@@ -2,15 +2,18 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { module } from '../../adapters/vault/module.ts';
 import {
+  CaError,
   IssuerDeniedError,
   IssuerResponseError,
   IssuerUnavailableError,
   NotSupportedError,
   RequestInvalidError,
 } from '../../src/issuer/errors.ts';
+import { silentLog } from '../../src/runtime/log.ts';
 import { parseCertificate } from '../../src/x509/certificate.ts';
 import { live, requestFor, testIssuer } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
+import { makeCa } from '../conformance/make-ca.ts';
 import { opensslVerify } from '../conformance/openssl.ts';
 import { type ChainStyle, NORMAL_CHAIN } from '../fakes/fake-pki.ts';
 import { type FakeVault, startFakeVault } from '../fakes/fake-vault.ts';
@@ -36,13 +39,155 @@ for (const [what, grants, conf] of [
   });
 }
 
+/** What was asked, but for what the token's own life costs. */
+const pathsOf = (vault: FakeVault) =>
+  vault.seen.map(({ path }) => path).filter((path) => !path.startsWith('auth/token/'));
+
+const CAPABILITIES = 'sys/capabilities-self';
+const CHAIN = 'kmesh-pki-default/cert/ca_chain';
+const [SIGN] = GRANTS.sign;
+const [ISSUE] = GRANTS.issue;
+const [ROLE] = GRANTS.readRole;
+
+/** What the token has, and every call until the first certificate is there. */
+const COLD: readonly [string, readonly (keyof typeof GRANTS)[], boolean, readonly string[]][] = [
+  ['sign and the right to read the role', ['sign', 'readRole'], true, [CAPABILITIES, ROLE, SIGN]],
+  ['sign alone', ['sign'], true, [CAPABILITIES, SIGN]],
+  ['issue, as documented', ['issue'], true, [CAPABILITIES, ISSUE]],
+  ['issue, without the policy "default"', ['issue'], false, [CAPABILITIES, SIGN, ISSUE]],
+  ['sign, without the policy "default"', ['sign'], false, [CAPABILITIES, SIGN, ROLE, SIGN]],
+];
+
+describe('the first certificate of a vault issuer', () => {
+  const first = async ({ issuer, sign }: Awaited<ReturnType<typeof startBackend>>) => {
+    const { sign: maySign, keyTypes } = await issuer.abilities(live());
+    return maySign
+      ? sign(keyTypes[0])
+      : issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live());
+  };
+
+  it.each(COLD)('costs these calls and no other with a token for %s', async (_what, grants, isDefault, expected) => {
+    const backend = await startBackend(onTestFinished, grants);
+    backend.vault.hasDefaultPolicy = isDefault;
+    await first(backend);
+    expect(pathsOf(backend.vault)).toEqual(expected);
+    expect(backend.vault.pki.issuedCount).toBe(1);
+    await first(backend);
+    expect(pathsOf(backend.vault)).toEqual([...expected, expected.at(-1)]);
+  });
+
+  it('is there although the role cannot be read just now, which is tried again after 30 s and not before', async () => {
+    const { vault, issuer, sign, deps } = await startBackend(onTestFinished);
+    vault.fault = ({ path }) => (path === ROLE ? { status: 500, body: '{}' } : undefined);
+    await sign('RSA-2048');
+    deps.clock.advance(29_000);
+    await sign('RSA-2048');
+    const readings = () => vault.seen.filter(({ path }) => path === ROLE).length;
+    const before = readings();
+    deps.clock.advance(1_001);
+    vault.fault = () => undefined;
+    await sign('RSA-2048');
+    expect(readings()).toBe(before + 1);
+    expect((await issuer.abilities(live())).keyTypesAreAssumed).toBeUndefined();
+  });
+
+  it('reads the role once in ten minutes, however many certificates there are', async () => {
+    const { vault, sign, deps } = await startBackend(onTestFinished);
+    for (let minute = 0; minute < 10; minute += 1) {
+      await sign();
+      deps.clock.advance(59_000);
+    }
+    expect(vault.seen.filter(({ path }) => path === ROLE).length).toBe(1);
+    deps.clock.advance(11_000);
+    await sign();
+    expect(vault.seen.filter(({ path }) => path === ROLE).length).toBe(2);
+  });
+
+  it('keeps what it knew when Vault does not answer just when that is due again', async () => {
+    const { vault, issuer, sign, deps } = await startBackend(onTestFinished);
+    await sign();
+    deps.clock.advance(600_000);
+    vault.fault = ({ path }) => (path === CAPABILITIES ? { status: 429, body: '{}' } : undefined);
+    await expect(sign()).resolves.toBeDefined();
+    expect(await issuer.abilities(live())).toMatchObject({ sign: true, keyTypes: expect.arrayContaining(['EC-P256']) });
+    expect(vault.seen.filter(({ path }) => path === CAPABILITIES).length).toBe(2);
+    deps.clock.advance(30_000);
+    vault.fault = () => undefined;
+    await sign();
+    expect(vault.seen.filter(({ path }) => path === CAPABILITIES).length).toBe(3);
+  });
+});
+
+/** Vault answers 403 to all of these. What tells them apart, in at most one call more. */
+const DENIED: readonly [
+  string,
+  readonly (keyof typeof GRANTS)[],
+  Record<string, unknown>,
+  RegExp,
+  RegExp,
+  readonly string[],
+][] = [
+  [
+    'right',
+    [],
+    {},
+    /token is valid, but no policy.*kmesh-pki-default\/sign\/dataplane-proxies/,
+    /capabilities/,
+    [CHAIN],
+  ],
+  [
+    'mount',
+    [],
+    { pki: 'other' },
+    /no PKI mount at this path/,
+    /correct fromCp\.pki.*fromCp\.namespace/,
+    ['other/cert/ca_chain'],
+  ],
+  [
+    'mount in a namespace',
+    [],
+    { pki: 'other', namespace: 'team' },
+    /no PKI mount at this path in namespace team/,
+    /correct fromCp\.pki or fromCp\.namespace/,
+    ['other/cert/ca_chain'],
+  ],
+  [
+    'role, where roles may be listed',
+    ['listRoles'],
+    { role: 'other' },
+    /mount kmesh-pki-default has no role other/,
+    /correct fromCp\.role/,
+    ['kmesh-pki-default/roles?list=true'],
+  ],
+  [
+    'right, where roles may be listed',
+    ['listRoles'],
+    {},
+    /token is valid, but no policy/,
+    /kmesh-default-dataplane-proxies-sign\.hcl/,
+    ['kmesh-pki-default/roles?list=true'],
+  ],
+];
+
+describe('a token that may issue nothing', () => {
+  it.each(DENIED)('is told apart: a wrong or missing %s', async (_what, grants, changes, message, fix, asked) => {
+    const { vault, issuer } = await startBackend(onTestFinished, grants, changes);
+    const error = await issuer.abilities(live()).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(IssuerDeniedError);
+    expect(error).toMatchObject({ message: expect.stringMatching(message), fix: expect.stringMatching(fix) });
+    expect(pathsOf(vault)).toEqual([CAPABILITIES, ...asked]);
+    const failed = (await issuer.inspect(live())).filter(({ ok }) => !ok);
+    expect(failed[0]).toMatchObject({ name: 'vault.issue-permitted', message: expect.stringMatching(message) });
+  });
+});
+
 describe('what a vault issuer may do', () => {
   it('prefers sign where the token may, and asks Vault only once', async () => {
     const { vault, issuer } = await startBackend(onTestFinished, ['sign', 'issue', 'readRole']);
     const all = await Promise.all(Array.from({ length: 10 }, () => issuer.abilities(live())));
     expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(1);
     expect(all[0]).toMatchObject({ sign: true, issueKeyPair: true, signsCsrAsIs: true });
-    expect(vault.seen.map(({ path }) => path)).toEqual(['sys/capabilities-self', GRANTS.readRole[0]]);
+    expect(pathsOf(vault)).toEqual(['sys/capabilities-self', GRANTS.readRole[0]]);
   });
 
   it('takes names from the identity when the role leaves those of the CSR out', async () => {
@@ -117,7 +262,7 @@ describe('what a vault issuer may do', () => {
     expect(await issuer.abilities(live())).toMatchObject({ sign: true, issueKeyPair: true });
   });
 
-  it('reads the token again after a refusal: an agent may have put a fresh one into its file', async () => {
+  it('serves again as soon as a token that was refused is replaced in its secret', async () => {
     const { vault, deps } = await startBackend(onTestFinished);
     deps.stored.set('vault-token', Buffer.from('stale\n'));
     const conf = confFor(vault, { auth: { token: { secret: 'vault-token' } } });
@@ -125,7 +270,8 @@ describe('what a vault issuer may do', () => {
     onTestFinished(() => issuer.close());
     await expect(issuer.abilities(live())).rejects.toThrow(IssuerDeniedError);
     deps.stored.set('vault-token', Buffer.from(`${vault.token}\n`));
-    await expect(issuer.abilities(live())).resolves.toMatchObject({ sign: true });
+    deps.tellSecretsChanged();
+    await expect.poll(() => issuer.abilities(live()).catch(() => undefined)).toMatchObject({ sign: true });
   });
 });
 
@@ -160,7 +306,7 @@ describe('the chain of a certificate from vault', () => {
     vault.pki.style = { ...NORMAL_CHAIN, caChain: ({ intermediate }) => [intermediate] };
     await sign();
     await sign();
-    expect(vault.seen.filter(({ path }) => path.includes('/cert/')).length).toBe(1);
+    expect(pathsOf(vault).filter((path) => path.includes('/issuers')).length).toBe(1);
   });
 
   it.each([
@@ -206,6 +352,136 @@ describe('the chain of a certificate from vault', () => {
   });
 });
 
+describe('the trust bundle of a vault mount', () => {
+  it('holds the roots of all issuers of the mount, and reads each issuer once', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished);
+    const names = async () =>
+      (await issuer.trustBundle(live())).roots.map((der) => parseCertificate(der).commonName).sort();
+    expect(await names()).toEqual(['fake root']);
+    vault.pki.moreIssuers = [(await makeCa({ name: 'next root' })).certPem];
+    expect(await names()).toEqual(['fake root', 'next root']);
+    const before = vault.seen.length;
+    expect(await names()).toEqual(['fake root', 'next root']);
+    expect(vault.seen.slice(before).map(({ path }) => path)).toEqual(['kmesh-pki-default/issuers?list=true']);
+    vault.pki.moreIssuers = [];
+    expect(await names()).toEqual(['fake root']);
+  });
+
+  it('comes from the chain of the mount where Vault has no list of issuers', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished);
+    vault.pki.listsIssuers = false;
+    const { roots, intermediates } = await issuer.trustBundle(live());
+    expect([...roots, ...intermediates].map((der) => parseCertificate(der).commonName)).toEqual([
+      'fake root',
+      'fake intermediate',
+    ]);
+  });
+
+  it('looks at 32 issuers at most, the one that signs among them, and says so', async () => {
+    const warnings: string[] = [];
+    const log = { ...silentLog, warn: (_fields: object, message: string) => void warnings.push(message) };
+    const deps = createTestDeps({ log });
+    const vault = await startFakeVault({ now: deps.clock.now });
+    vault.grants.set(...GRANTS.sign);
+    const issuer = module.create(CONTEXT, module.parseConf(confFor(vault), CONTEXT), deps);
+    onTestFinished(async () => {
+      await issuer.close();
+      await vault.close();
+    });
+    const ca = await makeCa({ name: 'one of many' });
+    vault.pki.style = { ...NORMAL_CHAIN, mountChain: ({ root }) => [root] };
+    vault.pki.moreIssuers = Array.from({ length: 40 }, (_, i) => ca.certPem.replace(/\n$/, '\n'.repeat(i + 1)));
+    const { roots } = await issuer.trustBundle(live());
+    expect(vault.seen.filter(({ path }) => path.endsWith('/json')).length).toBe(32);
+    expect(roots.map((der) => parseCertificate(der).commonName)).toContain('fake root');
+    expect(warnings).toEqual([expect.stringContaining('more issuers')]);
+  });
+});
+
+describe('a certificate from vault that no proxy would accept now', () => {
+  const refusal = async (spoil: (vault: FakeVault) => void, skewMs = 0) => {
+    const deps = createTestDeps();
+    const vault = await startFakeVault({ now: () => new Date(deps.clock.now().getTime() + skewMs) });
+    for (const grant of [GRANTS.sign, GRANTS.readRole]) vault.grants.set(...grant);
+    const issuer = module.create(CONTEXT, module.parseConf(confFor(vault), CONTEXT), deps);
+    onTestFinished(async () => {
+      await issuer.close();
+      await vault.close();
+    });
+    spoil(vault);
+    const error = await issuer
+      .sign(await requestFor(IDENTITY, 'EC-P256', 300), live())
+      .catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(CaError);
+    return { error: error as CaError, vault };
+  };
+
+  it.each([
+    ['ahead', 600_000, /clock of vault at \S+ is (599|600|601) s ahead of ours/],
+    ['behind', -600_000, /clock of vault at \S+ is (599|600|601) s behind ours/],
+  ])(
+    'is refused when the clock of vault is ten minutes %s, and the difference is told',
+    async (_way, skewMs, message) => {
+      const { error, vault } = await refusal(() => {}, skewMs);
+      expect(error).toBeInstanceOf(IssuerResponseError);
+      expect([error.message, error.fix]).toEqual([expect.stringMatching(message), expect.stringMatching(/date -u/)]);
+      expect(error.retry).toBe(false);
+      expect(pathsOf(vault).length).toBeLessThanOrEqual(4);
+      expect(vault.pki.issuedCount).toBe(1);
+    },
+  );
+
+  it('is refused when the CA has ended, naming the CA and its end', async () => {
+    const { error } = await refusal((vault) => {
+      vault.pki.signsAs = 'ended';
+    });
+    expect(error).toBeInstanceOf(IssuerResponseError);
+    expect(error.message).toMatch(/mount kmesh-pki-default signs with the CA "CN=ended root".* ended at 2026-08-2\d/);
+    expect(error.fix).toMatch(/root\/rotate\/internal.*root\/replace default=next/);
+  });
+
+  it('is refused when the role makes it start later, with the clocks right', async () => {
+    const { error } = await refusal((vault) => {
+      vault.pki.notBeforeMs = -120_000;
+    });
+    expect(error).toBeInstanceOf(IssuerDeniedError);
+    expect(error.message).toMatch(/role dataplane-proxies .* not valid now/);
+    expect(error.fix).toMatch(/not_before_duration/);
+  });
+
+  it('is taken when the clock of vault is a little ahead: its certificates start 30 s earlier', async () => {
+    const deps = createTestDeps();
+    const vault = await startFakeVault({ now: () => new Date(deps.clock.now().getTime() + 29_000) });
+    vault.grants.set(...GRANTS.sign);
+    const issuer = module.create(CONTEXT, module.parseConf(confFor(vault), CONTEXT), deps);
+    onTestFinished(async () => {
+      await issuer.close();
+      await vault.close();
+    });
+    await expect(issuer.sign(await requestFor(IDENTITY, 'EC-P256', 300), live())).resolves.toBeDefined();
+  });
+});
+
+describe('a vault that was never initialised', () => {
+  it('is not called sealed, and is asked for more once by many', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished);
+    vault.isInitialised = false;
+    const all = await Promise.all(
+      Array.from({ length: 20 }, () => issuer.abilities(live()).catch((error: CaError) => error)),
+    );
+    for (const error of all) {
+      expect(error).toBeInstanceOf(IssuerUnavailableError);
+      expect(error).toMatchObject({
+        message: expect.stringMatching(/is not initialised/),
+        fix: expect.stringMatching(/vault operator init/),
+        retry: true,
+      });
+    }
+    expect(vault.seen.filter(({ path }) => path === 'sys/health').length).toBe(1);
+    await expect(issuer.trustBundle(live())).rejects.toThrow(/is not initialised/);
+  });
+});
+
 /** What is wrong with the server, and the one check that fails because of it. */
 const FAULTS: readonly [string, (vault: FakeVault) => void, readonly string[]][] = [
   [
@@ -240,7 +516,7 @@ const FAULTS: readonly [string, (vault: FakeVault) => void, readonly string[]][]
   [
     'without a mount',
     (vault) => {
-      vault.fault = ({ path }) => (path.includes('/cert/') ? { status: 404, body: '{}' } : undefined);
+      vault.fault = ({ path }) => (/cert|issuers/.test(path) ? { status: 404, body: '{}' } : undefined);
     },
     ['vault.mount-readable'],
   ],
@@ -249,7 +525,29 @@ const FAULTS: readonly [string, (vault: FakeVault) => void, readonly string[]][]
     (vault) => {
       vault.pki.role = { key_type: 'ed25519', key_bits: 0, use_csr_sans: true, use_csr_common_name: true };
     },
+    ['vault.role-fits'],
+  ],
+  [
+    'of a role for another mesh, with a common name that is not there',
+    (vault) => {
+      const others = { allowed_uri_sans: ['spiffe://other/*', 'kuma://*'], require_cn: true };
+      vault.pki.role = { key_type: 'any', key_bits: 0, use_csr_sans: true, use_csr_common_name: true, ...others };
+    },
+    ['vault.role-fits'],
+  ],
+  [
+    'without the role',
+    (vault) => {
+      vault.pki.role = undefined;
+    },
     ['vault.role-readable'],
+  ],
+  [
+    'not initialised',
+    (vault) => {
+      vault.isInitialised = false;
+    },
+    ['vault.unsealed'],
   ],
 ];
 
@@ -284,7 +582,7 @@ describe('inspecting a vault backend', () => {
     expect(found).toMatchObject([
       { name: 'vault.credentials-loaded', message: expect.stringContaining('fromCp.auth.token') },
     ]);
-    expect(backend.vault.seen).toEqual([]);
+    expect(backend.vault.seen.every(({ headers }) => headers['x-vault-token'] === undefined)).toBe(true);
   });
 
   it('issues nothing', async () => {
