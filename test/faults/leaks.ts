@@ -1,15 +1,27 @@
 import type { Asked } from './ask.ts';
 import type { FaultWorld } from './fault-world.ts';
 
-/** How many of each kind of thing keep the event loop alive. */
-export type ResourceCounts = ReadonlyMap<string, number>;
+/** What was there before mesh-ca was started. */
+export interface Before {
+  /** How many of each kind of thing keep the event loop alive. */
+  readonly resources: ReadonlyMap<string, number>;
+  /** Objects on the server. */
+  readonly objects: ReadonlySet<string>;
+}
 
-/** What mesh-ca and its adapters can leave behind. Files and pipes are the test runner's. */
-const KINDS = /TCP|TLS|Timeout|Immediate|GetAddrInfo|FSEvent|StatWatcher|HTTP/;
+/**
+ * What mesh-ca and its adapters can leave behind. Files and pipes are the test runner's. Sockets are counted by the proxy, since those of the
+ * fakes are in this process, too.
+ */
+const KINDS = /TCPServer|Timeout|Immediate|GetAddrInfo|FSEvent|StatWatcher|Worker/;
 const GONE_WITHIN_MS = 1_500;
 const LOOK_MS = 20;
 
-export function countResources(): ResourceCounts {
+export async function lookBefore(world: FaultWorld): Promise<Before> {
+  return { objects: new Set(await world.leftovers()), resources: countResources() };
+}
+
+function countResources(): Map<string, number> {
   const counts = new Map<string, number>();
   for (const kind of process.getActiveResourcesInfo().filter((name) => KINDS.test(name))) {
     counts.set(kind, (counts.get(kind) ?? 0) + 1);
@@ -23,7 +35,7 @@ export function countResources(): ResourceCounts {
  */
 export async function findLeaks(
   world: FaultWorld,
-  before: ResourceCounts,
+  before: Before,
   answers: readonly Asked[],
   log: readonly string[],
 ): Promise<readonly string[]> {
@@ -36,15 +48,15 @@ export async function findLeaks(
   return [...left, ...toldSecrets(world, answers, log)];
 }
 
-async function leftNow(world: FaultWorld, before: ResourceCounts): Promise<string[]> {
+async function leftNow(world: FaultWorld, before: Before): Promise<string[]> {
   const { open } = world.proxy.counters();
-  const objects = await world.leftovers();
+  const objects = (await world.leftovers()).filter((name) => !before.objects.has(name));
   // Looked at last, and without waiting: what this check itself does must not be counted.
-  const more = [...countResources()].filter(([kind, count]) => count > (before.get(kind) ?? 0));
+  const more = [...countResources()].filter(([kind, count]) => count > (before.resources.get(kind) ?? 0));
   return [
     ...(open > 0 ? [`${open} connections to the backend`] : []),
     ...(objects.length > 0 ? [`${objects.length} objects on the server, one is ${objects[0]}`] : []),
-    ...more.map(([kind, count]) => `${count - (before.get(kind) ?? 0)} ${kind}`),
+    ...more.map(([kind, count]) => `${count - (before.resources.get(kind) ?? 0)} ${kind}`),
   ];
 }
 

@@ -3,7 +3,7 @@ import { type Asked, askForCertificate, failuresOf } from './ask.ts';
 import { countConnects } from './count-connects.ts';
 import { BACKEND, type Calls, type FaultWorld, MESH, putSecret, type ServerFault } from './fault-world.ts';
 import { allowedIn, type FaultRow, REQUEST_TIMEOUT_MS, type Seen } from './faults.ts';
-import { countResources, findLeaks } from './leaks.ts';
+import { findLeaks, lookBefore } from './leaks.ts';
 
 /** One line of the table. */
 export interface FaultResult {
@@ -30,6 +30,7 @@ export interface FaultResult {
 const CALLERS = 4;
 const PAUSE_MS = 120;
 const QUIET_MS = 400;
+const LONGEST_MS = REQUEST_TIMEOUT_MS + 600;
 const RECOVERY_ASK_MS = 50;
 const RECOVERY_GIVE_UP_MS = 6_000;
 
@@ -38,6 +39,12 @@ export const RECOVERED_WITHIN_MS = 2_000;
 /** Log-in, abilities and CA certificates: asked for once and remembered, however many certificates follow. */
 const CALLS_FOR_ALL = 12;
 const MOST_QUIET_CALLS = 10;
+
+interface Measured {
+  readonly calls: Calls;
+  /** Connections that were tried. */
+  readonly connects: number;
+}
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -50,9 +57,11 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     count += 1;
     return `${name}-${count}`;
   };
-  const resourcesBefore = countResources();
+  const atFirst = await lookBefore(world);
+  const warnings = collectWarnings();
   const connects = countConnects(world.proxy.port);
   const fault = faultOf(world, row);
+  const measure = async (): Promise<Measured> => ({ calls: await world.calls(), connects: connects.count });
 
   if (row.atStart) await fault.beginAtStart();
   const test = await startTestApp();
@@ -69,14 +78,19 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
       await fault.begin({ test });
     }
 
-    const before = await takeCalls(world, connects.count);
+    const before = await measure();
     const underWay = new Set<Promise<unknown>>();
     const during: Asked[] = [];
     let isOver = false;
     let asked = 0;
-    const until = performance.now() + row.lastsMs;
+    const begunMs = performance.now();
+    // Until somebody has seen something, however long the backend is waited for.
+    const goesOn = () => {
+      const lastedMs = performance.now() - begunMs;
+      return lastedMs < row.lastsMs || (during.length === 0 && lastedMs < LONGEST_MS);
+    };
     const caller = async () => {
-      while (performance.now() < until) {
+      while (goesOn()) {
         asked += 1;
         const one = await ask();
         everything.push(one);
@@ -86,14 +100,14 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
       }
     };
     for (let index = 0; index < CALLERS; index += 1) underWay.add(caller());
-    await sleep(row.lastsMs);
+    while (goesOn()) await sleep(PAUSE_MS / 4);
     const other = await test.request('POST', '/meshes/other/dataplanes/neighbour/_certificate', {
       tags: { 'kuma.io/service': 'neighbour' },
     });
     if (other.status !== 201) complaints.push(`another mesh noticed it: ${other.status}`);
-    const quietFrom = await takeCalls(world, connects.count);
+    const quietFrom = await measure();
     await sleep(QUIET_MS);
-    const after = await takeCalls(world, connects.count);
+    const after = await measure();
 
     isOver = true;
     await fault.end({ test });
@@ -107,11 +121,14 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     complaints.push(...unique(everything.flatMap((one) => failuresOf(one, row.says))));
     const most = Math.max(
       0,
-      ...[...after.byService].map(([service, calls]) => calls - (before.byService.get(service) ?? 0)),
+      ...[...after.calls.byService].map(([service, calls]) => calls - (before.calls.byService.get(service) ?? 0)),
     );
-    const issuingCallsPerCertificate = Math.max(most, asked === 0 ? 0 : (after.issuing - before.issuing) / asked);
-    const all = after.all - before.all;
-    const quietCalls = after.all - quietFrom.all;
+    const issuingCallsPerCertificate = Math.max(
+      most,
+      asked === 0 ? 0 : (after.calls.issuing - before.calls.issuing) / asked,
+    );
+    const all = callsBetween(before, after);
+    const quietCalls = callsBetween(quietFrom, after);
     if (issuingCallsPerCertificate > MOST_ISSUING_CALLS)
       complaints.push(`${issuingCallsPerCertificate} issuing calls for one certificate`);
     if (all > MOST_ISSUING_CALLS * asked + CALLS_FOR_ALL) complaints.push(`${all} calls for ${asked} certificates`);
@@ -120,8 +137,9 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     else if (recovery.ms >= RECOVERED_WITHIN_MS) complaints.push(`recovery took ${Math.round(recovery.ms)} ms`);
 
     await test.close();
-    const leaked = await findLeaks(world, resourcesBefore, everything, test.log);
+    const leaked = await findLeaks(world, atFirst, everything, test.log);
     complaints.push(...leaked.map((what) => `leaked: ${what}`));
+    complaints.push(...unique(warnings.seen));
     return {
       ...{ backend: world.type, server: world.server, fault: row.name, asked },
       served: during.filter(({ seen }) => seen === 'served').length,
@@ -131,6 +149,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     };
   } finally {
     connects.stop();
+    warnings.stop();
     await world.proxy.set({ kind: 'forward' });
     await test.close();
   }
@@ -179,9 +198,8 @@ async function putMeshes(test: TestApp, world: FaultWorld): Promise<void> {
 }
 
 /** Refused connections never reach the proxy: what was tried counts as a call, too. */
-async function takeCalls(world: FaultWorld, connects: number): Promise<Calls> {
-  const calls = await world.calls();
-  return { ...calls, all: Math.max(calls.all, connects) };
+function callsBetween(before: Measured, after: Measured): number {
+  return Math.max(after.calls.all - before.calls.all, after.connects - before.connects);
 }
 
 /** Asks every few milliseconds, whether or not the ones before are answered, as many data planes would. */
@@ -204,6 +222,14 @@ async function measureRecovery(
   await Promise.all(pending);
   const last = answers.at(-1);
   return { ms, answers, last: last === undefined ? '' : describe(last) };
+}
+
+/** What Node.js warns of, such as listeners that pile up on a signal. */
+function collectWarnings(): { readonly seen: readonly string[]; stop(): void } {
+  const seen: string[] = [];
+  const listener = (warning: Error) => void seen.push(`${warning.name}: ${warning.message}`);
+  process.on('warning', listener);
+  return { seen, stop: () => void process.removeListener('warning', listener) };
 }
 
 function summarize(answers: readonly Asked[]): FaultResult['saw'] {
