@@ -141,29 +141,32 @@ describe('what a certificate says', () => {
     expect(leaf.extendedKeyUsage).toEqual(usages);
   });
 
-  const API_TEMPLATE = 'arn:aws:acm-pca:::template/EndEntityCertificate_APIPassthrough/V1';
-
-  it('with an APIPassthrough template: the names of the call where it has some, else those of the CSR', async () => {
-    const pca = await start();
-    const csr = await csrPem({ uriSans: ['spiffe://default/admin'], dnsNames: [], commonName: 'admin' });
-    const issueWith = async (ApiPassthrough: IssueCertificateCommandInput['ApiPassthrough']) => {
-      const { leaf } = await issue(pca, { Csr: csr, TemplateArn: API_TEMPLATE, ApiPassthrough });
-      return [leaf.commonName, leaf.uriSans, leaf.dnsNames];
-    };
-    const SubjectAlternativeNames = [{ UniformResourceIdentifier: 'spiffe://default/web' }, { DnsName: 'web.mesh' }];
-    expect(await issueWith({ Subject: { CommonName: 'web' }, Extensions: { SubjectAlternativeNames } })).toEqual([
-      'web',
-      ['spiffe://default/web'],
-      ['web.mesh'],
-    ]);
-    expect(await issueWith({ Subject: { CommonName: 'web' } })).toEqual(['web', ['spiffe://default/admin'], []]);
-    expect(await issueWith({ Extensions: { SubjectAlternativeNames } })).toEqual([
-      'admin',
-      ['spiffe://default/web'],
-      ['web.mesh'],
-    ]);
-    expect(await issueWith(undefined)).toEqual(['admin', ['spiffe://default/admin'], []]);
-  });
+  it.each(['APIPassthrough', 'APICSRPassthrough'])(
+    'with an %s template: the names of the call where it has some, else those of the CSR',
+    async (variety) => {
+      const pca = await start();
+      pca.user.policies = EVERYTHING;
+      const TemplateArn = `arn:aws:acm-pca:::template/EndEntityCertificate_${variety}/V1`;
+      const csr = await csrPem({ uriSans: ['spiffe://default/admin'], dnsNames: [], commonName: 'admin' });
+      const issueWith = async (ApiPassthrough: IssueCertificateCommandInput['ApiPassthrough']) => {
+        const { leaf } = await issue(pca, { Csr: csr, TemplateArn, ApiPassthrough });
+        return [leaf.commonName, leaf.uriSans, leaf.dnsNames];
+      };
+      const SubjectAlternativeNames = [{ UniformResourceIdentifier: 'spiffe://default/web' }, { DnsName: 'web.mesh' }];
+      expect(await issueWith({ Subject: { CommonName: 'web' }, Extensions: { SubjectAlternativeNames } })).toEqual([
+        'web',
+        ['spiffe://default/web'],
+        ['web.mesh'],
+      ]);
+      expect(await issueWith({ Subject: { CommonName: 'web' } })).toEqual(['web', ['spiffe://default/admin'], []]);
+      expect(await issueWith({ Extensions: { SubjectAlternativeNames } })).toEqual([
+        'admin',
+        ['spiffe://default/web'],
+        ['web.mesh'],
+      ]);
+      expect(await issueWith(undefined)).toEqual(['admin', ['spiffe://default/admin'], []]);
+    },
+  );
 
   it('is signed as asked', async () => {
     const { leaf } = await issue(await start(), { SigningAlgorithm: 'SHA512WITHECDSA' });
