@@ -1,0 +1,129 @@
+import { IssuerResponseError } from '../../src/issuer/errors.ts';
+import type { CaBundle } from '../../src/issuer/issuer.ts';
+import { type Certificate, parseCertificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
+import { buildChain } from '../../src/x509/chain.ts';
+import { decodePem } from '../../src/x509/pem.ts';
+import { X509Error } from '../../src/x509/x509-error.ts';
+
+/** The way from a leaf to what proxies trust: certificates between, and roots. */
+export interface Path {
+  readonly chain: readonly Certificate[];
+  readonly roots: readonly Certificate[];
+}
+
+export interface ChainReader {
+  /**
+   * @param chainPem AWS's `CertificateChain`: the issuer first and the root last, or no root under a CA from elsewhere; any order is put right
+   * @param pinned certificates of `caCert`: with them the path ends in their root or nowhere
+   * @param known the CA's certificates as they were read apart, for a chain that lacks some
+   * @throws IssuerResponseError when it ends in no root, or in another than the pinned
+   */
+  read(leaf: Certificate, chainPem: string, pinned: readonly Certificate[], known: readonly Certificate[]): Path;
+}
+
+const FIX_ROOT = "set caCert to the CA's root certificate, with the intermediates above the CA";
+
+/** AWS tells the same text with each certificate until the CA changes: it is read and verified once; of each further leaf only its own signature. */
+export function createChainReader(ca: string): ChainReader {
+  let last: { readonly text: string; readonly cas: readonly Certificate[] } | undefined;
+  let verified: { readonly issuer: Certificate; readonly path: Path } | undefined;
+  let lastPool: readonly (readonly Certificate[])[] = [];
+
+  return {
+    read(leaf, chainPem, pinned, known) {
+      const isSame = last?.text === chainPem && lastPool[0] === pinned && lastPool[1] === known;
+      if (!isSame) {
+        verified = undefined;
+        lastPool = [pinned, known];
+        if (last?.text !== chainPem) last = { text: chainPem, cas: parseCertificates(chainPem) };
+      }
+      if (verified !== undefined && isIssuedBy(leaf, verified.issuer)) return verified.path;
+      const told = last?.cas ?? [];
+      const path = pinned.length > 0 ? pinnedPath(ca, leaf, told, pinned) : freePath(ca, leaf, told, known);
+      const issuer = path.chain[0] ?? path.roots[0];
+      if (issuer !== undefined) verified = { issuer, path };
+      return path;
+    },
+  };
+}
+
+function pinnedPath(ca: string, leaf: Certificate, told: readonly Certificate[], pinned: readonly Certificate[]): Path {
+  // A root that comes with the chain is no root here: only a pinned one is.
+  const between = told.filter((one) => !isRoot(one) || pinned.some((pin) => pin.der.equals(one.der)));
+  const { chain, roots, complete } = buildChain(leaf, [...between, ...pinned]);
+  if (complete) return { chain, roots };
+  const free = buildChain(leaf, told);
+  const own = free.roots[0]?.subject;
+  throw new IssuerResponseError(
+    own === undefined
+      ? `${ca} gave a certificate whose chain does not lead to the root in caCert`
+      : `${ca} gave a certificate under the root ${JSON.stringify(own)}, which is not the one in caCert`,
+    {
+      fix: 'compare caCert with the CA: aws acm-pca get-certificate-authority-certificate --certificate-authority-arn <arn>',
+    },
+  );
+}
+
+function freePath(ca: string, leaf: Certificate, told: readonly Certificate[], known: readonly Certificate[]): Path {
+  const first = buildChain(leaf, told);
+  const { chain, roots, complete } = first.complete ? first : buildChain(leaf, [...told, ...known]);
+  if (complete) return { chain, roots };
+  const end = chain.at(-1) ?? leaf;
+  const isNamed = [...told, ...known].some(({ subjectDer }) => subjectDer.equals(end.issuerDer));
+  throw isNamed
+    ? new IssuerResponseError(
+        `${ca} gave a certificate whose signature does not verify with the CA ${JSON.stringify(end.issuer)} that it tells`,
+        { fix: 'check what stands between mesh-ca and AWS, and ask again' },
+      )
+    : new IssuerResponseError(`${ca} tells no certificate of ${JSON.stringify(end.issuer)}, where the chain goes on`, {
+        fix: FIX_ROOT,
+      });
+}
+
+/**
+ * CA certificates sorted into what proxies are to trust and what only leads there.
+ * @throws IssuerResponseError when there is no root among them
+ */
+export function bundleOf(ca: string, certificates: readonly Certificate[]): CaBundle {
+  const roots = certificates.filter(isRoot);
+  if (roots.length === 0) throw new IssuerResponseError(`${ca} tells no root certificate`, { fix: FIX_ROOT });
+  return {
+    roots: roots.map(({ der }) => der),
+    intermediates: certificates.filter((one) => !roots.includes(one)).map(({ der }) => der),
+  };
+}
+
+/**
+ * Every certificate of a PEM text.
+ * @throws IssuerResponseError when one cannot be read
+ */
+export function parseCertificates(pem: string): readonly Certificate[] {
+  try {
+    return decodePem(pem)
+      .filter(({ label }) => label === 'CERTIFICATE')
+      .map(({ der }) => parseCertificate(der));
+  } catch (cause) {
+    if (!(cause instanceof X509Error)) throw cause;
+    throw new IssuerResponseError(`AWS gave a certificate that cannot be read: ${cause.message}`, {
+      cause,
+      fix: 'check what stands between mesh-ca and AWS, and ask again',
+    });
+  }
+}
+
+/** @throws IssuerResponseError */
+export function parseLeaf(pem: string): Certificate {
+  const [leaf] = parseCertificates(pem);
+  if (leaf !== undefined) return leaf;
+  throw new IssuerResponseError('AWS gave no certificate where one was promised', {
+    fix: 'check what stands between mesh-ca and AWS, and ask again',
+  });
+}
+
+export function isRoot(certificate: Certificate): boolean {
+  return certificate.isSelfIssued && verifyCertificateSignature(certificate, certificate);
+}
+
+function isIssuedBy(leaf: Certificate, issuer: Certificate): boolean {
+  return leaf.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(leaf, issuer);
+}

@@ -1,0 +1,164 @@
+import { IssuerDeniedError, IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import {
+  type IssuedCertificate,
+  type Issuer,
+  type IssuerContext,
+  type IssuerDeps,
+  KEY_TYPES,
+  type SignRequest,
+} from '../../src/issuer/issuer.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
+import { type Attempt, createAttempts } from './attempts.ts';
+import { SHORT_LIVED_SECONDS } from './ca-facts.ts';
+import { leaseCallLimits } from './call-limits.ts';
+import { createCaller } from './caller.ts';
+import { bundleOf, createChainReader, type Path, parseLeaf } from './chain.ts';
+import type { AcmPcaConf } from './config.ts';
+import { createConnector } from './connector.ts';
+import { nameOf } from './describe-error.ts';
+import { findEndpoint } from './endpoint.ts';
+import { inspectAcmPca } from './inspect.ts';
+import { issueCertificate } from './issue-certificate.ts';
+import { createKnownFacts } from './known-facts.ts';
+import { linkSignals } from './link-signals.ts';
+import { loadPinned } from './pinned-roots.ts';
+import { ReadyTime } from './ready-time.ts';
+import { remember } from './remembered.ts';
+import { chooseTemplate } from './template.ts';
+import { createTransport } from './transport.ts';
+
+const LOAD_TIMEOUT_MS = 10_000;
+/** A file of `caCert` that changed is noticed after this; a secret at once, by a new issuer. */
+const PINNED_MAX_AGE_MS = 600_000;
+
+export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, deps: IssuerDeps): Issuer {
+  const { arn: ca } = conf;
+  const { clock } = deps;
+  const closing = new AbortController();
+  const template = chooseTemplate(ca, conf.commonName !== undefined);
+  const endpoint = findEndpoint(conf, process.env);
+  const transport = createTransport(clock);
+  const connector = createConnector(conf, { template, endpoint, transport }, deps, closing.signal);
+  const limits = leaseCallLimits(ca, endpoint.url, deps);
+  const caller = createCaller((signal) => connector.get(signal), limits.value);
+  const facts = createKnownFacts(ca, caller, { clock, closing: closing.signal });
+  const pinned = remember((signal) => loadPinned(conf, deps, signal), {
+    ...{ clock, closing: closing.signal },
+    ...{ loadTimeoutMs: LOAD_TIMEOUT_MS, maxAgeMs: PINNED_MAX_AGE_MS },
+  });
+  const attempts = createAttempts(clock);
+  const chains = createChainReader(nameOf({ ca }));
+  const issueDeps = { ca, template, caller, clock, facts, readyTime: new ReadyTime() };
+  const abilities = { sign: true, signsCsrAsIs: template.signsCsrAsIs, issueKeyPair: false, keyTypes: KEY_TYPES };
+
+  /** Gives work a signal that fires when the caller gives up or the issuer is closed. */
+  async function whileOpen<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    closing.signal.throwIfAborted();
+    const linked = linkSignals(signal, closing.signal);
+    try {
+      return await work(linked.signal);
+    } finally {
+      linked.unlink();
+    }
+  }
+
+  async function signOnce(request: SignRequest, attempt: Attempt, signal: AbortSignal): Promise<IssuedCertificate> {
+    const trusted = await pinned.get(signal);
+    const reply = await issueCertificate(request, attempt, issueDeps, signal);
+    const leaf = parseLeaf(reply.Certificate);
+    const { plan } = attempt;
+    // A certificate that is not what was asked for never becomes it: the next request asks for another.
+    attempt.plan = undefined;
+    if (!leaf.spkiDer.equals(request.spkiDer)) throw wrongKey(nameOf({ ca }));
+    const path = chains.read(leaf, reply.CertificateChain ?? '', trusted, facts.peek()?.certificates ?? NONE);
+    attempt.plan = plan;
+    attempt.isDone = true;
+    facts.learn(path, isCutShort(request, leaf, path));
+    return toIssued(leaf, path);
+  }
+
+  return {
+    subject: (who) => ({ commonName: conf.commonName?.render(who) ?? '', dnsNames: [] }),
+
+    async abilities({ signal }) {
+      signal.throwIfAborted();
+      return abilities;
+    },
+
+    sign: (request, call) =>
+      whileOpen(call.signal, async (signal) => {
+        const attempt = attempts.take(request);
+        try {
+          return await signOnce(request, attempt, signal);
+        } finally {
+          if (attempt.plan !== undefined) attempts.keep(request, attempt);
+        }
+      }),
+
+    trustBundle: (call) =>
+      whileOpen(call.signal, async (signal) => {
+        const trusted = await pinned.get(signal);
+        if (trusted.length > 0) return bundleOf(nameOf({ ca }), trusted);
+        try {
+          return bundleOf(nameOf({ ca }), await facts.certificates(signal));
+        } catch (error) {
+          throw error instanceof IssuerDeniedError ? withoutBundle(error) : error;
+        }
+      }),
+
+    inspect: (call) =>
+      whileOpen(call.signal, (signal) =>
+        inspectAcmPca(
+          {
+            ...{ ca, caller, template, endpoint, transport, clock },
+            credentialsFrom: conf.awsCredentials === undefined ? 'default chain' : 'conf',
+            loadCredentials: (within) => connector.get(within),
+            loadPinned: (within) => pinned.get(within),
+          },
+          signal,
+        ),
+      ),
+
+    async close() {
+      closing.abort(
+        new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' }),
+      );
+      connector.close();
+      await limits.release();
+    },
+  };
+}
+
+const NONE: readonly Certificate[] = [];
+
+function toIssued(leaf: Certificate, { chain, roots }: Path): IssuedCertificate {
+  return {
+    leaf: leaf.der,
+    chain: chain.map(({ der }) => der),
+    roots: roots.map(({ der }) => der),
+    notBefore: leaf.notBefore,
+    notAfter: leaf.notAfter,
+  };
+}
+
+/** AWS gave no more than the life of short-lived mode, though more was wished for and the CA lives on. */
+function isCutShort({ ttlSeconds }: SignRequest, leaf: Certificate, { chain, roots }: Path): boolean {
+  const lifeSeconds = (leaf.notAfter.getTime() - leaf.notBefore.getTime()) / 1000;
+  const wishedEndMs = leaf.notBefore.getTime() + ttlSeconds * 1000;
+  const caLives = [...chain, ...roots].every(({ notAfter }) => notAfter.getTime() > wishedEndMs);
+  return ttlSeconds > SHORT_LIVED_SECONDS && lifeSeconds <= SHORT_LIVED_SECONDS && caLives;
+}
+
+function withoutBundle(error: IssuerDeniedError): IssuerDeniedError {
+  return new IssuerDeniedError(error.message, {
+    cause: error,
+    fix: `${error.fix ?? ''}; or set caCert to the CA's root certificate, which takes no right`,
+  });
+}
+
+function wrongKey(ca: string): IssuerResponseError {
+  return new IssuerResponseError(`${ca} gave a certificate for another key`, {
+    fix: 'check what stands between mesh-ca and AWS: an answer must never be cached or mixed up',
+  });
+}

@@ -1,0 +1,88 @@
+import type { Certificate } from '../../src/x509/certificate.ts';
+import type { CaArn } from './ca-arn.ts';
+import { type CaFacts, combineFacts, factsOf, SHORT_LIVED_SECONDS } from './ca-facts.ts';
+import type { Caller } from './caller.ts';
+import { type Path, parseCertificates } from './chain.ts';
+import { type Outcome, valueOrThrow } from './failure.ts';
+import { type RememberOptions, remember } from './remembered.ts';
+
+/** What is known of the CA, read at most once in ten minutes and corrected by what its answers teach. */
+export interface KnownFacts {
+  /** @throws the error of a CA that is not ACTIVE, or that cannot be asked */
+  get(signal: AbortSignal): Promise<CaFacts>;
+  peek(): CaFacts | undefined;
+  /**
+   * The CA's certificate and those above it: told by AWS also for a CA that is disabled or expired.
+   * @throws the error of a CA that cannot be asked, or may not be read and has issued nothing yet
+   */
+  certificates(signal: AbortSignal): Promise<readonly Certificate[]>;
+  /** Something did not fit: read again. */
+  forget(): void;
+  /**
+   * The way of a certificate that was issued. Teaches the key and the end of a CA that may not be read, and shows that a CA was replaced.
+   * @param isShortLived AWS refused a longer life
+   */
+  learn(path: Path, isShortLived: boolean): void;
+}
+
+const MAX_AGE_MS = 600_000;
+const LOAD_TIMEOUT_MS = 15_000;
+
+export function createKnownFacts(
+  ca: CaArn,
+  caller: Caller,
+  { clock, closing }: Pick<RememberOptions, 'clock' | 'closing'>,
+): KnownFacts {
+  const options = { clock, closing, loadTimeoutMs: LOAD_TIMEOUT_MS, maxAgeMs: MAX_AGE_MS };
+  /** From certificates alone, for a CA that may not be read. */
+  let learnt: CaFacts | undefined;
+
+  async function readCertificates(signal: AbortSignal): Promise<Outcome<readonly Certificate[]>> {
+    const read = await caller.getCaCertificate(signal);
+    if (!read.ok) return read;
+    return { ok: true, value: parseCertificates(`${read.value.Certificate}\n${read.value.CertificateChain ?? ''}`) };
+  }
+
+  const certificates = remember(async (signal) => {
+    const read = await readCertificates(signal);
+    if (!read.ok && read.failure.kind === 'denied' && learnt !== undefined) return learnt.certificates;
+    return valueOrThrow(read);
+  }, options);
+
+  const facts = remember(async (signal) => {
+    const [description, read] = await Promise.all([caller.describe(signal), readCertificates(signal)]);
+    if (read.ok) certificates.set(read.value);
+    return withLearnt(valueOrThrow(combineFacts(ca, description, read)));
+  }, options);
+
+  function withLearnt(read: CaFacts): CaFacts {
+    if (learnt === undefined || read.certificates.length > 0) return read;
+    return { ...learnt, ...(read.isModeKnown ? { maxLifeSeconds: read.maxLifeSeconds, isModeKnown: true } : {}) };
+  }
+
+  return {
+    get: (signal) => facts.get(signal),
+    peek: () => facts.peek(),
+    async certificates(signal) {
+      const known = facts.peek()?.certificates ?? [];
+      return known.length > 0 ? known : certificates.get(signal);
+    },
+    forget: () => facts.forget(),
+    learn({ chain, roots }, isShortLived) {
+      const known = facts.peek();
+      const issuers = chain.length > 0 ? chain.slice(0, 1) : roots;
+      const isKnown = issuers.some((issuer) => known?.certificates.some(({ der }) => der.equals(issuer.der)));
+      const isLifeKnown = !isShortLived || known?.maxLifeSeconds === SHORT_LIVED_SECONDS;
+      if (isKnown && isLifeKnown) return;
+      learnt = { ...factsOf([...chain, ...roots]), ...(isShortLived ? { maxLifeSeconds: SHORT_LIVED_SECONDS } : {}) };
+      if (known === undefined) return;
+      if (known.certificates.length === 0 || isKnown) {
+        facts.set({ ...withLearnt({ ...known, certificates: [] }), certificates: learnt.certificates });
+        return;
+      }
+      // Another CA stands under this ARN: what may be read is read again.
+      facts.forget();
+      certificates.forget();
+    },
+  };
+}
