@@ -9,7 +9,7 @@ export interface AwsCredentials {
 }
 
 /** For the whole chain, which may ask files, a web identity's STS, a container's and an instance's metadata service in turn. */
-const CHAIN_TIMEOUT_MS = 15_000;
+const CHAIN_TIMEOUT_MS = 10_000;
 const METADATA_TIMEOUT_MS = 1000;
 const STS_TIMEOUTS = { connectionTimeout: 3000, requestTimeout: 5000 } as const;
 

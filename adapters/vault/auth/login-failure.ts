@@ -50,7 +50,7 @@ export function withoutSecrets(text: string, secrets: readonly string[]): string
     if (secret.length >= TELLING_LENGTH) clean = clean.replaceAll(secret, '[secret]');
   }
   return clean.replace(/[^\s"'`()<>[\]{},;:=]+/g, (word) => {
-    const bare = word.replace(/\.{3}$/, '');
-    return bare.length >= TELLING_LENGTH && secrets.some((secret) => secret.includes(bare)) ? '[secret]' : word;
+    const isPart = (part: string) => part.length >= TELLING_LENGTH && secrets.some((secret) => secret.includes(part));
+    return isPart(word) || isPart(word.replace(/\.{3}$/, '')) ? '[secret]' : word;
   });
 }
