@@ -15,6 +15,10 @@ export interface Effort {
   readonly csrs: number;
   readonly starts: number;
   readonly records: number;
+  /** CertificateRequests of the run with faults. */
+  readonly requests: number;
+  /** How long ACM PCA is asked for all that its quota gives. */
+  readonly acmpcaSeconds: number;
 }
 
 export const FULL: Effort = {
@@ -24,6 +28,8 @@ export const FULL: Effort = {
   csrs: 50_000,
   starts: 5,
   records: 10_000,
+  requests: 10_000,
+  acmpcaSeconds: 40,
 };
 
 /** For work on the bench itself: its numbers mean little. */
@@ -34,6 +40,8 @@ export const QUICK: Effort = {
   csrs: 4000,
   starts: 2,
   records: 1000,
+  requests: 1000,
+  acmpcaSeconds: 10,
 };
 
 /** Connections of the load client. Each waits for its answer before it asks again. */

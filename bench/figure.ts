@@ -18,7 +18,7 @@ export interface Measurement {
 export interface Comparison {
   readonly name: string;
   readonly value: number;
-  readonly unit: '%' | 'times' | 'ms' | 'MB';
+  readonly unit: '%' | 'times' | 'ms' | 'MB' | '/s' | '';
   readonly target?: { readonly over: number } | { readonly under: number };
 }
 

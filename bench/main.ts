@@ -3,7 +3,9 @@ import { type Bench, createBench, FULL, QUICK } from './bench.ts';
 import { type Cleanup, createCleanup } from './cleanup.ts';
 import { pinCores } from './cores.ts';
 import type { Figure } from './figure.ts';
+import { measureAcmPca } from './figures/acmpca.ts';
 import { measureBuiltin } from './figures/builtin.ts';
+import { measureCertManager } from './figures/certmanager.ts';
 import { measureOpenBaoSign } from './figures/openbao-sign.ts';
 import { measureStart } from './figures/start.ts';
 import { measureVault, measureVaultOverhead } from './figures/vault.ts';
@@ -11,7 +13,7 @@ import { describeMachine, formatMachine } from './machine.ts';
 import { formatFigures, writeResults } from './report.ts';
 import { setUpSign } from './vault-mounts.ts';
 
-const FIGURES = ['builtin', 'openbao-sign', 'vault', 'vault-overhead', 'start'];
+const FIGURES = ['builtin', 'openbao-sign', 'vault', 'vault-overhead', 'certmanager', 'acmpca', 'start'];
 const USAGE = `npm run bench -- [--quick] [${FIGURES.join('|')}]...\n`;
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -54,6 +56,8 @@ async function measureAll(
     if (isWanted('vault-overhead')) figures.push(await measureVaultOverhead(bench, bao, sign));
     await bao.close();
   }
+  if (isWanted('certmanager')) figures.push(await measureCertManager(bench));
+  if (isWanted('acmpca')) figures.push(await measureAcmPca(bench));
   if (isWanted('start')) figures.push(await measureStart(bench));
   return { figures, openbao };
 }

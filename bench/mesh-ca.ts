@@ -12,6 +12,8 @@ export interface MeshCa {
   must(method: string, path: string, body?: unknown, contentType?: string): Promise<string>;
   /** SIGTERM, then SIGKILL. Idempotent. */
   stop(): Promise<void>;
+  /** SIGKILL: a crash. */
+  kill(): Promise<void>;
 }
 
 const PROGRAM = fileURLToPath(new URL('../bin/mesh-ca', import.meta.url));
@@ -42,7 +44,7 @@ export function startMeshCa(
     cleanup.add(stop);
     const address = await readAddress(child);
     const readyMs = performance.now() - startedAt;
-    return { address, pid: child.pid ?? 0, readyMs, must: createMust(address), stop };
+    return { address, pid: child.pid ?? 0, readyMs, must: createMust(address), stop, kill: () => crash(child) };
   };
   return core === 'servers' ? cores.forServers(start) : start();
 }
@@ -76,6 +78,13 @@ function createStop(child: ChildProcess): () => Promise<void> {
     ending ??= end();
     return ending;
   };
+}
+
+async function crash(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exit;
 }
 
 function createMust(address: string): MeshCa['must'] {

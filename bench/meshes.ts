@@ -14,21 +14,23 @@ export interface VaultBackend {
 
 export async function putVaultMesh(meshCa: MeshCa, mesh: string, backend: VaultBackend): Promise<void> {
   const { address, mount, role, token } = backend;
-  await meshCa.must('PUT', `/meshes/${mesh}`, { type: 'Mesh', name: mesh });
-  await meshCa.must('PUT', `/meshes/${mesh}/secrets/vault-token`, {
-    type: 'Secret',
-    mesh,
-    name: 'vault-token',
-    data: Buffer.from(token).toString('base64'),
-  });
+  await putMesh(meshCa, mesh, undefined);
+  await putSecret(meshCa, mesh, 'vault-token', token);
   const auth = { token: { secret: 'vault-token' } };
   await putMesh(meshCa, mesh, { type: 'vault', conf: { fromCp: { address, pki: mount, role, auth } } });
 }
 
-async function putMesh(meshCa: MeshCa, name: string, backend: { type: string; conf: object }): Promise<void> {
-  await meshCa.must('PUT', `/meshes/${name}`, {
-    type: 'Mesh',
-    name,
-    mtls: { enabledBackend: 'ca-1', backends: [{ name: 'ca-1', ...backend }] },
-  });
+export async function putSecret(meshCa: MeshCa, mesh: string, name: string, text: string): Promise<void> {
+  const data = Buffer.from(text).toString('base64');
+  await meshCa.must('PUT', `/meshes/${mesh}/secrets/${name}`, { type: 'Secret', mesh, name, data });
+}
+
+/** @param backend undefined: a mesh without mTLS, to put secrets into first */
+export async function putMesh(
+  meshCa: MeshCa,
+  name: string,
+  backend: { type: string; conf: object } | undefined,
+): Promise<void> {
+  const mtls = { enabledBackend: 'ca-1', backends: [{ name: 'ca-1', ...backend }] };
+  await meshCa.must('PUT', `/meshes/${name}`, { type: 'Mesh', name, ...(backend === undefined ? {} : { mtls }) });
 }

@@ -20,7 +20,7 @@ const HEADERS = [
   'RESULT',
 ];
 
-const PLACES = { '%': 0, times: 2, ms: 2, MB: 0 } as const;
+const PLACES = { '%': 0, times: 2, ms: 2, MB: 0, '/s': 1, '': 0 } as const;
 
 /** One table: what was measured, and below each figure what follows from it. */
 export function formatFigures(figures: readonly Figure[]): string {
