@@ -26,6 +26,7 @@ export interface FaultRow {
 export const REQUEST_TIMEOUT_MS = 2_000;
 const LONG_MS = 2_600;
 const SHORT_MS = 800;
+const OUTAGE_MS = 8_000;
 const LATENCY_MS = 60;
 const SHORT_BODY_BYTES = 48;
 
@@ -45,6 +46,8 @@ const PAGE = [
 export const FAULTS: readonly FaultRow[] = [
   { name: 'down at start', mode: { kind: 'refuse' }, atStart: true, lastsMs: SHORT_MS, sees: DOWN },
   { name: 'down', mode: { kind: 'refuse' }, lastsMs: SHORT_MS, sees: DOWN },
+  // Long enough for every pause between tries to have grown to its longest.
+  { name: 'down for long', mode: { kind: 'refuse' }, lastsMs: OUTAGE_MS, sees: DOWN },
   {
     name: 'down mid-request',
     server: 'answer lost',

@@ -63,6 +63,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
   const fault = faultOf(world, row);
   const measure = async (): Promise<Measured> => ({ calls: await world.calls(), connects: connects.count });
 
+  const atStart = await measure();
   if (row.atStart) await fault.beginAtStart();
   const test = await startTestApp();
   const ask = () => askForCertificate(test, nextDataplane());
@@ -78,7 +79,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
       await fault.begin({ test });
     }
 
-    const before = await measure();
+    const before = row.atStart ? atStart : await measure();
     const underWay = new Set<Promise<unknown>>();
     const during: Asked[] = [];
     let isOver = false;
