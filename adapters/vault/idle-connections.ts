@@ -23,6 +23,8 @@ export interface WatchedCall {
 
 /** A call without a byte for so long hangs. When it is only slow, that costs a few new handshakes. */
 const HANGS_AFTER_MS = 1_000;
+/** One that ended after so long without a byte was given up by its caller. */
+const GIVEN_UP_AFTER_MS = 250;
 
 export function createIdleConnections(agent: http.Agent, clock: IssuerDeps['clock']): IdleConnections {
   /** The calls under way by their last byte, or since when they wait for the first; oldest first. */
@@ -75,7 +77,7 @@ export function createIdleConnections(agent: http.Agent, clock: IssuerDeps['cloc
           bound?.removeListener('data', onByte);
           const sinceMs = waiting.get(key);
           waiting.delete(key);
-          if (sinceMs === undefined || clock.monotonicMs() - sinceMs < HANGS_AFTER_MS) return 0;
+          if (sinceMs === undefined || clock.monotonicMs() - sinceMs < GIVEN_UP_AFTER_MS) return 0;
           return dropSilentSince(sinceMs);
         },
       };

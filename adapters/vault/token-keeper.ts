@@ -76,6 +76,11 @@ const REVOKE_GRACE_MS = 5_000;
 const REVOKE_WORTH_MS = 10_000;
 /** Vault says: this request can never work. Others may. */
 const isFinal = ({ status = 0 }: Failure) => status >= 400 && status < 500 && ![408, 412, 429].includes(status);
+const SHORT_LIVED: Failure = {
+  kind: 'server',
+  message: 'vault gives tokens that end before they can be used',
+  fix: 'raise token_ttl, and token_max_ttl, of the role that logs in',
+};
 const NO_TRIES = { failures: 0, retryAfterMs: 0 };
 
 export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
@@ -86,7 +91,11 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   let held: Held | undefined;
   let step: Step | undefined;
   let tries: Tries = { ...NO_TRIES, lastMs: 0 };
+  /** Of the last renewal or attempt to get a token; gone with the next success. */
   let trouble: Failure | ConfigError | undefined;
+  /** Of the last attempt to get a token. */
+  let obtainTrouble: Failure | ConfigError | undefined;
+  let hasToldOfEnd = false;
   let obtaining: Promise<Verdict> | undefined;
   let loop: Promise<void> | undefined;
   let wake = () => {};
@@ -104,9 +113,9 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     wake();
   }
 
-  function hold(next: Held): void {
+  function hold(next: Held, lastMs = now()): void {
     held = next;
-    tries = { ...NO_TRIES, lastMs: now() };
+    tries = { ...NO_TRIES, lastMs };
     trouble = undefined;
     plan();
   }
@@ -143,6 +152,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       closing.throwIfAborted();
       if (deadline.signal.aborted) return giveUp(tooSlow(source.method));
       if (error instanceof ConfigError) return giveUp(error);
+      pace.failed('malformed', 0);
       throw error;
     } finally {
       deadline.clear();
@@ -151,6 +161,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
 
   function giveUp(problem: Failure | ConfigError): Verdict {
     note(problem, 'no vault token to be had');
+    obtainTrouble = problem;
     pace.failed(problem instanceof ConfigError ? 'conf' : problem.kind, problem.retryAfterMs ?? 0);
     return 'failed';
   }
@@ -158,6 +169,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   async function judge(got: ObtainedToken, signal: AbortSignal): Promise<Verdict> {
     if (held !== undefined && got.token === held.token) {
       held = { ...held, fingerprint: got.fingerprint };
+      obtainTrouble = undefined;
       pace.failed('same', 0);
       return 'same';
     }
@@ -177,6 +189,8 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     }
     const old = held;
     pace.succeeded();
+    obtainTrouble = undefined;
+    hasToldOfEnd = false;
     hold({ token: got.token, fingerprint: got.fingerprint, life });
     if (old !== undefined) {
       log.info({ ...place, method: source.method }, 'a new vault token is in use');
@@ -232,10 +246,12 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   /** Looks whether the data sources hold something new. */
   async function check(): Promise<void> {
     mayHaveChanged = false;
-    nextCheckMs = checkAfter(options.checkIntervalMs);
+    nextCheckMs = checkAfter(pace.mayTry() ? options.checkIntervalMs : pace.waitMs());
+    if (!pace.mayTry()) return;
     const deadline = clock.deadline(OBTAIN_TIMEOUT_MS, closing);
     try {
       const fingerprint = await orAborted(source.fingerprint(deadline.signal), deadline.signal);
+      if (trouble instanceof ConfigError) trouble = undefined;
       if (fingerprint === held?.fingerprint || pace.isRejected(fingerprint)) return;
     } catch (error) {
       closing.throwIfAborted();
@@ -266,7 +282,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   async function lookUp(subject: Held): Promise<void> {
     const told = await calls.lookUp(subject.token, closing);
     if (held !== subject) return;
-    if (told.ok) hold({ ...subject, life: lifeFromLookup(told.value, now()) });
+    if (told.ok) hold({ ...subject, life: lifeFromLookup(told.value, now()) }, tries.lastMs);
     else if (isFinal(told.failure)) {
       pace.deny(LOOKUP_PATH);
       hold({ ...subject, life: UNKNOWN_LIFE });
@@ -303,7 +319,8 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   /** For a token of somebody else's that ends soon: there may be another one now. Nothing is proven twice in vain. */
   async function reread(): Promise<Verdict> {
     const verdict = await obtainUnlessRejected();
-    if (verdict === 'same' && tries.failures === 0) {
+    if (verdict === 'same' && !hasToldOfEnd) {
+      hasToldOfEnd = true;
       const fix =
         'put a new token where fromCp.auth.token points to, or give it a period: vault token create -period=24h';
       log.warn({ ...place, expiresAt: expiryOf(held), fix }, 'the vault token ends and cannot be renewed any longer');
@@ -353,8 +370,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
 
   function follow(): void {
     stopFollowing ??= options.secrets.onChange(() => {
-      // An operator acted: nobody has to wait any longer.
-      pace.forget();
+      pace.hasten();
       mayHaveChanged = true;
       wake();
     });
@@ -369,8 +385,8 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       if (obtaining !== undefined || pace.mayTry()) await orAborted(obtainOnce(), signal);
       // Vault has the last word about a token that was given to us.
       if (held !== undefined && (held.life.endsAtMs > now() || !source.logsIn)) return { ok: true, value: held.token };
-      if (trouble instanceof ConfigError) throw trouble;
-      const failure = trouble ?? tooSlow(source.method);
+      if (obtainTrouble instanceof ConfigError) throw obtainTrouble;
+      const failure = obtainTrouble ?? SHORT_LIVED;
       return failed({ ...failure, retryAfterMs: Math.max(failure.retryAfterMs ?? 0, pace.waitMs()) });
     },
 
@@ -379,8 +395,8 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       if (pace.isDenied(path)) return undefined;
       if (obtaining !== undefined || pace.mayTry()) await orAborted(obtainUnlessRejected(), signal);
       if (held !== undefined && held.token !== token) return { ok: true, value: held.token };
-      if (trouble === undefined || trouble instanceof ConfigError || !source.logsIn) return undefined;
-      return failed(trouble);
+      if (obtainTrouble === undefined || obtainTrouble instanceof ConfigError || !source.logsIn) return undefined;
+      return failed(obtainTrouble);
     },
 
     stillRefused: (path) => pace.deny(path),

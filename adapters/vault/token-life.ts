@@ -82,6 +82,8 @@ export interface Tries {
 
 /** No two steps are closer than this, whatever Vault says about lives: at most 30 in a minute. */
 export const MIN_STEP_MS = 2_000;
+/** The call that wanted the token goes first; shortened by up to a half at random. */
+const LOOK_UP_AFTER_MS = 1_000;
 const BACKOFF_FIRST_MS = 1_000;
 export const BACKOFF_MAX_MS = 300_000;
 /** Renewal is due after this part of the rest of the life, at a random point of the range: 2/3 on average. */
@@ -100,22 +102,27 @@ const LAST_PART_MAX_MS = 10_000;
 export function nextStep(life: Life, tries: Tries, logsIn: boolean, nowMs: number, uniform: number): Step | undefined {
   if (life.end === 'never' || life.end === 'unknown') return undefined;
   const retryMs = tries.lastMs + backoffMs(tries, uniform);
-  if (life.end === 'untold') return { kind: 'look-up', atMs: Math.max(retryMs, nowMs) };
+  if (life.end === 'untold') {
+    const firstMs = tries.lastMs + LOOK_UP_AFTER_MS * (1 - uniform / 2);
+    return { kind: 'look-up', atMs: Math.ceil(Math.max(tries.failures === 0 ? firstMs : retryMs, nowMs)) };
+  }
 
   const earliestMs = Math.max(tries.lastMs + MIN_STEP_MS, nowMs);
   const restMs = life.endsAtMs - nowMs;
-  if (restMs <= 0) return logsIn ? { kind: 'replace', atMs: Math.max(retryMs, earliestMs) } : undefined;
+  if (restMs <= 0) return logsIn ? { kind: 'replace', atMs: Math.ceil(Math.max(retryMs, earliestMs)) } : undefined;
   // Somebody else's token at its maximum is still renewed: a maximum that was raised, or one that only looked like it, costs nothing.
   const kind = life.canRenew && !(life.isAtMaximum && logsIn) ? 'renew' : 'replace';
   const dueMs = nowMs + restMs * (DUE_FROM + (DUE_TO - DUE_FROM) * uniform);
-  if (tries.failures === 0) return { kind, atMs: Math.max(dueMs, earliestMs) };
-
   const lastPartMs = Math.min(Math.max(life.grantedMs * LAST_PART, LAST_PART_MIN_MS), LAST_PART_MAX_MS);
   const lastChanceMs = life.endsAtMs - lastPartMs;
-  if (retryMs <= lastChanceMs) return { kind, atMs: Math.max(retryMs, earliestMs) };
-  // What is left is too little for the whole wait: one attempt before the end, and if that was it, the next after the end.
-  const atMs = tries.lastMs < lastChanceMs ? lastChanceMs : Math.max(retryMs, life.endsAtMs);
-  return { kind, atMs: Math.max(atMs, earliestMs) };
+  let wishMs = tries.failures === 0 ? dueMs : retryMs;
+  // What is left may be too little for the whole wait: one attempt before the end, and if that was it, the next after the end.
+  if (tries.failures > 0 && wishMs > lastChanceMs) {
+    wishMs = tries.lastMs < lastChanceMs ? lastChanceMs : Math.max(retryMs, life.endsAtMs);
+  }
+  const atMs = Math.ceil(Math.max(wishMs, earliestMs));
+  if (atMs < life.endsAtMs) return { kind, atMs };
+  return logsIn || tries.failures === 0 ? { kind: 'replace', atMs } : undefined;
 }
 
 /** 0 before the first failure, then 1 s doubling to 5 min, each shortened by up to a quarter at random. Never less than Vault asked for. */

@@ -18,8 +18,8 @@ export interface TokenPace {
   reject(fingerprint: string): boolean;
   isRejected(fingerprint: string): boolean;
   hasRejections(): boolean;
-  /** Something was changed: all is tried anew. */
-  forget(): void;
+  /** Something may have been changed: the next try may come a second after the last one. */
+  hasten(): void;
 }
 
 const FIRST_WAIT_MS = 1_000;
@@ -36,23 +36,27 @@ const CHEAP: ReadonlySet<FailureKind | 'same'> = new Set<FailureKind | 'same'>([
 
 export function createTokenPace(clock: IssuerDeps['clock']): TokenPace {
   let failures = 0;
+  let lastMs = Number.NEGATIVE_INFINITY;
   let notBeforeMs = Number.NEGATIVE_INFINITY;
   const denied = new Map<string, number>();
   let rejected: { readonly fingerprint: string; readonly times: number; readonly untilMs: number } | undefined;
 
   const now = () => clock.monotonicMs();
+  const growingMs = () => FIRST_WAIT_MS * 2 ** Math.min(failures++, 10);
+  const wait = (ms: number) => {
+    lastMs = now();
+    notBeforeMs = lastMs + Math.min(ms, MAX_WAIT_MS);
+  };
   return {
     mayTry: () => now() >= notBeforeMs,
     waitMs: () => Math.max(notBeforeMs - now(), 0),
     succeeded() {
       failures = 0;
       rejected = undefined;
-      notBeforeMs = now() + FIRST_WAIT_MS;
+      wait(FIRST_WAIT_MS);
     },
     failed(why, retryAfterMs) {
-      failures += 1;
-      const grown = CHEAP.has(why) ? FIRST_WAIT_MS : FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 10);
-      notBeforeMs = now() + Math.min(Math.max(grown, retryAfterMs), MAX_WAIT_MS);
+      wait(Math.max(CHEAP.has(why) ? FIRST_WAIT_MS : growingMs(), retryAfterMs));
     },
     deny(path) {
       if (denied.size < MAX_DENIED || denied.has(path)) denied.set(path, now() + DENIED_FOR_MS);
@@ -68,16 +72,13 @@ export function createTokenPace(clock: IssuerDeps['clock']): TokenPace {
       const times = isKnown ? (rejected?.times ?? 0) + 1 : 1;
       const forMs = Math.min(REJECTED_FIRST_MS * 2 ** Math.min(times - 1, 10), REJECTED_MAX_MS);
       rejected = { fingerprint, times, untilMs: now() + forMs };
-      notBeforeMs = now() + FIRST_WAIT_MS;
+      wait(growingMs());
       return !isKnown;
     },
     isRejected: (fingerprint) => rejected?.fingerprint === fingerprint && now() < rejected.untilMs,
     hasRejections: () => rejected !== undefined,
-    forget() {
-      failures = 0;
-      notBeforeMs = Number.NEGATIVE_INFINITY;
-      denied.clear();
-      rejected = undefined;
+    hasten() {
+      notBeforeMs = Math.min(notBeforeMs, lastMs + FIRST_WAIT_MS);
     },
   };
 }

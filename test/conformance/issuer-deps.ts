@@ -9,6 +9,10 @@ import { createSharedResources } from '../../src/runtime/shared-resources.ts';
 export interface FakeClock extends Clock {
   advance(ms: number): void;
   setTo(at: Date): void;
+  /** Sleepers and deadlines that are set. */
+  readonly pending: number;
+  /** Until the next of them; undefined when there is none. */
+  readonly msToNext: number | undefined;
 }
 
 interface Timer {
@@ -37,8 +41,12 @@ export function createFakeClock(start: Date): FakeClock {
     sleep(ms, signal) {
       return new Promise((resolve, reject) => {
         signal?.throwIfAborted();
-        const cancel = at(ms, resolve);
-        signal?.addEventListener('abort', () => cancel() && reject(signal.reason), { once: true });
+        const cancel = at(ms, () => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve();
+        });
+        const onAbort = () => cancel() && reject(signal?.reason);
+        signal?.addEventListener('abort', onAbort, { once: true });
       });
     },
     deadline(ms, parent) {
@@ -47,10 +55,22 @@ export function createFakeClock(start: Date): FakeClock {
       const onParent = () => controller.abort(parent?.reason);
       if (parent?.aborted) onParent();
       else parent?.addEventListener('abort', onParent, { once: true });
-      return { signal: controller.signal, clear: () => void cancel() };
+      return {
+        signal: controller.signal,
+        clear() {
+          cancel();
+          parent?.removeEventListener('abort', onParent);
+        },
+      };
     },
     advance: (ms) => setTo(new Date(nowMs + ms)),
     setTo,
+    get pending() {
+      return timers.size;
+    },
+    get msToNext() {
+      return timers.size === 0 ? undefined : Math.min(...[...timers].map(({ atMs }) => atMs)) - nowMs;
+    },
   };
 }
 
