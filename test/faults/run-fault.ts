@@ -58,7 +58,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     return `${name}-${count}`;
   };
   const atFirst = await lookBefore(world);
-  const warnings = collectWarnings();
+  const alarms = collectAlarms();
   const connects = countConnects(world.proxy.port);
   const fault = faultOf(world, row);
   const measure = async (): Promise<Measured> => ({ calls: await world.calls(), connects: connects.count });
@@ -140,7 +140,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     await test.close();
     const leaked = await findLeaks(world, atFirst, everything, test.log);
     complaints.push(...leaked.map((what) => `leaked: ${what}`));
-    complaints.push(...unique(warnings.seen));
+    complaints.push(...unique(alarms.seen));
     return {
       ...{ backend: world.type, server: world.server, fault: row.name, asked },
       served: during.filter(({ seen }) => seen === 'served').length,
@@ -150,7 +150,7 @@ export async function runFault(world: FaultWorld, row: FaultRow): Promise<FaultR
     };
   } finally {
     connects.stop();
-    warnings.stop();
+    alarms.stop();
     await world.proxy.set({ kind: 'forward' });
     await test.close();
   }
@@ -225,12 +225,21 @@ async function measureRecovery(
   return { ms, answers, last: last === undefined ? '' : describe(last) };
 }
 
-/** What Node.js warns of, such as listeners that pile up on a signal. */
-function collectWarnings(): { readonly seen: readonly string[]; stop(): void } {
+/** What would have ended or worried a real process: nothing of it may be caused by a backend. */
+function collectAlarms(): { readonly seen: readonly string[]; stop(): void } {
   const seen: string[] = [];
-  const listener = (warning: Error) => void seen.push(`${warning.name}: ${warning.message}`);
-  process.on('warning', listener);
-  return { seen, stop: () => void process.removeListener('warning', listener) };
+  const listeners = (['warning', 'uncaughtException', 'unhandledRejection'] as const).map((event) => {
+    const listener = (what: unknown) =>
+      void seen.push(`${event}: ${what instanceof Error ? what.message : 'no error'}`);
+    process.on(event, listener);
+    return () => process.removeListener(event, listener);
+  });
+  return {
+    seen,
+    stop() {
+      for (const remove of listeners) remove();
+    },
+  };
 }
 
 function summarize(answers: readonly Asked[]): FaultResult['saw'] {
