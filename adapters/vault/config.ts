@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerContext } from '../../src/issuer/issuer.ts';
 import { type CommonNameTemplate, parseCommonName } from '../../src/mesh/common-name.ts';
-import { readShapeAndRules } from '../../src/mesh/violations.ts';
+import { readShape } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
 import { type AuthConf, authShape } from './auth/auth-conf.ts';
 import { address, dataSource, hostName, name, optional, path } from './conf-fields.ts';
@@ -54,7 +54,15 @@ const schema = z.object({
     auth: authShape,
   }),
 });
-type Shape = z.output<typeof schema>;
+
+/** What decides whether a client certificate can be shown, read on its own: other mistakes do not hide this one. */
+const plainHttpSchema = z.object({
+  fromCp: z.object({
+    address: address.catch(''),
+    agentAddress: optional(address).catch(''),
+    auth: z.object({ tls: z.looseObject({}) }),
+  }),
+});
 
 /**
  * The conf of a vault backend, as the product documentation has it under `conf.fromCp`. `pki` and `role` have no defaults: the names that
@@ -63,8 +71,9 @@ type Shape = z.output<typeof schema>;
  */
 export function parseConf(conf: unknown, context: IssuerContext): VaultConf {
   const violations: Violation[] = [];
-  const fromCp = readShapeAndRules(schema, conf, rules, violations)?.fromCp;
-  if (fromCp?.auth === undefined) throw confError('vault', context, violations);
+  const fromCp = readShape(schema, conf, violations)?.fromCp;
+  violations.push(...plainHttpViolations(conf));
+  if (fromCp?.auth === undefined || violations.length > 0) throw confError('vault', context, violations);
   return {
     endpoint: fromCp.agentAddress || fromCp.address,
     endpointField: fromCp.agentAddress ? 'fromCp.agentAddress' : 'fromCp.address',
@@ -81,11 +90,11 @@ export function parseConf(conf: unknown, context: IssuerContext): VaultConf {
   };
 }
 
-/** What one field alone cannot tell. */
-function rules({ fromCp }: Shape): readonly Violation[] {
-  const endpoint = fromCp.agentAddress || fromCp.address;
-  if (fromCp.auth?.method !== 'tls' || !endpoint.startsWith('http:')) return [];
+function plainHttpViolations(conf: unknown): readonly Violation[] {
+  const fromCp = plainHttpSchema.safeParse(conf).data?.fromCp;
+  if (fromCp === undefined) return [];
   const field = fromCp.agentAddress ? 'agentAddress' : 'address';
+  if (!fromCp[field].startsWith('http:')) return [];
   return [
     {
       field: 'fromCp.auth.tls',

@@ -27,7 +27,11 @@ function violationsOfConf(conf: unknown): Record<string, string> {
 
 const pathRule = expect.stringContaining('may hold letters');
 const addressRule = expect.stringContaining('http or https URL');
-const noToken = expect.stringContaining('exactly one of token, tls, aws');
+const onlyOne = (got: string) => `exactly one of token, tls, aws, approle, kubernetes, jwt has to be set, got ${got}`;
+const wordRule = expect.stringContaining('one word of printable ASCII');
+const mountRule = pathRule;
+const regionRule = 'has to be an AWS region such as eu-west-1';
+const tooDeep = expect.stringContaining('becomes fromCp.auth.aws');
 
 const BAD: readonly [string, unknown, Record<string, unknown>][] = [
   ['no fromCp', undefined, { fromCp: 'has to be defined' }],
@@ -54,14 +58,7 @@ const BAD: readonly [string, unknown, Record<string, unknown>][] = [
     { 'fromCp.commonName': expect.stringContaining('commonName') },
   ],
   ['no auth', { ...GOOD, auth: undefined }, { 'fromCp.auth': 'has to be defined' }],
-  ['an empty auth', { ...GOOD, auth: {} }, { 'fromCp.auth': noToken }],
-  ['two auth methods', { ...GOOD, auth: { token: { secret: 'a' }, aws: {} } }, { 'fromCp.auth': noToken }],
-  [
-    'auth by certificate',
-    { ...GOOD, auth: { tls: {} } },
-    { 'fromCp.auth.tls': 'is not available in this version: use token' },
-  ],
-  ['auth by AWS', { ...GOOD, auth: { aws: {} } }, { 'fromCp.auth.aws': 'is not available in this version: use token' }],
+  ['an empty auth', { ...GOOD, auth: {} }, { 'fromCp.auth': onlyOne('none') }],
   [
     'a token with two sources',
     { ...GOOD, auth: { token: { secret: 'a', file: '/b' } } },
@@ -88,6 +85,198 @@ const BAD: readonly [string, unknown, Record<string, unknown>][] = [
     { 'fromCp.tls.serverName': expect.stringContaining('host name') },
   ],
 ];
+
+const CERT = { secret: 'client-cert' };
+const KEY = { secret: 'client-key' };
+const TLS = { clientCert: CERT, clientKey: KEY };
+const SECRET_ID = { secret: 'secret-id' };
+
+/** What stands in `fromCp.auth`, and the violations of it, below `fromCp.auth`. */
+const BAD_AUTH: readonly [string, unknown, Record<string, unknown>][] = [
+  ['a list', [], { '': 'has to be an object, got a list' }],
+  ['an unknown method', { userpass: {} }, { '': onlyOne('none') }],
+  ['two methods', { token: { secret: 'a' }, aws: {} }, { '': onlyOne('token, aws') }],
+  [
+    'two methods with mistakes: all are told',
+    { token: { secret: '' }, jwt: { role: 'a/b' } },
+    {
+      '': onlyOne('token, jwt'),
+      token: undefined,
+      'token.secret': 'cannot be empty',
+      'jwt.role': pathRule,
+      'jwt.token': 'has to be defined',
+    },
+  ],
+  [
+    'every method of the documentation at once',
+    { token: { secret: 'a' }, tls: TLS, aws: {} },
+    { '': onlyOne('token, tls, aws') },
+  ],
+  ['a token that is a text', { token: 'hvs.x' }, { token: 'has to be an object, got a string' }],
+  [
+    'a secret with a line end in its name',
+    { token: { secret: 'a\r\nb' } },
+    { 'token.secret': 'cannot hold control characters' },
+  ],
+  [
+    'a file with a line end in its name',
+    { token: { file: '/a\nb' } },
+    { 'token.file': 'cannot hold control characters' },
+  ],
+  [
+    'tls without certificate and key',
+    { tls: {} },
+    { 'tls.clientCert': 'has to be defined', 'tls.clientKey': 'has to be defined' },
+  ],
+  ['tls without a key', { tls: { clientCert: CERT } }, { 'tls.clientKey': 'has to be defined' }],
+  ['tls with a mount that climbs', { tls: { ...TLS, mount: '../sys' } }, { 'tls.mount': mountRule }],
+  ['tls with a role of two parts', { tls: { ...TLS, role: 'a/b' } }, { 'tls.role': pathRule }],
+  ['aws below tls, as the product page indents it', { tls: { aws: {} } }, { 'tls.aws': tooDeep }],
+  ['aws below tls beside a certificate', { tls: { ...TLS, aws: {} } }, { 'tls.aws': tooDeep }],
+  [
+    'the whole sample of the product page',
+    { token: { secret: 'a' }, tls: { ...TLS, aws: { type: 'EC2' } } },
+    { '': onlyOne('token, tls'), 'tls.aws': tooDeep },
+  ],
+  ['a text as aws', { aws: 'IAM' }, { aws: 'has to be an object, got a string' }],
+  ['an unknown type of aws', { aws: { type: 'iam' } }, { 'aws.type': 'has to be IAM or EC2' }],
+  ['a number that is no type of aws', { aws: { type: 2 } }, { 'aws.type': 'has to be IAM or EC2' }],
+  ['an aws role with a slash', { aws: { role: 'a/b' } }, { 'aws.role': pathRule }],
+  ['a server id with a line end', { aws: { iamServerIdHeader: 'a\r\nb: c' } }, { 'aws.iamServerIdHeader': wordRule }],
+  ['a server id with umlauts', { aws: { iamServerIdHeader: 'v\u00e4ult' } }, { 'aws.iamServerIdHeader': wordRule }],
+  ['an STS endpoint that is no URL', { aws: { stsEndpoint: 'sts' } }, { 'aws.stsEndpoint': addressRule }],
+  ['an STS endpoint with a path', { aws: { stsEndpoint: 'https://a/b' } }, { 'aws.stsEndpoint': 'cannot have a path' }],
+  ['a region that is a host', { aws: { stsRegion: 'evil.example/?' } }, { 'aws.stsRegion': regionRule }],
+  ['approle without a role id', { approle: {} }, { 'approle.roleId': 'has to be defined' }],
+  [
+    'approle with a role id of two words and a secret id without source',
+    { approle: { roleId: 'a b', secretId: {} } },
+    { 'approle.roleId': wordRule, 'approle.secretId': expect.stringContaining('data source') },
+  ],
+  ['kubernetes without a role', { kubernetes: {} }, { 'kubernetes.role': 'has to be defined' }],
+  ['jwt with nothing', { jwt: {} }, { 'jwt.role': 'has to be defined', 'jwt.token': 'has to be defined' }],
+  [
+    'a jwt mount with an escape, and a number as role',
+    { jwt: { role: 7, token: { secret: 'j' }, mount: 'a%2fb' } },
+    { 'jwt.role': 'has to be a string, got a number; put it in quotes', 'jwt.mount': mountRule },
+  ],
+];
+
+/** What stands in `fromCp.auth`, what is read of it, and the secrets that it uses. */
+const GOOD_AUTH: readonly [string, unknown, Record<string, unknown>, readonly string[]][] = [
+  ['token', { token: { secret: 't' } }, { method: 'token', token: { kind: 'secret', secret: 't' } }, ['t']],
+  ['tls', { tls: TLS }, { method: 'tls', mount: 'cert', role: '' }, ['client-cert', 'client-key']],
+  [
+    'tls with everything',
+    { tls: { clientCert: { file: '/c' }, clientKey: KEY, mount: '/users/certs/', role: 'mesh-ca', aws: null } },
+    { method: 'tls', mount: 'users/certs', role: 'mesh-ca' },
+    ['client-key'],
+  ],
+  [
+    'an empty aws object',
+    { aws: {} },
+    { method: 'aws', type: 'IAM', mount: 'aws', role: '', iamServerIdHeader: '', stsEndpoint: '', stsRegion: '' },
+    [],
+  ],
+  [
+    'aws with everything',
+    {
+      aws: {
+        ...{ type: 'IAM', role: 'ca', iamServerIdHeader: 'vault.example', mount: 'aws/prod' },
+        ...{ stsEndpoint: 'https://sts.eu-west-1.amazonaws.com/', stsRegion: 'eu-west-1' },
+      },
+    },
+    {
+      ...{ method: 'aws', type: 'IAM', role: 'ca', iamServerIdHeader: 'vault.example', mount: 'aws/prod' },
+      ...{ stsEndpoint: 'https://sts.eu-west-1.amazonaws.com', stsRegion: 'eu-west-1' },
+    },
+    [],
+  ],
+  ['the number of IAM, as protobuf has it', { aws: { type: 0 } }, { type: 'IAM' }, []],
+  [
+    'the number of EC2',
+    { aws: { type: 1, role: null, mount: '' } },
+    { type: 'EC2', mount: 'aws' },
+    ['default.vault-ec2-nonce-vault-1'],
+  ],
+  [
+    'approle',
+    { approle: { roleId: 'r', secretId: SECRET_ID } },
+    { method: 'approle', mount: 'approle' },
+    ['secret-id'],
+  ],
+  ['approle without a secret id', { approle: { roleId: 'r' } }, { method: 'approle', secretId: undefined }, []],
+  [
+    'kubernetes',
+    { kubernetes: { role: 'mesh-ca' } },
+    {
+      ...{ method: 'kubernetes', role: 'mesh-ca', mount: 'kubernetes' },
+      token: { kind: 'file', file: '/var/run/secrets/kubernetes.io/serviceaccount/token' },
+    },
+    [],
+  ],
+  ['kubernetes with a token', { kubernetes: { role: 'r', token: { secret: 'sa' } } }, { method: 'kubernetes' }, ['sa']],
+  ['jwt', { jwt: { role: 'r', token: { secret: 'j' } } }, { method: 'jwt', mount: 'jwt', role: 'r' }, ['j']],
+];
+
+describe('the auth of a vault backend', () => {
+  it.each(BAD_AUTH)('refuses %s', (_name, auth, expected) => {
+    const under = Object.entries(expected).filter(([, message]) => message !== undefined);
+    const fields = under.map(([field, message]) => [field === '' ? 'fromCp.auth' : `fromCp.auth.${field}`, message]);
+    expect(violationsOf({ ...GOOD, auth })).toEqual(Object.fromEntries(fields));
+  });
+
+  it.each(GOOD_AUTH)('reads %s, and knows the secrets it uses and follows', (_name, auth, expected, secrets) => {
+    const conf = module.parseConf({ fromCp: { ...GOOD, auth, tls: { caCert: { secret: 'ca' } } } }, CONTEXT);
+    expect(conf.auth).toMatchObject(expected);
+    expect(module.followedSecrets?.(conf, CONTEXT)).toEqual(secrets);
+    expect([...module.usedSecrets(conf, CONTEXT)].sort()).toEqual([...secrets, 'ca'].sort());
+  });
+
+  it('does not follow a secret that is also the CA of the server: that takes new connections', () => {
+    const bundle = { secret: 'bundle' };
+    const fromCp = { ...GOOD, auth: { tls: { clientCert: bundle, clientKey: KEY } }, tls: { caCert: bundle } };
+    const conf = module.parseConf({ fromCp }, CONTEXT);
+    expect(module.usedSecrets(conf, CONTEXT)).toEqual(['bundle', 'client-key']);
+    expect(module.followedSecrets?.(conf, CONTEXT)).toEqual(['client-key']);
+  });
+
+  it('wants https for a client certificate, at whichever address is used, along with all other mistakes', () => {
+    const found = violationsOf({ ...GOOD, address: 'http://vault:8200', role: 'a/b', auth: { tls: TLS } });
+    expect(found).toEqual({
+      'fromCp.role': pathRule,
+      'fromCp.auth.tls': expect.stringContaining('fromCp.address has'),
+    });
+    expect(violationsOf({ ...GOOD, agentAddress: 'http://127.0.0.1:8100', auth: { tls: TLS } })).toEqual({
+      'fromCp.auth.tls': expect.stringContaining('fromCp.agentAddress has'),
+    });
+    expect(
+      violationsOf({ ...GOOD, address: 'http://vault', agentAddress: 'https://agent', auth: { tls: TLS } }),
+    ).toEqual({});
+  });
+
+  it('never lets a mount leave auth/, nor a line end into any text', () => {
+    const text = fc.oneof(fc.string(), fc.constantFrom('..', 'a/../..', 'a\r\nb', '/', 'a//b', '%2e%2e', 'ok/a-b_c.d'));
+    fc.assert(
+      fc.property(text, fc.constantFrom('tls', 'aws', 'approle', 'kubernetes', 'jwt'), (mount, method) => {
+        const one = { ...TLS, roleId: 'r', role: 'r', token: { secret: 'j' }, mount };
+        if (violationsOf({ ...GOOD, auth: { [method]: one } })[`fromCp.auth.${method}.mount`] !== undefined) return;
+        const conf = module.parseConf({ fromCp: { ...GOOD, auth: { [method]: one } } }, CONTEXT);
+        const path = `/v1/auth/${'mount' in conf.auth ? conf.auth.mount : ''}/login`;
+        expect(new URL(path, 'http://vault').pathname).toBe(path);
+      }),
+    );
+  });
+
+  it('throws nothing but a ConfigError, whatever it is given', () => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(fc.constantFrom('token', 'tls', 'aws', 'approle', 'kubernetes', 'jwt'), fc.anything()),
+        (auth) => void violationsOf({ ...GOOD, auth }),
+      ),
+    );
+  });
+});
 
 describe('the conf of a vault backend', () => {
   it.each(BAD)('refuses %s, naming the field', (_name, fromCp, expected) => {

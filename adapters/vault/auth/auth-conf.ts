@@ -58,7 +58,7 @@ const AWS_TYPES = { IAM: 'IAM', EC2: 'EC2', 0: 'IAM', 1: 'EC2' } as const;
 const mountOr = (usual: string) => optional(path).transform((given) => given || usual);
 
 const awsType = z
-  .union([z.literal(['IAM', 'EC2', 0, 1])], { error: 'has to be IAM or EC2' })
+  .literal(['IAM', 'EC2', 0, 1], { error: 'has to be IAM or EC2' })
   .nullish()
   .transform((type) => AWS_TYPES[type ?? 'IAM']);
 
