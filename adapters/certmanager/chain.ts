@@ -1,6 +1,6 @@
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { IssuedCertificate } from '../../src/issuer/issuer.ts';
-import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
+import { type Certificate, parseCertificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
 import { buildChain } from '../../src/x509/chain.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
@@ -14,7 +14,6 @@ export interface TellChain {
   readonly caPem: string;
   /** Of `conf.caCert`; undefined when it is not set. */
   readonly pinned: readonly Certificate[] | undefined;
-  readonly issuerRef: IssuerRef;
 }
 
 export interface ReadChain {
@@ -25,39 +24,63 @@ export interface ReadChain {
 
 const FALLBACK_FIX = 'set conf.caCert to the root CA that the issuer leads to';
 
-/**
- * Leaf, ordered intermediates and roots out of what cert-manager tells. The roots are those of `conf.caCert` where it is set, and then the chain has
- * to end in one of them; else `status.ca` where that is self-signed; else a self-signed certificate beside the leaf.
- * @throws IssuerResponseError
- */
-export function readChain({ spkiDer, certificatePem, caPem, pinned, issuerRef }: TellChain): ReadChain {
+export interface ChainReader {
+  /**
+   * Leaf, ordered intermediates and roots out of what cert-manager tells. The roots are those of `conf.caCert` where it is set, and then the chain
+   * has to end in one of them; else `status.ca` where that is self-signed; else a self-signed certificate beside the leaf.
+   * @throws IssuerResponseError
+   */
+  read(told: TellChain): ReadChain;
+}
+
+/** An issuer tells the same CA certificates with every leaf: read and verified once, of each further leaf only its own signature is. */
+export function createChainReader(issuerRef: IssuerRef): ChainReader {
   const who = `the issuer ${issuerRef.kind}/${issuerRef.name}`;
-  const told = parseAll(certificatePem, `${who} gave a certificate`);
-  const leaf = told.find((one) => one.spkiDer.equals(spkiDer));
-  if (leaf === undefined) {
-    throw new IssuerResponseError(
-      told.length === 0 ? `${who} gave no certificate in PEM` : `${who} gave a certificate for another key`,
-      {
-        fix: 'look at the issuer and its controller: the certificate has to be made from the CSR of this CertificateRequest',
-      },
-    );
+  let last: { readonly text: string; readonly issuer: Certificate; readonly path: Path } | undefined;
+
+  function pathOf(leaf: Certificate, others: readonly Certificate[], { caPem, pinned }: TellChain): Path {
+    const text = [...others.map(({ der }) => der.toString('base64')), caPem].join('\n');
+    if (last?.text === text && isIssuedBy(leaf, last.issuer)) return last.path;
+    const path =
+      pinned === undefined
+        ? toToldRoot(who, leaf, others, parseAll(caPem, `${who} gave a CA certificate (status.ca)`))
+        : toPinnedRoot(who, leaf, [...others, ...parseAllOrNone(caPem)], pinned);
+    const issuer = path.chain[0] ?? path.roots[0];
+    last = issuer === undefined ? undefined : { text, issuer, path };
+    return path;
   }
-  const others = told.filter((one) => one !== leaf);
-  const { chain, roots } =
-    pinned === undefined
-      ? toToldRoot(who, leaf, others, parseAll(caPem, `${who} gave a CA certificate (status.ca)`))
-      : toPinnedRoot(who, leaf, [...others, ...parseAllOrNone(caPem)], pinned);
-  const ends = [...chain, ...roots.slice(0, 1)].map(({ notAfter }) => notAfter.getTime());
+
   return {
-    issued: {
-      leaf: leaf.der,
-      chain: chain.map(({ der }) => der),
-      roots: roots.map(({ der }) => der),
-      notBefore: leaf.notBefore,
-      notAfter: leaf.notAfter,
+    read(told) {
+      const certificates = parseAll(told.certificatePem, `${who} gave a certificate`);
+      const leaf = certificates.find((one) => one.spkiDer.equals(told.spkiDer));
+      if (leaf === undefined) {
+        throw new IssuerResponseError(
+          certificates.length === 0 ? `${who} gave no certificate in PEM` : `${who} gave a certificate for another key`,
+          {
+            fix: 'look at the issuer and its controller: the certificate has to be made from the CSR of this CertificateRequest',
+          },
+        );
+      }
+      const others = certificates.filter((one) => one !== leaf);
+      const { chain, roots } = pathOf(leaf, others, told);
+      const ends = [...chain, ...roots.slice(0, 1)].map(({ notAfter }) => notAfter.getTime());
+      return {
+        issued: {
+          leaf: leaf.der,
+          chain: chain.map(({ der }) => der),
+          roots: roots.map(({ der }) => der),
+          notBefore: leaf.notBefore,
+          notAfter: leaf.notAfter,
+        },
+        caNotAfter: new Date(Math.min(...ends)),
+      };
     },
-    caNotAfter: new Date(Math.min(...ends)),
   };
+}
+
+function isIssuedBy(leaf: Certificate, issuer: Certificate): boolean {
+  return leaf.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(leaf, issuer);
 }
 
 interface Path {

@@ -167,7 +167,7 @@ export function createKubernetesClient(namespace: string, clock: IssuerDeps['clo
       return call({ verb: 'list', method: 'GET', path: `${collection}?${query}`, schema, ...accept }, options);
     },
     delete: (name, options) =>
-      call({ verb: 'delete', method: 'DELETE', path: `${collection}/${name}`, schema: replies.anything }, options),
+      call({ verb: 'delete', method: 'DELETE', path: `${collection}/${name}`, schema: replies.deleted }, options),
     async watch({ selector, resourceVersion, timeoutSeconds }, options) {
       const query = new URLSearchParams({
         watch: 'true',

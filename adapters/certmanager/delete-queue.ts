@@ -20,6 +20,8 @@ export interface DeleteQueue {
 const WORKERS = 16;
 const MAX_QUEUED = 20_000;
 const MAX_TRIES = 12;
+/** A server that is away when we close is not waited for long. */
+const MAX_TRIES_AT_END = 4;
 const TIMEOUT_MS = 3_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
@@ -58,7 +60,7 @@ export function createDeleteQueue(
       const outcome = await client.delete(name, { signal: closing.signal, timeoutMs: TIMEOUT_MS });
       if (outcome.ok || outcome.failure.kind === 'gone') return undefined;
       // Done in any case when the answer was lost, was garbage, or another deletion won: asking again finds out.
-      const isLast = tries === MAX_TRIES || closed !== undefined;
+      const isLast = tries >= (closed === undefined ? MAX_TRIES : MAX_TRIES_AT_END);
       if (isLast || !isPassing(outcome.failure)) return outcome.failure;
       const growing = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1));
       const pauseMs = Math.max(

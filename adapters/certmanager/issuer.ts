@@ -16,7 +16,7 @@ import { orAborted } from '../../src/runtime/or-aborted.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 import { loadOnce } from '../shared/load-once.ts';
-import { parseRoots, type ReadChain, readChain } from './chain.ts';
+import { createChainReader, parseRoots, type ReadChain } from './chain.ts';
 import { acquireCluster } from './cluster.ts';
 import type { CertManagerConf } from './config.ts';
 import { renderDnsNames } from './dns-names.ts';
@@ -38,6 +38,7 @@ export function createCertManagerIssuer(context: IssuerContext, conf: CertManage
   const lease = acquireCluster(deps);
   const cluster = lease.value;
   const pinned = loadOnce((options) => loadPinned(conf, deps, options.signal), clock);
+  const chains = createChainReader(issuerRef);
   const underWay = new Map<Promise<IssuedCertificate>, AbortController>();
   let closed: Promise<void> | undefined;
 
@@ -63,7 +64,7 @@ export function createCertManagerIssuer(context: IssuerContext, conf: CertManage
           expiresAt: new Date(cluster.client.serverNow().getTime() + LONGEST_WAIT_MS + GRACE_MS),
         }),
     });
-    const read = readChain({ spkiDer: request.spkiDer, certificatePem, caPem, pinned: roots, issuerRef });
+    const read = chains.read({ spkiDer: request.spkiDer, certificatePem, caPem, pinned: roots });
     const { chain: intermediates, roots: found } = read.issued;
     cluster.noteCa(issuerRef, { roots: found, intermediates, notAfter: read.caNotAfter });
     return read;

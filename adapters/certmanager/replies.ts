@@ -45,9 +45,6 @@ export const nameList = z.object({
 });
 export type NamedObject = z.output<typeof nameList>['items'][number];
 
-/** A list in which requests of others are looked at: one that is not readable is left out. */
-export const looseList = z.object({ metadata: listMetadata, items: z.array(z.unknown()).max(20_000) });
-
 /** One line of a watch. */
 export const watchEvent = z.object({ type: text, object: z.unknown() });
 
@@ -64,5 +61,5 @@ export const statusBody = z.object({
 /** `authorization.k8s.io/v1 SelfSubjectAccessReview`. */
 export const accessReview = z.object({ status: z.object({ allowed: z.boolean() }) });
 
-/** What is done with a deleted object varies: the object, or a Status. */
-export const anything = z.unknown();
+/** A deletion answers the object or a Status. An answer that is neither says nothing about whether it was done. */
+export const deleted = z.object({ kind: text });
