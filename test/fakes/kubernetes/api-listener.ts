@@ -84,8 +84,8 @@ export function createApiListener(parts: ApiListenerParts): http.RequestListener
       if (!response.writableEnded) parts.watches.add(watch);
       return;
     }
-    const contentType = request.headers['content-type'] ?? '';
-    const reply = replyTo(method, path, route, { query, contentType, body, user });
+    const { 'content-type': contentType = '', accept = '' } = request.headers;
+    const reply = replyTo(method, path, route, { query, contentType, accept, body, user });
     if (fault?.kind === 'lost-answer') return parts.reset(request);
     if (fault?.kind === 'truncated') return sendHalf(response, reply);
     send(response, reply);
@@ -95,7 +95,7 @@ export function createApiListener(parts: ApiListenerParts): http.RequestListener
     method: string,
     path: string,
     route: Route | undefined,
-    call: { query: URLSearchParams; contentType: string; body: Buffer; user: ClusterUser },
+    call: { query: URLSearchParams; contentType: string; accept: string; body: Buffer; user: ClusterUser },
   ): Reply {
     const { user } = call;
     if (HEALTH_PATHS.includes(path)) return healthReply();

@@ -37,6 +37,8 @@ export interface ClusterClient {
   listAll(): Promise<{ readonly items: readonly CertificateRequest[]; readonly resourceVersion: string }>;
   /** Follows all namespaces until the stream ends, in whatever way, or `signal` fires. @throws ApiError when it does not begin */
   watchAll(resourceVersion: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>;
+  /** `watchAll` of any path. */
+  follow(path: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>;
   /** Any other request. `path` begins with `/`. Never throws because of a status. */
   request(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<ApiReply>;
   /** Idempotent. Ends its connections. */
@@ -104,6 +106,17 @@ export async function createClusterClient(kubeconfig: string, namespace: string)
     return reply.body;
   }
 
+  const follow: ClusterClient['follow'] = async (path, onEvent, signal) => {
+    const response = await send('GET', path, { signal, isWatch: true });
+    if (response.statusCode !== 200) {
+      throw new ApiError(`GET ${path}`, { status: response.statusCode ?? 0, body: parse(await readAll(response)) });
+    }
+    await readLines(response, (line) => {
+      const event = parse(line);
+      if (isObject(event) && isObject(event.object)) onEvent(event as unknown as WatchEvent);
+    });
+  };
+
   return {
     create: async (wish) =>
       asRequest(await must('POST', inNamespace, { apiVersion: GROUP_VERSION, kind: 'CertificateRequest', ...wish })),
@@ -123,17 +136,9 @@ export async function createClusterClient(kubeconfig: string, namespace: string)
       const list = await must('GET', REQUESTS);
       return { items: itemsOf(list), resourceVersion: textAt(objectAt(list, 'metadata'), 'resourceVersion') ?? '' };
     },
-    async watchAll(resourceVersion, onEvent, signal) {
-      const path = `${REQUESTS}?watch=true&allowWatchBookmarks=true&resourceVersion=${resourceVersion}`;
-      const response = await send('GET', path, { signal, isWatch: true });
-      if (response.statusCode !== 200) {
-        throw new ApiError(`GET ${path}`, { status: response.statusCode ?? 0, body: parse(await readAll(response)) });
-      }
-      await readLines(response, (line) => {
-        const event = parse(line);
-        if (isObject(event) && isObject(event.object)) onEvent(event as unknown as WatchEvent);
-      });
-    },
+    watchAll: (resourceVersion, onEvent, signal) =>
+      follow(`${REQUESTS}?watch=true&allowWatchBookmarks=true&resourceVersion=${resourceVersion}`, onEvent, signal),
+    follow,
     request,
     close() {
       agent.destroy();

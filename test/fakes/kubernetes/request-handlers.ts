@@ -8,11 +8,11 @@ import { type Matcher, parseFieldSelector, parseLabelSelector } from './selector
 import {
   alreadyExists,
   badRequest,
-  conflict,
   continueExpired,
   methodNotAllowed,
   namespaceNotFound,
   notFound,
+  preconditionFailed,
   RESOURCE,
   StatusError,
   statusBody,
@@ -23,6 +23,8 @@ export interface Call {
   readonly route: Route;
   readonly query: URLSearchParams;
   readonly contentType: string;
+  /** Of the header `accept`. */
+  readonly accept: string;
   readonly body: unknown;
   readonly user: ClusterUser;
   readonly now: Date;
@@ -48,7 +50,7 @@ export function handleRequest(store: RequestStore, call: Call): Reply {
     case 'get':
       return { status: 200, body: findRequest(store, route) };
     case 'list':
-      return { status: 200, body: listRequests(store, namespace, query) };
+      return { status: 200, body: inForm(listRequests(store, namespace, query), call.accept) };
     case 'update':
     case 'patch': {
       const before = findRequest(store, route);
@@ -97,7 +99,21 @@ export function versionOf(query: URLSearchParams): number {
   return Number(text);
 }
 
+/** Names and annotations alone, for who asks for no more. */
+function inForm(list: RequestList, accept: string): object {
+  if (!/;as=PartialObjectMetadataList;g=meta\.k8s\.io;v=v1(,|$)/.test(accept)) return list;
+  const items = list.items.map(({ metadata }) => ({
+    apiVersion: 'meta.k8s.io/v1',
+    kind: 'PartialObjectMetadata',
+    metadata,
+  }));
+  return { ...list, apiVersion: 'meta.k8s.io/v1', kind: 'PartialObjectMetadataList', items };
+}
+
 interface RequestList {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: object;
   readonly items: readonly CertificateRequest[];
 }
 
@@ -125,8 +141,7 @@ function listRequests(store: RequestStore, namespace: string, query: URLSearchPa
       ...(query.get('labelSelector') ? {} : { remainingItemCount: left.length - items.length }),
     }),
   };
-  const list = { apiVersion: GROUP_VERSION, kind: 'CertificateRequestList', metadata, items };
-  return list;
+  return { apiVersion: GROUP_VERSION, kind: 'CertificateRequestList', metadata, items };
 }
 
 const keyOf = (metadata: CertificateRequest['metadata']) => `${metadata.namespace}/${metadata.name}`;
@@ -162,18 +177,10 @@ function findRequest(store: RequestStore, { namespace, name }: Route): Certifica
 function checkPreconditions({ metadata }: CertificateRequest, body: unknown): void {
   const wanted = objectAt(body, 'preconditions');
   const uid = textAt(wanted, 'uid');
-  if (uid !== undefined && uid !== metadata.uid) {
-    throw conflict(
-      metadata.name,
-      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${metadata.uid}`,
-    );
-  }
+  if (uid !== undefined && uid !== metadata.uid) throw preconditionFailed(metadata.name, 'UID', uid, metadata.uid);
   const version = textAt(wanted, 'resourceVersion');
   if (version !== undefined && version !== metadata.resourceVersion) {
-    throw conflict(
-      metadata.name,
-      `Precondition failed: ResourceVersion in precondition: ${version}, ResourceVersion in object meta: ${metadata.resourceVersion}`,
-    );
+    throw preconditionFailed(metadata.name, 'ResourceVersion', version, metadata.resourceVersion);
   }
 }
 

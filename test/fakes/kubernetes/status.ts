@@ -47,6 +47,15 @@ export const conflict = (name: string, why = MODIFIED) =>
   });
 const MODIFIED = 'the object has been modified; please apply your changes to the latest version and try again';
 
+/** A deletion whose preconditions do not hold. */
+export const preconditionFailed = (name: string, what: string, wanted: string, is: string) =>
+  new StatusError(
+    409,
+    'Conflict',
+    `Operation cannot be fulfilled on CertificateRequest.${RESOURCE.group} "${name}": the ${what} in the precondition (${wanted}) does not match the ${what} in record (${is}). The object might have been ${what === 'UID' ? 'deleted and then recreated' : 'modified'}`,
+    { name, group: RESOURCE.group, kind: 'CertificateRequest' },
+  );
+
 export const badRequest = (message: string) => new StatusError(400, 'BadRequest', message);
 
 export const methodNotAllowed = () =>

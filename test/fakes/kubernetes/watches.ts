@@ -83,7 +83,11 @@ export function startWatch(options: WatchOptions): OpenWatch {
   } catch (error) {
     end(error instanceof StatusError ? error : tooOld(asked, store.version));
   }
-  return { user, end, reset: options.reset };
+  const reset = () => {
+    finish();
+    options.reset();
+  };
+  return { user, end, reset };
 }
 
 /** A change as a watch with a selector sees it: what leaves the selection is deleted, what enters it is added. */
