@@ -166,6 +166,12 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     fix: (c) => rolePatch(c, 'allowed_domains=<domain> allow_subdomains=true'),
   },
   {
+    text: /either ttl or not_after should be provided/i,
+    kind: 'role',
+    message: 'refuses a lifetime because of the not_after of its role',
+    fix: (c) => `${rolePatch(c, 'not_after=""')}: mesh-ca asks for dpCert.rotation.expiration`,
+  },
+  {
     text: /beyond the expiration of the CA|cannot satisfy request, as TTL/i,
     kind: 'role',
     message: "has a CA that ends before a certificate of this lifetime (ttl, or the role's not_after) would",
@@ -261,7 +267,7 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     kind: 'absent',
     message: (c) => (c.path.endsWith(`/roles/${c.role}`) ? `has no such role: ${c.role}` : 'has nothing at this path'),
     fix: (c) =>
-      `make the role (vault write ${c.pki}/roles/${c.role} ..., as in policies/vault), or correct fromCp.pki and fromCp.role`,
+      `make the role (vault write ${c.pki}/roles/${c.role} @role-dataplane-proxies-sign.json, of policies/vault), or correct fromCp.pki and fromCp.role`,
   },
   {
     from: 412,
