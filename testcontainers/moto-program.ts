@@ -35,6 +35,19 @@ const PACKAGES = [
   'xmltodict==1.0.4',
 ] as const;
 
+/**
+ * moto decrypts and checks a CA's key again for each use: 40 ms of its one core, twice for a certificate. Kept, it issues hundreds a second.
+ */
+const LAUNCHER = `
+from functools import cached_property
+from moto.acmpca.models import CertificateAuthority
+from moto.server import main
+key = cached_property(CertificateAuthority.key.fget)
+key.__set_name__(CertificateAuthority, 'key')
+CertificateAuthority.key = key
+main()
+`;
+
 const INSTALL_TIMEOUT_MS = 300_000;
 const PROBE_TIMEOUT_MS = 20_000;
 
@@ -105,7 +118,7 @@ export async function installMoto(showProgress: boolean): Promise<string> {
 
 function inFolder(python: Python, folder: string): FoundMoto {
   return {
-    command: [python.command, '-m', 'moto.server'],
+    command: [python.command, '-c', LAUNCHER],
     env: { PYTHONPATH: folder },
     path: folder,
     from: `moto ${MOTO_VERSION}`,
