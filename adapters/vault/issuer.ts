@@ -23,7 +23,7 @@ import { createMountIssuers, type ToValue } from './mount-issuers.ts';
 import { remember } from './remembered.ts';
 import type { IssuedReply } from './replies.ts';
 import { learnFromRefusal } from './role.ts';
-import { createSealExplainer } from './seal.ts';
+import { createStateExplainer } from './server-state.ts';
 import { checkValidity } from './validity.ts';
 
 /** For the two or three calls that are made once and remembered. */
@@ -39,10 +39,10 @@ export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps:
   const connector = createConnector(context, conf, deps, closing.signal);
   const options = { clock, closing: closing.signal, loadTimeoutMs: PREPARE_TIMEOUT_MS };
   const open = (signal: AbortSignal) => connector.open(signal);
-  const seal = createSealExplainer(open, clock, closing.signal);
+  const state = createStateExplainer(open, clock, closing.signal);
   const toValue: ToValue = async (outcome, signal) => {
     if (outcome.ok) return outcome.value;
-    throw toError(await seal.explain(outcome.failure, signal));
+    throw toError(await state.explain(outcome.failure, signal));
   };
 
   const knowledge = remember<Knowledge>(

@@ -482,6 +482,28 @@ describe('a vault that was never initialised', () => {
   });
 });
 
+describe('a vault that fails without a word', () => {
+  it.each([
+    ['stands by', true, /is a standby that does not reach an active node \(.*status 500\)/, /raft list-peers/],
+    ['is active', false, /has an internal error \(.*status 500\)/, /Vault's log/],
+  ])('is asked what it is, once for many, when it %s', async (_what, standby, message, fix) => {
+    const { vault, issuer } = await startBackend(onTestFinished);
+    const health = { initialized: true, sealed: false, standby, server_time_utc: 0 };
+    vault.fault = ({ path }) => {
+      if (path === 'sys/health') return { status: standby ? 429 : 200, body: JSON.stringify(health) };
+      return { status: 500 };
+    };
+    const all = await Promise.all(
+      Array.from({ length: 20 }, () => issuer.abilities(live()).catch((error: CaError) => error)),
+    );
+    for (const error of all) {
+      expect(error).toBeInstanceOf(IssuerUnavailableError);
+      expect(error).toMatchObject({ message: expect.stringMatching(message), fix: expect.stringMatching(fix) });
+    }
+    expect(vault.seen.filter(({ path }) => path === 'sys/health').length).toBe(1);
+  });
+});
+
 /** What is wrong with the server, and the one check that fails because of it. */
 const FAULTS: readonly [string, (vault: FakeVault) => void, readonly string[]][] = [
   [
