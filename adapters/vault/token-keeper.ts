@@ -246,13 +246,16 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   /** Looks whether the data sources hold something new. */
   async function check(): Promise<void> {
     mayHaveChanged = false;
-    nextCheckMs = checkAfter(pace.mayTry() ? options.checkIntervalMs : pace.waitMs());
-    if (!pace.mayTry()) return;
+    nextCheckMs = checkAfter(options.checkIntervalMs);
     const deadline = clock.deadline(OBTAIN_TIMEOUT_MS, closing);
     try {
       const fingerprint = await orAborted(source.fingerprint(deadline.signal), deadline.signal);
       if (trouble instanceof ConfigError) trouble = undefined;
       if (fingerprint === held?.fingerprint || pace.isRejected(fingerprint)) return;
+      if (!pace.mayTryNews()) {
+        nextCheckMs = checkAfter(pace.waitMs());
+        return;
+      }
     } catch (error) {
       closing.throwIfAborted();
       // A file that is being replaced may be gone for a moment; the token in use is good until Vault says otherwise.

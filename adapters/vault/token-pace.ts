@@ -7,6 +7,8 @@ import type { FailureKind } from './failure.ts';
  */
 export interface TokenPace {
   mayTry(): boolean;
+  /** As `mayTry`, for a data source that holds something new: that is worth a try at once, unless new things were refused before. */
+  mayTryNews(): boolean;
   /** Until then. */
   waitMs(): number;
   succeeded(): void;
@@ -49,6 +51,7 @@ export function createTokenPace(clock: IssuerDeps['clock']): TokenPace {
   };
   return {
     mayTry: () => now() >= notBeforeMs,
+    mayTryNews: () => failures === 0 || now() >= notBeforeMs,
     waitMs: () => Math.max(notBeforeMs - now(), 0),
     succeeded() {
       failures = 0;
