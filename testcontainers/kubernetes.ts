@@ -103,8 +103,8 @@ async function startInFolder(
     async () => (await fetch(`${etcdAddress}/health`)).ok,
   );
 
-  const kubeconfigFor: TestCluster['kubeconfigFor'] = (user) =>
-    writeKubeconfig(folder, user, { address, caCertPem, token: tokens.get(user) ?? '' }, SYSTEM_NAMESPACE);
+  const kubeconfigFor: TestCluster['kubeconfigFor'] = (user, via = address) =>
+    writeKubeconfig(folder, user, { address: via, caCertPem, token: tokens.get(user) ?? '' }, SYSTEM_NAMESPACE);
   const admin: ClusterClient = await createClusterClient(await kubeconfigFor('admin'), SYSTEM_NAMESPACE);
   const startApiServer = () =>
     run(

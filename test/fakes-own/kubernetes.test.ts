@@ -213,6 +213,11 @@ function describeCluster(name: string, start: () => Promise<TestCluster>): void 
           items: [{ metadata: { name: 's-1' } }, {}, {}],
         });
         expect(JSON.stringify(body)).not.toContain(request);
+        const none = await admin.request('GET', `${COLLECTION}?labelSelector=set%3Dnone`, undefined, { accept });
+        expect(none.body).toMatchObject({ kind: 'PartialObjectMetadataList', items: null });
+        expect((await admin.request('GET', `${COLLECTION}?labelSelector=set%3Dnone`)).body).toMatchObject({
+          items: [],
+        });
       });
     });
 

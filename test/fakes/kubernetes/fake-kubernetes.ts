@@ -36,16 +36,30 @@ export interface FakeKubernetes extends TestCluster {
 
 const TOKEN_BYTES = 24;
 
+/** Made by three calls of openssl: once for all fakes of a process. */
+let serverCertificate: ReturnType<typeof makeCertificate> | undefined;
+
+async function makeCertificate(): Promise<{ cert: Buffer; key: Buffer; caCertPem: string }> {
+  const folder = await makeTempDir();
+  try {
+    const files = await makeServerCertificate(folder.path, ['IP:127.0.0.1', 'DNS:localhost']);
+    const [cert, key, ca] = await Promise.all([
+      readFile(files.certFile),
+      readFile(files.keyFile),
+      readFile(files.caCertFile),
+    ]);
+    return { cert, key, caCertPem: ca.toString('utf8') };
+  } finally {
+    await folder.remove();
+  }
+}
+
 /** A behaving API server over HTTPS, with a CA of its own, on a free port of 127.0.0.1. */
 export async function startFakeKubernetes(options: FakeKubernetesOptions = {}): Promise<FakeKubernetes> {
   const { now = () => new Date(), historySize = 10_000, bookmarkIntervalMs = 60_000 } = options;
   const folder = await makeTempDir();
-  const certificate = await makeServerCertificate(folder.path, ['IP:127.0.0.1', 'DNS:localhost']);
-  const [cert, key, caCertPem] = await Promise.all([
-    readFile(certificate.certFile),
-    readFile(certificate.keyFile),
-    readFile(certificate.caCertFile, 'utf8'),
-  ]);
+  serverCertificate ??= makeCertificate();
+  const { cert, key, caCertPem } = await serverCertificate;
   const tokens = new Map(USERS.map((user) => [user.name, randomBytes(TOKEN_BYTES).toString('base64url')]));
   const usersByToken = new Map(USERS.map((user) => [tokens.get(user.name) ?? '', user]));
   const revoked = new Set<string>();
@@ -133,8 +147,8 @@ export async function startFakeKubernetes(options: FakeKubernetesOptions = {}): 
 
   await start();
   const address = `https://127.0.0.1:${port}`;
-  const kubeconfigFor: TestCluster['kubeconfigFor'] = (user) =>
-    writeKubeconfig(folder.path, user, { address, caCertPem, token: tokens.get(user) ?? '' }, SYSTEM_NAMESPACE);
+  const kubeconfigFor: TestCluster['kubeconfigFor'] = (user, via = address) =>
+    writeKubeconfig(folder.path, user, { address: via, caCertPem, token: tokens.get(user) ?? '' }, SYSTEM_NAMESPACE);
   const admin = await createClusterClient(await kubeconfigFor('admin'), SYSTEM_NAMESPACE);
   let closed: Promise<void> | undefined;
   return {

@@ -12,7 +12,7 @@ export interface Login {
 
 /** Writes a kubeconfig with one cluster, one user and one context. Returns its path. */
 export async function writeKubeconfig(folder: string, user: string, login: Login, namespace: string): Promise<string> {
-  const file = join(folder, `${user}.kubeconfig`);
+  const file = join(folder, `${user}-${new URL(login.address).port}.kubeconfig`);
   const config = {
     apiVersion: 'v1',
     kind: 'Config',

@@ -107,7 +107,9 @@ function inForm(list: RequestList, accept: string): object {
     kind: 'PartialObjectMetadata',
     metadata,
   }));
-  return { ...list, apiVersion: 'meta.k8s.io/v1', kind: 'PartialObjectMetadataList', items };
+  const names = { ...list, apiVersion: 'meta.k8s.io/v1', kind: 'PartialObjectMetadataList' };
+  // As kube-apiserver 1.34 tells an empty list in this form, and in this form only.
+  return { ...names, items: items.length === 0 ? null : items };
 }
 
 interface RequestList {

@@ -50,8 +50,8 @@ export interface TestCluster {
   readonly kind: 'fake' | 'real';
   /** `https://127.0.0.1:<port>`, the same after `restart`. */
   readonly address: string;
-  /** Path of a kubeconfig (mode 0600, in the cluster's temp folder) that logs in as this user. */
-  kubeconfigFor(user: UserName): Promise<string>;
+  /** Path of a kubeconfig (mode 0600, in the cluster's temp folder) that logs in as this user. `via`: another address, of a proxy. */
+  kubeconfigFor(user: UserName, via?: string): Promise<string>;
   /** What an administrator does beside the program under test. */
   readonly admin: ClusterClient;
   /** Replaces all roles and bindings by those of these YAML documents, and returns when they are in force. `loadPolicy()` gives the shipped ones. */
