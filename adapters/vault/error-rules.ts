@@ -241,7 +241,7 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     from: 300,
     to: 399,
     kind: 'standby',
-    message: 'answers with a redirect, which is never followed because the token would go along',
+    message: 'is a standby that redirects to another server, which is never followed because the token would go along',
     fix: (c) =>
       `set ${c.endpointField} to the active node or to a load balancer in front of it; a standby that forwards works, too`,
   },
