@@ -3,7 +3,7 @@ import type { IssuerContext, IssuerDeps } from '../../../src/issuer/issuer.ts';
 import { orAborted } from '../../../src/runtime/or-aborted.ts';
 
 const NONCE_BYTES = 24;
-const NONCE = /^[\x21-\x7e]{1,256}$/;
+const NONCE = /^[\x21-\x7e]{1,128}$/;
 
 /** The mesh is part of the name because on Kubernetes all meshes share one namespace. */
 export function ec2NonceSecret({ mesh, backend }: IssuerContext): string {
