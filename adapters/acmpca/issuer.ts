@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { IssuerDeniedError, IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import {
   type IssuedCertificate,
@@ -35,6 +36,8 @@ export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, de
   const { arn: ca } = conf;
   const { clock } = deps;
   const closing = new AbortController();
+  // One listener for each call under way.
+  setMaxListeners(0, closing.signal);
   const template = chooseTemplate(ca, conf.commonName !== undefined);
   const endpoint = findEndpoint(conf, process.env);
   const transport = createTransport(clock);

@@ -11,13 +11,18 @@ export interface LimiterOptions extends TokenBucketOptions {
 /** Whoever would wait longer is told so at once. */
 const MAX_WAIT_MS = 10_000;
 
+interface Waiter {
+  serve(): void;
+  refuse(reason: unknown): void;
+}
+
 /** A queue before a token bucket: first come, first served; who gives up takes no token. */
 export class Limiter {
   readonly #clock: IssuerDeps['clock'];
   readonly #operation: string;
   readonly #bucket: TokenBucket;
   /** Insertion order is the order of service. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<Waiter>();
   readonly #closing = new AbortController();
   #isServing = false;
 
@@ -56,32 +61,30 @@ export class Limiter {
 
   /** Idempotent. Whoever waits is rejected. */
   close(): void {
-    this.#closing.abort(new RateLimitedError('is closed', { retryAfterMs: 1000 }));
+    const reason = new RateLimitedError('is closed', { retryAfterMs: 1000 });
+    this.#closing.abort(reason);
+    for (const waiter of [...this.#waiting]) waiter.refuse(reason);
   }
 
   #wait(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const closing = this.#closing.signal;
       const leave = () => {
-        this.#waiting.delete(serve);
+        this.#waiting.delete(waiter);
         signal.removeEventListener('abort', onAbort);
-        closing.removeEventListener('abort', onClose);
       };
-      const serve = () => {
-        leave();
-        resolve();
+      const waiter: Waiter = {
+        serve() {
+          leave();
+          resolve();
+        },
+        refuse(reason) {
+          leave();
+          reject(reason);
+        },
       };
-      const onAbort = () => {
-        leave();
-        reject(signal.reason);
-      };
-      const onClose = () => {
-        leave();
-        reject(closing.reason);
-      };
+      const onAbort = () => waiter.refuse(signal.reason);
       signal.addEventListener('abort', onAbort, { once: true });
-      closing.addEventListener('abort', onClose, { once: true });
-      this.#waiting.add(serve);
+      this.#waiting.add(waiter);
       void this.#serve();
     });
   }
@@ -97,8 +100,8 @@ export class Limiter {
           await this.#clock.sleep(Math.ceil(waitMs), this.#closing.signal);
           continue;
         }
-        const [serve] = this.#waiting;
-        serve?.();
+        const [next] = this.#waiting;
+        next?.serve();
       }
     } catch {
       // Closed: those who wait have been told.

@@ -150,10 +150,12 @@ export function createTransport(clock: IssuerDeps['clock']): Transport {
         }
       });
       call.once('response', (response) => {
+        // After the last byte the response knows its socket no more.
+        const { socket } = response;
         state.hasAnswer = true;
         clockSkewMs = skewOf(response.headers.date, clock.now()) ?? clockSkewMs;
         readBody(response).then((body) => {
-          lastUsedMs.set(response.socket, clock.monotonicMs());
+          lastUsedMs.set(socket, clock.monotonicMs());
           if (settle())
             resolve({ statusCode: response.statusCode ?? 0, headers: singleHeaders(response.headers), body });
         }, fail);
