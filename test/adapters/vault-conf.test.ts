@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { module } from '../../adapters/vault/module.ts';
 import { ConfigError } from '../../src/issuer/errors.ts';
 import { CONTEXT } from '../fakes/vault-backend.ts';
+import { findBlocks } from '../support/markdown-blocks.ts';
 
 const GOOD = {
   address: 'https://vault.example:8200',
@@ -219,6 +222,8 @@ const GOOD_AUTH: readonly [string, unknown, Record<string, unknown>, readonly st
   ['jwt', { jwt: { role: 'r', token: { secret: 'j' } } }, { method: 'jwt', mount: 'jwt', role: 'r' }, ['j']],
 ];
 
+const PAGE_EXAMPLES = findBlocks(readFileSync('adapters/vault/README.md', 'utf8'), 'yaml auth');
+
 describe('the auth of a vault backend', () => {
   it.each(BAD_AUTH)('refuses %s', (_name, auth, expected) => {
     const under = Object.entries(expected).filter(([, message]) => message !== undefined);
@@ -231,6 +236,15 @@ describe('the auth of a vault backend', () => {
     expect(conf.auth).toMatchObject(expected);
     expect(module.followedSecrets?.(conf, CONTEXT)).toEqual(secrets);
     expect([...module.usedSecrets(conf, CONTEXT)].sort()).toEqual([...secrets, 'ca'].sort());
+  });
+
+  it.each(PAGE_EXAMPLES)('reads the examples of the page: %s', (text) => {
+    expect(violationsOf({ ...GOOD, ...Object(parse(text)) })).toEqual({});
+  });
+
+  it('has an example of each method on its page', () => {
+    const methods = PAGE_EXAMPLES.map((text) => Object.keys(parse(text).auth)[0]);
+    expect(new Set(methods)).toEqual(new Set(['token', 'tls', 'aws', 'approle', 'kubernetes', 'jwt']));
   });
 
   it('does not follow a secret that is also the CA of the server: that takes new connections', () => {
