@@ -140,6 +140,9 @@ async function startInFolder(
     // It keeps nothing but its connections, and asked kindly it would wait for the watches: 5 s.
     if (ending !== undefined) process.kill(ending.pid, 'SIGKILL');
     await ending?.stop();
+    // Their connections are dead.
+    admin.close();
+    mesh.close();
   };
   let closed: Promise<void> | undefined;
   return {
@@ -156,8 +159,6 @@ async function startInFolder(
     },
     close() {
       closed ??= (async () => {
-        admin.close();
-        mesh.close();
         await stop();
         await etcd.stop();
         await removeFolder();

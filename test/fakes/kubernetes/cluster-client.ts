@@ -41,7 +41,7 @@ export interface ClusterClient {
   follow(path: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>;
   /** Any other request. `path` begins with `/`. Never throws because of a status. */
   request(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<ApiReply>;
-  /** Idempotent. Ends its connections. */
+  /** Ends its connections. New ones are opened when they are needed: after a restart of the server. Idempotent. */
   close(): void;
 }
 

@@ -109,6 +109,7 @@ export async function startFakeKubernetes(options: FakeKubernetesOptions = {}): 
     connections.resetAll(() => true);
     for (const watch of [...watches]) watch.end();
     await closed;
+    admin.close();
   }
 
   const faults: ClusterFaults = {
