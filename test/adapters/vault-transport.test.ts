@@ -91,10 +91,17 @@ describe('the way to vault', () => {
 });
 
 describe('the TLS way to vault', () => {
-  async function startTls(names: readonly string[], tls: (caPem: string) => unknown) {
+  async function startTls(
+    names: readonly string[],
+    tls: (caPem: string) => unknown,
+    file: { content: string } = { content: '' },
+  ) {
     const folder = await mkdtemp(join(tmpdir(), 'mesh-ca-fake-vault-'));
     const certificate = await makeServerCertificate(folder, names);
-    const deps = createTestDeps();
+    const testDeps = createTestDeps();
+    const load: typeof testDeps.load = async (source, options) =>
+      source.kind === 'file' ? Buffer.from(file.content) : testDeps.load(source, options);
+    const deps = { ...testDeps, load };
     const vault = await startFakeVault({ now: deps.clock.now, tls: certificate });
     vault.grants.set(...GRANTS.issue);
     const caPem = await readFile(certificate.caCertFile, 'utf8');
@@ -105,7 +112,7 @@ describe('the TLS way to vault', () => {
       await rm(folder, { recursive: true, force: true });
     });
     const issue = () => issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live());
-    return { vault, issuer, issue };
+    return { vault, issuer, issue, deps, caPem };
   }
 
   it('trusts the CA of the conf, and keeps one connection', async () => {
@@ -147,6 +154,25 @@ describe('the TLS way to vault', () => {
   it('checks nothing when the conf says so', async () => {
     const { issue } = await startTls(['DNS:vault.test'], () => ({ skipVerify: true }));
     await expect(issue()).resolves.toBeDefined();
+  });
+
+  it('reads the CA certificate again after a server was not trusted, at most once a second', async () => {
+    const other = await mkdtemp(join(tmpdir(), 'mesh-ca-other-'));
+    onTestFinished(() => rm(other, { recursive: true, force: true }));
+    const { caCertFile } = await makeServerCertificate(other, ['DNS:other.test']);
+    const file = { content: await readFile(caCertFile, 'utf8') };
+    const { vault, issue, deps, caPem } = await startTls(
+      ['IP:127.0.0.1'],
+      () => ({ caCert: { file: '/ca.pem' } }),
+      file,
+    );
+    await expect(issue()).rejects.toThrow(/not trusted/);
+    file.content = caPem;
+    await expect(issue()).rejects.toThrow(/not trusted/);
+    deps.clock.advance(1_000);
+    await expect(issue()).resolves.toBeDefined();
+    await expect(issue()).resolves.toBeDefined();
+    expect(vault.connections()).toEqual({ opened: 1, open: 1 });
   });
 
   it.each([
