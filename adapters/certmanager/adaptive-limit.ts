@@ -39,8 +39,8 @@ export interface AdaptiveLimit {
 const FLAT_MS = 250;
 /** One cut for one cause: what was in flight then tells of it, too. */
 const CUT_PAUSE_MS = 1_000;
-/** The shortest time to ready is forgotten slowly, so that a cert-manager that became slower for good is not starved. */
-const FORGET_FACTOR = 1.02;
+/** How often the shortest time to ready is measured anew, with few in flight: a cert-manager may have become slower or quicker for good. */
+const MEASURE_EVERY_MS = 120_000;
 
 /** What is remembered between two decisions. Times in ms. */
 export interface LimitState {
@@ -62,13 +62,18 @@ export interface Window {
  * or twice as many at the start. Many: fewer. So a stock cert-manager (7 a second) gets about six at a time, and a quick one up to `max`.
  */
 export function nextLimit({ limit, isStarting, shortestMs }: LimitState, window: Window, max: number): LimitState {
-  const base = Math.min(shortestMs * FORGET_FACTOR, window.shortestMs);
+  const base = Math.min(shortestMs, window.shortestMs);
   const queued = window.meanMs <= FLAT_MS ? 0 : limit * (1 - base / window.meanMs);
   const few = Math.max(2, Math.log2(limit));
   if (queued > 2 * few) return { limit: Math.max(1, Math.floor(limit * 0.8)), isStarting: false, shortestMs: base };
   if (queued > few) return { limit, isStarting: false, shortestMs: base };
   if (!window.isUsedUp) return { limit, isStarting, shortestMs: base };
   return { limit: Math.min(max, isStarting ? 2 * limit : limit + 1), isStarting, shortestMs: base };
+}
+
+/** For a new measurement: with a quarter of what was in flight, nothing of a queue is left. */
+export function measureAnew({ limit }: LimitState): LimitState {
+  return { limit: Math.max(1, Math.floor(limit / 4)), isStarting: true, shortestMs: Number.POSITIVE_INFINITY };
 }
 
 interface Waiter {
@@ -82,12 +87,15 @@ export function createAdaptiveLimit(options: AdaptiveLimitOptions): AdaptiveLimi
   let mostInFlight = 0;
   let samples = { count: 0, sumMs: 0, shortestMs: Number.POSITIVE_INFINITY };
   let cutMs = Number.NEGATIVE_INFINITY;
+  let measuredMs = monotonicMs();
   /** By key, in the order in which keys are served next. */
   const queues = new Map<string, Set<Waiter>>();
   const parked = new Map<string, number>();
 
   function note(sample: Sample, tookMs: number): void {
-    if (sample === 'nothing') return;
+    // What was given before a new measurement stood in the old queue.
+    const isOld = monotonicMs() - tookMs < measuredMs;
+    if (sample === 'nothing' || (sample === 'ready' && isOld)) return;
     if (sample === 'overload') {
       const nowMs = monotonicMs();
       if (nowMs - cutMs < CUT_PAUSE_MS) return;
@@ -106,6 +114,10 @@ export function createAdaptiveLimit(options: AdaptiveLimitOptions): AdaptiveLimi
       isUsedUp: mostInFlight >= state.limit,
     };
     state = nextLimit(state, window, max);
+    if (monotonicMs() - measuredMs >= MEASURE_EVERY_MS) {
+      measuredMs = monotonicMs();
+      state = measureAnew(state);
+    }
     startWindow();
   }
 

@@ -55,7 +55,10 @@ const schema = z.object({
     kind: orEmpty(z.string().max(MAX_KIND).regex(KIND, { error: KIND_FORM })),
     group: orEmpty(subdomain),
   }),
-  commonName: orEmpty(template),
+  commonName: z
+    .string()
+    .transform((source, ctx) => (source === '' ? undefined : parseTemplate(source, ctx)))
+    .nullish(),
   dnsNames: z.array(template).max(MAX_DNS_NAMES).nullish(),
   caCert: dataSource.nullish(),
 });
@@ -75,7 +78,7 @@ export function parseConf(conf: unknown, context: IssuerContext): CertManagerCon
   const { name, kind, group } = shape.issuerRef;
   return {
     issuerRef: { name, kind: kind || 'Issuer', group: group || 'cert-manager.io' },
-    commonName: shape.commonName || undefined,
+    commonName: shape.commonName ?? undefined,
     dnsNames: shape.dnsNames?.flatMap((one) => one ?? []) ?? [],
     caCert: shape.caCert ?? undefined,
   };

@@ -29,6 +29,7 @@ const LONGEST_WAIT_MS = 120_000;
 /** After that, until any mesh-ca may delete the object of one that crashed. */
 const GRACE_MS = 60_000;
 const CREATE_CALLS = 3;
+const CLOCK_SKEW_MAX_MS = 3_000;
 /** Of the life that the CA has left, for the way to cert-manager and back. */
 const CA_MARGIN_MS = 5_000;
 
@@ -67,7 +68,19 @@ export function createCertManagerIssuer(context: IssuerContext, conf: CertManage
     const read = chains.read({ spkiDer: request.spkiDer, certificatePem, caPem, pinned: roots });
     const { chain: intermediates, roots: found } = read.issued;
     cluster.noteCa(issuerRef, { roots: found, intermediates, notAfter: read.caNotAfter });
+    await untilValid(read.issued, signal);
     return read;
+  }
+
+  /** A certificate begins at cert-manager's clock. One that is a little ahead of ours is waited for. */
+  async function untilValid({ notBefore }: IssuedCertificate, signal: AbortSignal): Promise<void> {
+    const aheadMs = notBefore.getTime() - clock.now().getTime();
+    if (aheadMs <= 0) return;
+    if (aheadMs <= CLOCK_SKEW_MAX_MS) return clock.sleep(aheadMs, signal);
+    throw new IssuerResponseError(
+      `the issuer ${issuerRef.kind}/${issuerRef.name} gave a certificate that begins at ${notBefore.toISOString()}: its clock is ${Math.round(aheadMs / 1000)} s ahead of ours`,
+      { fix: 'set the clocks of the cluster and of this machine by NTP: timedatectl status' },
+    );
   }
 
   /** cert-manager's CA issuer signs beyond the end of its CA: what is asked for is cut to that end, which the first answer tells. */

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { KubernetesClient } from './client.ts';
-import { type Failure, isPassing, toError } from './failure.ts';
+import { type Failure, type FailureKind, isPassing, toError } from './failure.ts';
 import * as replies from './replies.ts';
 import { selectorOf } from './request-object.ts';
 
@@ -38,6 +38,7 @@ export interface RequestWatchOptions extends Pick<IssuerDeps, 'clock' | 'random'
 const IDLE_MS = 60_000;
 /** A server that was away for this long is told to callers at once. */
 const PATIENCE_MS = 10_000;
+const AWAY: ReadonlySet<FailureKind> = new Set(['unreachable', 'broken', 'timeout']);
 const FIRST_PAUSE_MS = 100;
 /** Not longer, so that the end of a fault is noticed within two seconds. */
 const LONGEST_PAUSE_MS = 1_500;
@@ -173,7 +174,11 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
   function takeLine(line: string): Failure | undefined {
     noteHeard();
     const event = replies.watchEvent.safeParse(parseJson(line));
-    if (!event.success) return malformed();
+    if (!event.success) {
+      // Perhaps no API server at all: a list finds out.
+      version = undefined;
+      return malformed();
+    }
     const { type, object } = event.data;
     if (type === 'BOOKMARK') {
       version = replies.bookmark.safeParse(object).data?.metadata.resourceVersion ?? version;
@@ -220,9 +225,15 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
     if (failingSinceMs === undefined)
       log.warn({ instance, err: toError(failure) }, 'the watch of CertificateRequests broke');
     failingSinceMs ??= nowMs;
-    if (isPassing(failure) && nowMs - failingSinceMs < PATIENCE_MS) return;
+    if (isWorthWaiting(failure, nowMs - failingSinceMs)) return;
     for (const waiter of waiters) waiter.reject(toError(failure));
     waiters.clear();
+  }
+
+  /** A server that is away may be starting again. One that answers, and not well, is asked twice. */
+  function isWorthWaiting(failure: Failure, failingMs: number): boolean {
+    if (AWAY.has(failure.kind)) return failingMs < PATIENCE_MS;
+    return isPassing(failure) && failures < 2;
   }
 
   function pauseMs(failure: Failure | undefined): number {

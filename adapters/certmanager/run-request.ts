@@ -128,10 +128,17 @@ async function create(
       if (!found.ok && found.failure.kind !== 'gone') failure = found.failure;
     }
     const waitMs = pauseMs(failure, attempt, random.uniform());
+    const isThrottledAgain = failure.kind === 'rate-limited' && attempt > 0;
     const mayTryAgain =
-      budget.left > 0 && isPassing(failure) && waitMs !== undefined && clock.monotonicMs() - startedMs < PATIENCE_MS;
+      budget.left > 0 &&
+      isPassing(failure) &&
+      !isThrottledAgain &&
+      waitMs !== undefined &&
+      clock.monotonicMs() - startedMs < PATIENCE_MS;
     if (!mayTryAgain) throw toError(failure);
     await clock.sleep(waitMs, signal);
+    // While the server is away the watch alone knocks, for all.
+    await cluster.watch.ready(signal);
     // The watch has told of it meanwhile: it was created, only the answer was lost.
     if (isKnown() || isOver()) return new Promise(() => {});
   }

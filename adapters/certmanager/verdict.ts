@@ -31,13 +31,19 @@ export function verdictOf(request: CertificateRequest): Verdict {
   if (invalid?.status === 'True') return refused('invalid', invalid);
   if (ready?.status === 'True') {
     const certificatePem = decode(request.status?.certificate);
-    // Both are written at once; the next event has it if they ever are not.
-    if (certificatePem === '') return { state: 'pending', told: true, message: 'it is ready and holds no certificate' };
+    if (certificatePem === '') return { state: 'refused', failure: NO_CERTIFICATE };
     return { state: 'issued', certificatePem, caPem: decode(request.status?.ca) };
   }
   if (ready?.reason === 'Failed') return refused('failed', ready);
   return { state: 'pending', told: ready !== undefined, message: pendingMessage(ready, find('Approved')) };
 }
+
+/** cert-manager writes both at once. */
+const NO_CERTIFICATE: Failure = {
+  kind: 'malformed',
+  message: 'the CertificateRequest is ready and holds no certificate',
+  fix: 'look at the issuer and its controller: kubectl describe certificaterequests',
+};
 
 const REFUSALS = {
   denied: {

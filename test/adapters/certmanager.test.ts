@@ -1,4 +1,3 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
 import { module } from '../../adapters/certmanager/module.ts';
 import { testIssuer } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';

@@ -1,0 +1,156 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { createAdaptiveLimit, nextLimit, type Place, type Sample } from '../../adapters/certmanager/adaptive-limit.ts';
+
+const never = new AbortController().signal;
+const settled = () => new Promise<void>((resolve) => queueMicrotask(() => queueMicrotask(resolve)));
+
+/** Serves `perSecond` requests one after the other, as a cert-manager with its client throttle does; always somebody waits. */
+async function simulate(perSecond: number, seconds: number, max?: number) {
+  let nowMs = 0;
+  const limit = createAdaptiveLimit({ monotonicMs: () => nowMs, ...(max !== undefined && { max }) });
+  const queue: Place[] = [];
+  let served = 0;
+  const ask = () => void limit.take('issuer', new AbortController().signal).then((place) => queue.push(place));
+  for (let i = 0; i < 300; i += 1) ask();
+  await settled();
+  const mostInFlight: number[] = [];
+  while (nowMs < seconds * 1000) {
+    nowMs += 1000 / perSecond;
+    queue.shift()?.release('ready');
+    served += 1;
+    ask();
+    await settled();
+    mostInFlight.push(limit.inFlight);
+  }
+  return { limit, served, later: mostInFlight.slice(mostInFlight.length / 2) };
+}
+
+describe('the limit of requests in flight', () => {
+  it('keeps a cert-manager of 7 a second busy and does not flood it', async () => {
+    const { later } = await simulate(7, 600);
+    expect(Math.min(...later)).toBeGreaterThanOrEqual(2);
+    expect(Math.max(...later)).toBeLessThanOrEqual(12);
+  });
+
+  it('grows for a quick one, up to its maximum', async () => {
+    const { limit } = await simulate(2_000, 3);
+    expect(limit.limit).toBeGreaterThan(64);
+    const capped = await simulate(2_000, 3, 50);
+    expect(capped.limit.limit).toBe(50);
+  });
+
+  it('halves at overload, once for one cause, and never stops', async () => {
+    let nowMs = 0;
+    const limit = createAdaptiveLimit({ monotonicMs: () => nowMs });
+    const places = await Promise.all(Array.from({ length: 8 }, () => limit.take('issuer', never)));
+    for (const place of places) place.release('overload');
+    expect(limit.limit).toBe(4);
+    for (let i = 0; i < 10; i += 1) {
+      nowMs += 1_001;
+      (await limit.take('issuer', never)).release('overload');
+    }
+    expect(limit.limit).toBe(1);
+  });
+
+  it('does not grow while it is not used up', () => {
+    const state = { limit: 8, isStarting: true, shortestMs: 10 };
+    expect(nextLimit(state, { meanMs: 10, shortestMs: 10, isUsedUp: false }, 256).limit).toBe(8);
+    expect(nextLimit(state, { meanMs: 10, shortestMs: 10, isUsedUp: true }, 256).limit).toBe(16);
+  });
+
+  it('serves the issuers that wait in turn, each first come, first served', async () => {
+    const limit = createAdaptiveLimit({ monotonicMs: () => 0, start: 1, max: 1 });
+    const order: string[] = [];
+    const first = await limit.take('a', never);
+    const all = ['a1', 'a2', 'a3', 'b1', 'b2'].map((name) =>
+      limit.take(name.slice(0, 1), never).then((place) => {
+        order.push(name);
+        place.release('nothing');
+      }),
+    );
+    first.release('nothing');
+    await Promise.all(all);
+    expect(order).toEqual(['a1', 'b1', 'a2', 'b2', 'a3']);
+  });
+
+  it('lets others pass an issuer whose requests only wait, and stops that one at last', async () => {
+    const limit = createAdaptiveLimit({ monotonicMs: () => 0, start: 2, max: 2, maxParked: 3 });
+    for (let i = 0; i < 3; i += 1) (await limit.take('broken', never)).park();
+    let isServed = false;
+    const fourth = limit.take('broken', never).then((place) => {
+      isServed = true;
+      return place;
+    });
+    (await limit.take('well', never)).release('ready');
+    await settled();
+    expect([isServed, limit.inFlight, limit.waiting]).toEqual([false, 0, 1]);
+    void fourth;
+  });
+
+  it('rejects with the reason of a signal, before and while waiting, and forgets who gave up', async () => {
+    const limit = createAdaptiveLimit({ monotonicMs: () => 0, start: 1, max: 1 });
+    const place = await limit.take('a', never);
+    const caller = new AbortController();
+    const waits = limit.take('a', caller.signal);
+    caller.abort(new Error('hung up'));
+    await expect(waits).rejects.toThrow('hung up');
+    await expect(limit.take('a', caller.signal)).rejects.toThrow('hung up');
+    place.release('ready');
+    expect([limit.inFlight, limit.waiting]).toEqual([0, 0]);
+  });
+
+  it('holds for any order of events: within bounds, nobody forgotten, no place lost', async () => {
+    const step = fc.record({
+      do: fc.constantFrom('take', 'release', 'park', 'abort'),
+      key: fc.constantFrom('a', 'b', 'c'),
+      pick: fc.nat(1000),
+      sample: fc.constantFrom<Sample>('ready', 'overload', 'nothing'),
+      afterMs: fc.nat(3000),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 120 }), async (steps) => {
+        let nowMs = 0;
+        const limit = createAdaptiveLimit({ monotonicMs: () => nowMs, max: 16, maxParked: 4 });
+        const held: Place[] = [];
+        const callers: AbortController[] = [];
+        let open = 0;
+        for (const { do: what, key, pick, sample, afterMs } of steps) {
+          nowMs += afterMs;
+          if (what === 'take') {
+            const caller = new AbortController();
+            callers.push(caller);
+            open += 1;
+            limit
+              .take(key, caller.signal)
+              .then((place) => held.push(place))
+              .catch(() => {
+                open -= 1;
+              });
+          } else if (what === 'abort') callers[pick % Math.max(callers.length, 1)]?.abort(new Error('hung up'));
+          else if (what === 'park') held[pick % Math.max(held.length, 1)]?.park();
+          else {
+            const [place] = held.splice(pick % Math.max(held.length, 1), 1);
+            if (place !== undefined) open -= 1;
+            place?.release(sample);
+            place?.release(sample);
+          }
+          await settled();
+          expect(limit.limit).toBeGreaterThanOrEqual(1);
+          expect(limit.limit).toBeLessThanOrEqual(16);
+          expect(limit.inFlight).toBeGreaterThanOrEqual(0);
+          expect(limit.inFlight).toBeLessThanOrEqual(16);
+        }
+        while (held.length > 0 || limit.waiting > 0) {
+          const place = held.pop();
+          expect(place, 'somebody waits and nobody holds a place').toBeDefined();
+          if (place !== undefined) open -= 1;
+          place?.release('nothing');
+          await settled();
+        }
+        expect([open, limit.inFlight, limit.waiting]).toEqual([0, 0, 0]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
