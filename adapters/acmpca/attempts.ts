@@ -12,8 +12,10 @@ export interface Plan {
 /** One certificate on its way. */
 export interface Attempt {
   readonly requestId: string;
-  readonly startedMs: number;
+  startedMs: number;
   readonly ttlSeconds: number;
+  /** How many certificates of this attempt came to nothing: AWS would answer the same words with the same one. */
+  round: number;
   /** Undefined before the first call, and after a refusal. */
   plan: Plan | undefined;
   /** As soon as AWS has taken the request. From here on the certificate is on the bill. */
@@ -62,7 +64,7 @@ export function createAttempts(clock: IssuerDeps['clock']): Attempts {
       }
       const { requestId, ttlSeconds } = request;
       const startedMs = clock.monotonicMs();
-      return { requestId, startedMs, ttlSeconds, plan: undefined, certificateArn: undefined, isDone: false };
+      return { requestId, startedMs, ttlSeconds, round: 0, plan: undefined, certificateArn: undefined, isDone: false };
     },
     keep(request, attempt) {
       const key = keyOf(request);
@@ -80,7 +82,7 @@ function fits(attempt: Attempt, request: SignRequest, clock: IssuerDeps['clock']
   if (attempt.isDone && attempt.requestId !== request.requestId) return false;
   if (clock.monotonicMs() - attempt.startedMs >= KEPT_FOR_MS) return false;
   const { validity } = attempt.plan ?? {};
-  if (validity === undefined) return false;
+  if (validity === undefined) return attempt.round > 0;
   const leftSeconds = validity.notAfterSeconds - clock.now().getTime() / 1000;
   return leftSeconds > (validity.notAfterSeconds - validity.notBeforeSeconds) / 2;
 }
@@ -89,20 +91,34 @@ function keyOf({ csrDer, identity }: SignRequest): string {
   return hash('sha256', `${csrDer.toString('base64')}\n${namesOf(identity)}`, 'base64');
 }
 
+/** What was made is no use, or could not be made: the next try is another one to AWS. */
+export function startAnew(attempt: Attempt): void {
+  attempt.round += 1;
+  attempt.plan = undefined;
+  attempt.certificateArn = undefined;
+}
+
 /**
  * AWS gives one certificate for equal tokens within five minutes. At most 36 characters (API reference, IssueCertificate). The request's id is
  * part of it: who asks anew for a certificate within the same second gets a new one.
  */
 export function idempotencyToken(
-  arn: string,
-  template: string,
+  use: { readonly caArn: string; readonly templateArn: string },
   plan: Plan,
-  requestId: string,
-  request: SignRequest,
+  { requestId, round }: Pick<Attempt, 'requestId' | 'round'>,
+  { csrDer, identity }: Pick<SignRequest, 'csrDer' | 'identity'>,
 ): string {
   const { notBeforeSeconds, notAfterSeconds } = plan.validity;
-  const words = [arn, template, plan.signingAlgorithm, notBeforeSeconds, notAfterSeconds, requestId];
-  const text = [...words, request.csrDer.toString('base64'), namesOf(request.identity)].join('\n');
+  const words = [
+    use.caArn,
+    use.templateArn,
+    plan.signingAlgorithm,
+    notBeforeSeconds,
+    notAfterSeconds,
+    requestId,
+    round,
+  ];
+  const text = [...words, csrDer.toString('base64'), namesOf(identity)].join('\n');
   return hash('sha256', text, 'hex').slice(0, 36);
 }
 

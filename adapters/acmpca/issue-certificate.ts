@@ -1,7 +1,7 @@
 import { IssuancePendingError, IssuerDeniedError } from '../../src/issuer/errors.ts';
 import type { IssuerDeps, SignRequest } from '../../src/issuer/issuer.ts';
 import { encodePem } from '../../src/x509/pem.ts';
-import { type Attempt, idempotencyToken, type Plan } from './attempts.ts';
+import { type Attempt, idempotencyToken, type Plan, startAnew } from './attempts.ts';
 import type { CaArn } from './ca-arn.ts';
 import { type CaFacts, SHORT_LIVED_SECONDS, stateFailure } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
@@ -60,7 +60,7 @@ async function ask(
   budget: { left: number },
   signal: AbortSignal,
 ): Promise<string> {
-  const { ca, template, caller } = deps;
+  const { ca, template, caller, clock } = deps;
   const passthrough = passthroughOf(template, request.identity);
   const csrPem = encodePem('CERTIFICATE REQUEST', request.csrDer);
   const refused: Refusal[] = [];
@@ -68,9 +68,10 @@ async function ask(
   for (;;) {
     const plan = attempt.plan ?? (await makePlan(request, refused, deps, signal));
     if (budget.left === 0) throw outOfBudget(ca);
-    const token = idempotencyToken(ca.text, template.arn, plan, attempt.requestId, request);
+    const token = idempotencyToken({ caArn: ca.text, templateArn: template.arn }, plan, attempt, request);
     const input = { ...plan, csrPem, passthrough, idempotencyToken: token };
     const outcome = await caller.issue(input, signal, () => {
+      if (attempt.plan === undefined) attempt.startedMs = clock.monotonicMs();
       attempt.plan = plan;
       budget.left -= 1;
     });
@@ -173,17 +174,12 @@ async function poll(
       misses += 1;
       if (isRemembered || misses === MAX_MISSES) return 'lost';
     } else if (failure.kind !== 'throttled' && !isTransient(failure)) {
-      if (failure.kind === 'issue-failed') forget(attempt);
+      if (failure.kind === 'issue-failed') startAnew(attempt);
       throw toError(failure);
     }
     faults += 1;
     if (faults === MAX_FAULTS_WHILE_POLLING) throw toError(failure);
   }
-}
-
-function forget(attempt: Attempt): void {
-  attempt.plan = undefined;
-  attempt.certificateArn = undefined;
 }
 
 /** A CA that is not ACTIVE says in which state it is, to who may ask. */

@@ -9,7 +9,7 @@ import {
   type SignRequest,
 } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
-import { type Attempt, createAttempts } from './attempts.ts';
+import { type Attempt, createAttempts, startAnew } from './attempts.ts';
 import { SHORT_LIVED_SECONDS } from './ca-facts.ts';
 import { leaseCallLimits } from './call-limits.ts';
 import { createCaller } from './caller.ts';
@@ -70,15 +70,23 @@ export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, de
     const trusted = await pinned.get(signal);
     const reply = await issueCertificate(request, attempt, issueDeps, signal);
     const leaf = parseLeaf(reply.Certificate);
-    const { plan } = attempt;
-    // A certificate that is not what was asked for never becomes it: the next request asks for another.
-    attempt.plan = undefined;
-    if (!leaf.spkiDer.equals(request.spkiDer)) throw wrongKey(nameOf({ ca }));
-    const path = chains.read(leaf, reply.CertificateChain ?? '', trusted, facts.peek()?.certificates ?? NONE);
-    attempt.plan = plan;
+    const path = judge(request, leaf, attempt, () =>
+      chains.read(leaf, reply.CertificateChain ?? '', trusted, facts.peek()?.certificates ?? NONE),
+    );
     attempt.isDone = true;
     facts.learn(path, isCutShort(request, leaf, path));
     return toIssued(leaf, path);
+  }
+
+  /** A certificate that is not what was asked for never becomes it: the next request asks for another. */
+  function judge(request: SignRequest, leaf: Certificate, attempt: Attempt, read: () => Path): Path {
+    try {
+      if (!leaf.spkiDer.equals(request.spkiDer)) throw wrongKey(nameOf({ ca }));
+      return read();
+    } catch (error) {
+      startAnew(attempt);
+      throw error;
+    }
   }
 
   return {
@@ -95,7 +103,7 @@ export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, de
         try {
           return await signOnce(request, attempt, signal);
         } finally {
-          if (attempt.plan !== undefined) attempts.keep(request, attempt);
+          if (attempt.plan !== undefined || attempt.round > 0) attempts.keep(request, attempt);
         }
       }),
 

@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest';
 import { module } from '../../adapters/acmpca/module.ts';
 import type { Identity, Issuer, IssuerContext, IssuerDeps, KeyType, SignRequest } from '../../src/issuer/issuer.ts';
 import { createTags } from '../../src/mesh/tags.ts';
-import { systemClock } from '../../src/runtime/clock.ts';
+import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import { requestFor } from '../conformance/issuer.ts';
 import { createTestDeps, type TestDeps, type TestDepsOptions } from '../conformance/issuer-deps.ts';
 import { type StrictAcmPca, type StrictAcmPcaOptions, startStrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
@@ -18,6 +18,12 @@ export const FAST_QUOTAS = {
   GetCertificateAuthorityCertificate: 1000,
 };
 
+/** Real time with short waits: sleeps take a tenth. For tests that are not about how long something takes. */
+export const hurriedClock: Clock = {
+  ...systemClock,
+  sleep: (ms, signal) => systemClock.sleep(ms / 10, signal),
+};
+
 /** A conf with the key pair of the fake's user as secrets, and the deps that hold them. */
 export function confOf(pca: StrictAcmPca, changes: object = {}): Record<string, unknown> {
   const awsCredentials = { accessKey: { secret: 'aws-key' }, accessKeySecret: { secret: 'aws-secret' } };
@@ -29,7 +35,7 @@ export type SystemDeps = TestDeps<IssuerDeps['clock']>;
 export function depsOf(pca: StrictAcmPca, options: Partial<TestDepsOptions<IssuerDeps['clock']>> = {}): SystemDeps {
   const { accessKeyId, secretAccessKey } = pca.user;
   return createTestDeps<IssuerDeps['clock']>({
-    clock: systemClock,
+    clock: hurriedClock,
     ...options,
     secrets: { 'aws-key': accessKeyId, 'aws-secret': secretAccessKey, ...options.secrets },
     settings: { ...FAST, ...options.settings },
