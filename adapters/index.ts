@@ -7,5 +7,7 @@ import type { IssuerModule } from '../src/issuer/issuer.ts';
 export const ADAPTERS: Readonly<Record<string, () => Promise<IssuerModule<unknown>>>> = {
   builtin: async () => (await import('./builtin/module.ts')).module,
   provided: async () => (await import('./provided/module.ts')).module,
+  acmpca: async () => (await import('./acmpca/module.ts')).module,
+  certmanager: async () => (await import('./certmanager/module.ts')).module,
   vault: async () => (await import('./vault/module.ts')).module,
 };
