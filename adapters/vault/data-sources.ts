@@ -49,7 +49,7 @@ function authSources(auth: AuthConf): readonly NamedSource[] {
 
 /** Names of all secrets that the conf reads, and of the nonce that EC2 logins own. */
 export function usedSecrets(conf: SourcesConf, context: IssuerContext): readonly string[] {
-  return [...new Set([...secretsOf(dataSources(conf)), ...ownedSecrets(conf.auth, context)])];
+  return [...new Set([...secretsOf(dataSources(conf)), ...laterSecrets(conf, context)])];
 }
 
 /** Those that only logins read, and so take effect without a new issuer. */
@@ -63,6 +63,7 @@ function secretsOf(sources: readonly NamedSource[]): string[] {
   return sources.flatMap(({ source }) => (source.kind === 'secret' ? [source.secret] : []));
 }
 
-function ownedSecrets(auth: AuthConf, context: IssuerContext): string[] {
+/** The nonce is made at the first login. */
+export function laterSecrets({ auth }: SourcesConf, context: IssuerContext): readonly string[] {
   return auth.method === 'aws' && auth.type === 'EC2' ? [ec2NonceSecret(context)] : [];
 }

@@ -1,6 +1,6 @@
 import type { IssuerModule } from '../../src/issuer/issuer.ts';
 import { parseConf, type VaultConf } from './config.ts';
-import { followedSecrets, usedSecrets } from './data-sources.ts';
+import { followedSecrets, laterSecrets, usedSecrets } from './data-sources.ts';
 import { createVaultIssuer } from './issuer.ts';
 
 /** HashiCorp Vault's and OpenBao's PKI secrets engine. See README.md. */
@@ -10,5 +10,6 @@ export const module: IssuerModule<VaultConf> = {
   parseConf,
   usedSecrets,
   followedSecrets,
+  laterSecrets,
   create: createVaultIssuer,
 };

@@ -2,8 +2,12 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { checkSources } from '../../adapters/shared/check-sources.ts';
+import { dataSources } from '../../adapters/vault/data-sources.ts';
 import { module } from '../../adapters/vault/module.ts';
 import { ConfigError } from '../../src/issuer/errors.ts';
+import { live } from '../conformance/issuer.ts';
+import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { CONTEXT } from '../fakes/vault-backend.ts';
 import { findBlocks } from '../support/markdown-blocks.ts';
 
@@ -235,6 +239,8 @@ describe('the auth of a vault backend', () => {
     const conf = module.parseConf({ fromCp: { ...GOOD, auth, tls: { caCert: { secret: 'ca' } } } }, CONTEXT);
     expect(conf.auth).toMatchObject(expected);
     expect(module.followedSecrets?.(conf, CONTEXT)).toEqual(secrets);
+    const isEc2 = conf.auth.method === 'aws' && conf.auth.type === 'EC2';
+    expect(module.laterSecrets?.(conf, CONTEXT)).toEqual(isEc2 ? secrets : []);
     expect([...module.usedSecrets(conf, CONTEXT)].sort()).toEqual([...secrets, 'ca'].sort());
   });
 
@@ -267,6 +273,26 @@ describe('the auth of a vault backend', () => {
     expect(
       violationsOf({ ...GOOD, address: 'http://vault', agentAddress: 'https://agent', auth: { tls: TLS } }),
     ).toEqual({});
+  });
+
+  it('has its data sources looked at under their own fields, without repeating what they hold', async () => {
+    const [missing, empty, junk] = [{ secret: 'gone' }, { secret: 'empty' }, { secret: 'junk' }];
+    const deps = createTestDeps({ secrets: { empty: '', junk: 'no PEM, two words' } });
+    const found = async (auth: unknown, caCert: unknown) => {
+      const conf = module.parseConf({ fromCp: { ...GOOD, auth, tls: { caCert } } }, CONTEXT);
+      const { violations } = await checkSources(dataSources(conf), deps.load, live());
+      expect(JSON.stringify(violations)).not.toContain('two words');
+      return violations.map(({ field }) => field.replace('fromCp.', ''));
+    };
+    expect(await found({ tls: { clientCert: junk, clientKey: missing } }, empty)).toEqual([
+      ...['auth.tls.clientCert', 'auth.tls.clientKey', 'tls.caCert'],
+    ]);
+    expect(await found({ token: junk }, null)).toEqual(['auth.token']);
+    expect(await found({ approle: { roleId: 'r', secretId: empty } }, null)).toEqual(['auth.approle.secretId']);
+    expect(await found({ approle: { roleId: 'r' } }, null)).toEqual([]);
+    expect(await found({ kubernetes: { role: 'r' } }, null)).toEqual(['auth.kubernetes.token']);
+    expect(await found({ jwt: { role: 'r', token: junk } }, null)).toEqual(['auth.jwt.token']);
+    expect(await found({ aws: { type: 'EC2' } }, null)).toEqual([]);
   });
 
   it('never lets a mount leave auth/, nor a line end into any text', () => {
