@@ -3,6 +3,7 @@ import type { Violation } from '../../../src/issuer/errors.ts';
 import type { DataSource } from '../../../src/issuer/issuer.ts';
 import { isJsonObject, type JsonObject, readShape } from '../../../src/mesh/violations.ts';
 import { address, addViolations, dataSource, name, optional, path, word } from '../conf-fields.ts';
+import { REGION } from './sts-endpoint.ts';
 import { AUTH_METHODS, type AuthMethod } from './token-source.ts';
 
 /** `fromCp.auth`, complete and checked. `mount` is the path below `auth/`; `role` '' lets Vault choose where the method allows that. */
@@ -67,10 +68,7 @@ const stsEndpoint = address.refine((text) => text === '' || new URL(text).pathna
   error: 'cannot have a path',
 });
 
-/** `us-east-1`, `us-gov-west-1`, `cn-north-1`. */
-const region = z
-  .string()
-  .regex(/^[a-z]{2,}(-[a-z]+)+-\d{1,2}$/, { error: 'has to be an AWS region such as eu-west-1' });
+const region = z.string().regex(REGION, { error: 'has to be an AWS region such as eu-west-1' });
 
 /** One shape for each method; unknown fields are dropped, as Kuma drops them. */
 const SHAPES = {

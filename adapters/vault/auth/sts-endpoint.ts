@@ -10,6 +10,7 @@ export interface StsEndpoint {
 
 const GLOBAL_HOST = 'sts.amazonaws.com';
 const GLOBAL_REGION = 'us-east-1';
+/** `us-east-1`, `us-gov-west-1`, `cn-north-1`. */
 export const REGION = /^[a-z]{2,}(-[a-z]+)+-\d{1,2}$/;
 
 type Environment = Readonly<Record<string, string | undefined>>;
