@@ -6,13 +6,24 @@ import { X509Error } from '../../src/x509/x509-error.ts';
 import { confFieldError, loadText } from './auth/load-text.ts';
 import type { ClientCertificate } from './auth/token-source.ts';
 import type { VaultConf } from './config.ts';
-import { createTransport, type Transport, type TransportReply, type TransportRequest } from './transport.ts';
+import {
+  createCounts,
+  createTransport,
+  type Transport,
+  type TransportCounts,
+  type TransportReply,
+  type TransportRequest,
+} from './transport.ts';
 
 /**
  * The connections to one Vault. What they trust and show comes from data sources that may change: then new connections take the place of the old,
  * whose calls under way still finish.
  */
 export interface Connections {
+  /** True when `open` has nothing to do. */
+  readonly isOpen: boolean;
+  /** Since the start, over all that took each other's place. */
+  readonly counts: Readonly<TransportCounts>;
   /** Makes the connections when there are none, with nothing to show. @throws ConfigError when the CA certificate cannot be loaded or used */
   open(signal: AbortSignal): Promise<void>;
   /**
@@ -51,6 +62,7 @@ export function createConnections(
 ): Connections {
   const isHttps = conf.endpoint.startsWith('https:');
   const { skipVerify, serverName } = conf.tls;
+  const counts = createCounts();
   let held: Held | undefined;
   let isClosed = false;
   /** What a login showed last, for connections that are made anew for another reason. */
@@ -67,7 +79,7 @@ export function createConnections(
     madeAtMs = deps.clock.monotonicMs();
     if (held?.key === key) return held;
     const secureContext = createTlsContext(caPem, certificate);
-    return { key, transport: createTransport(isHttps, { secureContext, skipVerify, serverName }, deps.clock) };
+    return { key, transport: createTransport(isHttps, { secureContext, skipVerify, serverName }, deps.clock, counts) };
   }
 
   function use(next: Held): void {
@@ -77,9 +89,15 @@ export function createConnections(
     if (isClosed) next.transport.close();
   }
 
+  const mayReload = () => isDistrusted && deps.clock.monotonicMs() - madeAtMs >= RELOAD_AFTER_MS;
+
   return {
+    counts,
+    get isOpen() {
+      return held !== undefined && !mayReload();
+    },
     async open(signal) {
-      if (held !== undefined && isDistrusted && deps.clock.monotonicMs() - madeAtMs >= RELOAD_AFTER_MS) {
+      if (held !== undefined && mayReload()) {
         isDistrusted = false;
         use(await make(shown, signal));
       }

@@ -8,6 +8,7 @@ import { createExchange } from './exchange.ts';
 import { type Outcome, valueOrThrow } from './failure.ts';
 import { createTokenCalls, logIn } from './token-calls.ts';
 import { createTokenKeeper, type TokenStatus } from './token-keeper.ts';
+import type { TransportCounts } from './transport.ts';
 
 export type { TokenStatus } from './token-keeper.ts';
 
@@ -28,6 +29,8 @@ export interface Connector {
   call<T>(work: (client: VaultClient) => Promise<Outcome<T>>, signal: AbortSignal): Promise<Outcome<T>>;
   /** What is known of the token, without asking. */
   status(): TokenStatus;
+  /** What was sent, and what was done about broken connections. */
+  readonly counts: Readonly<TransportCounts>;
   /** Revokes a token that came from a login (one call, short deadline), ends calls under way and all connections. Idempotent. */
   close(): Promise<void>;
 }
@@ -76,7 +79,7 @@ export function createConnector(
   async function open(signal: AbortSignal): Promise<VaultClient> {
     signal.throwIfAborted();
     closing.throwIfAborted();
-    await orAborted(connections.open(signal), signal);
+    if (!connections.isOpen) await orAborted(connections.open(signal), signal);
     return client;
   }
 
@@ -102,6 +105,7 @@ export function createConnector(
       return token.ok ? work(client) : token;
     },
     status: keeper.status,
+    counts: connections.counts,
     close() {
       closed ??= close();
       return closed;

@@ -64,6 +64,8 @@ export interface TransportCounts {
   connectTimeouts: number;
 }
 
+export const createCounts = (): TransportCounts => ({ sent: 0, repeated: 0, droppedIdle: 0, connectTimeouts: 0 });
+
 export class ResponseTooLargeError extends Error {
   readonly code = 'RESPONSE_TOO_LARGE';
 }
@@ -83,7 +85,12 @@ const TCP_KEEP_ALIVE_MS = 15_000;
 const BROKEN = /^(ECONNRESET|EPIPE|ECONNABORTED)$/;
 
 /** HTTP or HTTPS over kept-alive connections. Reads no environment variable: neither proxies nor `VAULT_SKIP_VERIFY`. */
-export function createTransport(isHttps: boolean, tls: TransportTls, clock: IssuerDeps['clock']): Transport {
+export function createTransport(
+  isHttps: boolean,
+  tls: TransportTls,
+  clock: IssuerDeps['clock'],
+  counts: TransportCounts = createCounts(),
+): Transport {
   const connections = { keepAlive: true, maxSockets: MAX_CONNECTIONS, timeout: IDLE_CONNECTION_MS };
   const agent = isHttps
     ? new https.Agent({
@@ -96,7 +103,6 @@ export function createTransport(isHttps: boolean, tls: TransportTls, clock: Issu
     : new http.Agent(connections);
   const start = isHttps ? https.request : http.request;
   const underWay = new Set<http.ClientRequest>();
-  const counts: TransportCounts = { sent: 0, repeated: 0, droppedIdle: 0, connectTimeouts: 0 };
   const idle = createIdleConnections(agent, clock);
   let isRetired = false;
   let isClosed = false;
