@@ -70,3 +70,5 @@ function certificateFailures(service: string, { json }: Answer): string[] {
   if (!roots.some((root) => last.verify(root.publicKey))) failures.push('a certificate of no root in the bundle');
   return failures;
 }
+
+export const describeAsked = ({ seen, message }: Asked): string => (message === '' ? seen : `${seen}: ${message}`);

@@ -16,6 +16,8 @@ export interface FaultRow {
   readonly atStart?: true;
   /** How long callers keep asking while it lasts. */
   readonly lastsMs: number;
+  /** Nobody asks while it lasts, and one caller alone when it is over: idle connections were dead, and nobody knew. */
+  readonly idle?: true;
   /** Nothing else may be seen. */
   readonly sees: readonly Seen[] | Readonly<Record<BackendType, readonly Seen[]>>;
   /** In the message or the fix of every error: the words that an operator needs. */
@@ -58,6 +60,7 @@ export const FAULTS: readonly FaultRow[] = [
   },
   { name: 'slow', mode: { kind: 'slow', latencyMs: LATENCY_MS }, lastsMs: SHORT_MS, sees: ['served'] },
   { name: 'half-open connection', mode: { kind: 'half-open' }, lastsMs: LONG_MS, sees: DOWN },
+  { name: 'half-open while idle', mode: { kind: 'half-open' }, idle: true, lastsMs: 0, sees: [] },
   { name: 'reset', mode: { kind: 'reset' }, lastsMs: SHORT_MS, sees: DOWN },
   { name: 'garbage', mode: { kind: 'garbage' }, lastsMs: SHORT_MS, sees: NONSENSE },
   {
