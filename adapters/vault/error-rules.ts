@@ -65,7 +65,14 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
     fix: (c) => `set fromCp.tls.serverName to a name in that certificate, or correct ${c.endpointField}`,
   },
   {
-    codes: /SELF_SIGNED|UNABLE_TO_|CERT_(UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|INVALID_CA/,
+    codes: /^INVALID_PURPOSE$/,
+    kind: 'tls',
+    message: 'shows a TLS certificate that is not made for servers (key usage)',
+    fix: () => "give Vault's listener a certificate for servers: digitalSignature, serverAuth",
+  },
+  {
+    codes:
+      /SELF_SIGNED|UNABLE_TO_|CERT_(UNTRUSTED|REJECTED|REVOKED|SIGNATURE_FAILURE|CHAIN_TOO_LONG)|PATH_LENGTH|INVALID_CA/,
     kind: 'tls',
     message: 'shows a TLS certificate that is not trusted',
     fix: () => "set fromCp.tls.caCert to the CA certificate of Vault's listener",

@@ -1,5 +1,8 @@
+import 'reflect-metadata';
 import { once } from 'node:events';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
+import { KeyUsageFlags, SubjectAlternativeNameExtension } from '@peculiar/x509';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { cleanText } from '../../adapters/vault/reply-text.ts';
@@ -13,6 +16,7 @@ import {
   RequestInvalidError,
 } from '../../src/issuer/errors.ts';
 import { live } from '../conformance/issuer.ts';
+import { type CaSpec, makeCa } from '../conformance/make-ca.ts';
 import type { Fault } from '../fakes/fake-vault.ts';
 import { confFor, createIssuer, GRANTS, IDENTITY, startBackend } from '../fakes/vault-backend.ts';
 
@@ -412,6 +416,53 @@ describe('a vault that cannot be reached', () => {
 });
 
 const SAYABLE = { token: '', namespace: '', path: 'team/pki/issue/web', pki: 'team/pki', role: 'web' };
+
+/** What is wrong with the certificate of a listener, and what is said about it. */
+const LISTENERS: readonly [string, Omit<CaSpec, 'name'>, 'trusted' | 'not trusted', RegExp, RegExp][] = [
+  ['that has ended', { fromDay: -900, toDay: -300 }, 'trusted', /outside its validity.*CERT_HAS_EXPIRED/, /renew/],
+  [
+    'for another name',
+    { extensions: [new SubjectAlternativeNameExtension([{ type: 'dns', value: 'vault.test' }])] },
+    'trusted',
+    /for another name/,
+    /fromCp\.tls\.serverName/,
+  ],
+  [
+    'that is made for a CA alone',
+    { keyUsage: KeyUsageFlags.keyCertSign },
+    'trusted',
+    /not made for servers/,
+    /digitalSignature/,
+  ],
+  ['that nobody trusts', {}, 'not trusted', /is not trusted/, /fromCp\.tls\.caCert/],
+];
+
+describe('a vault whose listener shows a certificate', () => {
+  it.each(LISTENERS)('%s is told apart, and is sent no token', async (_what, spec, trust, message, fix) => {
+    const forAddress = new SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }]);
+    const { certPem, keyPem } = await makeCa({
+      ...{ name: 'listener', keyUsage: undefined, extensions: [forAddress] },
+      ...spec,
+    });
+    let requests = 0;
+    const server = createHttpsServer({ cert: certPem, key: keyPem }, () => {
+      requests += 1;
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const address = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const tls = trust === 'trusted' ? { tls: { caCert: { inlineString: certPem } } } : {};
+    const issuer = createIssuer(confFor({ address, token: 'root' }, tls));
+    onTestFinished(() => issuer.close());
+    const error = await errorOf(issuer.abilities(live()));
+    expect(error).toBeInstanceOf(IssuerUnavailableError);
+    expect([error.message, error.fix]).toEqual([expect.stringMatching(message), expect.stringMatching(fix)]);
+    expect((await issuer.inspect(live())).filter(({ ok }) => !ok).map(({ name }) => name)).toEqual([
+      'vault.tls-trusted',
+    ]);
+    expect(requests).toBe(0);
+  });
+});
 
 describe('what vault says', () => {
   it.each([

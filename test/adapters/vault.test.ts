@@ -585,6 +585,28 @@ describe('inspecting a vault backend', () => {
     for (const { fix } of found) expect(fix).toMatch(/\w+ \w+/);
   });
 
+  it.each([
+    [['*'], []],
+    [['spiffe://default/*', 'kuma://*'], []],
+    [['spiffe://*', 'kuma://*/*'], []],
+    [['spiffe://{{identity.entity.name}}/*', 'kuma://*'], []],
+    [['spiffe://default/*'], ['vault.role-fits']],
+    [['spiffe://default-2/*', 'kuma://*'], ['vault.role-fits']],
+    [['spiffe://default/', 'kuma://*'], ['vault.role-fits']],
+    [[], ['vault.role-fits']],
+  ] as const)('knows before the first certificate whether a role allows the names: %j', async (allowed, expected) => {
+    const backend = await startBackend(onTestFinished);
+    const role = { key_type: 'any', key_bits: 0, use_csr_sans: true, use_csr_common_name: true } as const;
+    backend.vault.pki.role = { ...role, allowed_uri_sans: allowed, require_cn: false };
+    const found = await failing(backend);
+    expect(found.map(({ name }) => name)).toEqual(expected);
+    for (const { fix } of found) {
+      expect(fix).toBe(
+        'vault patch kmesh-pki-default/roles/dataplane-proxies allowed_uri_sans="spiffe://default/*,kuma://*"',
+      );
+    }
+  });
+
   it('sees a clock that differs', async () => {
     const deps = createTestDeps();
     const vault = await startFakeVault({ now: () => new Date(deps.clock.now().getTime() + 90_000) });
