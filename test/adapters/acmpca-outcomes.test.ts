@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   CaError,
   ConfigError,
+  IssuancePendingError,
   IssuerDeniedError,
   IssuerResponseError,
   IssuerUnavailableError,
@@ -169,6 +170,20 @@ describe('a certificate that is paid for', () => {
     bench.pca.user.policies = allow('IssueCertificate', 'GetCertificate');
     await bench.issuer.sign(request, live());
     expect(bench.pca.issuedCount).toBe(1);
+  });
+
+  it('is fetched later when AWS has not finished it in time', async () => {
+    // Twenty seconds of waiting in a fifth of one.
+    const monotonicMs = () => systemClock.monotonicMs() * 100;
+    const sleep: typeof systemClock.sleep = (ms, signal) => systemClock.sleep(ms / 100, signal);
+    const bench = await startBench({ readyAfterMs: 400 }, {}, { clock: { ...systemClock, monotonicMs, sleep } });
+    const request = await wish(bench.issuer);
+    const pending = await errorOf(bench.issuer.sign(request, live()));
+    expect(pending).toBeInstanceOf(IssuancePendingError);
+    expect(Object(pending).retryAfterMs).toBeGreaterThan(0);
+    expect(calls(bench.pca, 'GetCertificate')).toBeLessThan(30);
+    await bench.issuer.sign({ ...request, requestId: 'another' }, live());
+    expect([bench.pca.issuedCount, calls(bench.pca, 'IssueCertificate')]).toEqual([1, 1]);
   });
 
   it('is told again to the same request, and not to who asks for a new one', async () => {
