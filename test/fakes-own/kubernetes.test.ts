@@ -120,6 +120,12 @@ function describeCluster(name: string, start: () => Promise<TestCluster>): void 
         () => admin.request('POST', COLLECTION, document({ metadata: { name: 'A_', labels: { a: '-' } }, spec: {} })),
       ],
       [
+        'no CSR at all',
+        422,
+        /spec\.request in body must be of type byte: ""/,
+        () => admin.request('POST', COLLECTION, document(wish({ name: 'empty' }, { request: '' }))),
+      ],
+      [
         'values that the schema does not allow',
         422,
         /(?=.*spec\.issuerRef\.name in body must be of type string)(?=.*spec\.request in body must be of type byte)(?=.*Unsupported value: "no")/,
@@ -159,6 +165,34 @@ function describeCluster(name: string, start: () => Promise<TestCluster>): void 
       const reply = await call();
       expect([reply.status, textAt(reply.body, 'message')]).toEqual([status, expect.stringMatching(message)]);
       expect(reply.body).toMatchObject({ kind: 'Status', status: 'Failure', code: status });
+    });
+
+    it('changes a status by a JSON patch, all of it or nothing', async () => {
+      await admin.create(wish({ name: 'patched' }));
+      const header = { 'content-type': 'application/json-patch+json' };
+      const at = `${COLLECTION}/patched/status`;
+      const conditions = [{ type: 'Ready', status: 'False' }];
+      const made = await admin.request('PATCH', at, [{ op: 'add', path: '/status', value: { conditions } }], header);
+      expect(made.body).toMatchObject({ status: { conditions } });
+      const operations = [
+        { op: 'test', path: '/status/conditions/0/status', value: 'False' },
+        { op: 'replace', path: '/status/conditions/0/status', value: 'True' },
+        { op: 'add', path: '/status/conditions/-', value: { type: 'Approved', status: 'True' } },
+        { op: 'add', path: '/status/ca', value: 'AAAA' },
+      ];
+      expect((await admin.request('PATCH', at, operations, header)).body).toMatchObject({
+        status: { ca: 'AAAA', conditions: [{ status: 'True' }, { type: 'Approved' }] },
+      });
+      expect((await admin.request('PATCH', at, operations, header)).status).toBeGreaterThanOrEqual(400);
+      const removed = await admin.request('PATCH', at, [{ op: 'remove', path: '/status/ca' }], header);
+      expect(objectAt(removed.body, 'status')).not.toHaveProperty('ca');
+    });
+
+    it('removes a whole selection, and nothing else', async () => {
+      for (const name of ['many-1', 'many-2']) await admin.create(wish({ name, labels: { many: 'yes' } }));
+      await admin.create(wish({ name: 'many-3', labels: { many: 'no' } }));
+      expect((await admin.request('DELETE', `${COLLECTION}?labelSelector=many%3Dyes`)).status).toBe(200);
+      expect((await admin.list({ labelSelector: 'many' })).map(({ metadata }) => metadata.name)).toEqual(['many-3']);
     });
 
     it('removes on demand, once', async () => {

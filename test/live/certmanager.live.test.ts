@@ -83,6 +83,8 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       process.env.KUBECONFIG = await cluster.kubeconfigFor('mesh-ca', `https://${proxy.host}:${proxy.port}`);
     });
     afterAll(async () => {
+      // Every issuer is closed: mesh-ca has no connection left.
+      await pollUntil(GONE_WITHIN_MS, async () => (proxy?.counters().open ?? 0) === 0);
       await controller?.close();
       await proxy?.close();
       await cluster?.close();
@@ -236,6 +238,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       expect((await cluster.counts()).requests.create - before.requests.create).toBe(200);
       for (const issuer of issuers) await issuer.close();
       await pollUntil(GONE_WITHIN_MS, async () => (await cluster.counts()).watchesOpen === 0);
+      await pollUntil(GONE_WITHIN_MS, async () => proxy.counters().open === 0);
     });
 
     /** 50 requests that all wait for cert-manager; what happens meanwhile must cost none of them. */
@@ -275,7 +278,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       it('lists anew when the history it would go on from is gone', async () => {
         await while50Wait(async () => {
           const lists = (await cluster.counts()).requests.list;
-          for (const name of await leftovers()) await cluster.admin.patchStatus(name, { ca: '' });
+          for (const name of await leftovers()) await cluster.admin.patchStatus(name, { ca: 'AAAA' });
           faultsOf().compact();
           faultsOf().dropWatches('reset');
           await pollUntil(GONE_WITHIN_MS, async () => (await cluster.counts()).requests.list > lists);
