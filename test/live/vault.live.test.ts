@@ -40,7 +40,14 @@ const EC_TYPES = ['EC-P256', 'EC-P384'] as const;
 /** Each through the whole suite; the first with mount, role and policy word for word as documented. */
 const SETUPS: readonly [string, Setup][] = [
   ['the documented policy and role', { keyTypes: [] }],
-  ['the documented role and a commonName', { conf: { commonName: '{{ tag "kuma.io/service" }}.mesh' }, keyTypes: [] }],
+  [
+    'the documented policy with EC keys and a commonName',
+    {
+      pki: { roleChanges: { key_type: 'ec', key_bits: 256 } },
+      conf: { commonName: '{{ tag "kuma.io/service" }}.mesh' },
+      keyTypes: [],
+    },
+  ],
   ['the sign policy and the documented role', { pki: { policy: 'sign' }, keyTypes: ['RSA-2048'] }],
   [
     'the sign policy and role, under an intermediate CA',
