@@ -29,7 +29,9 @@ async function simulate(perSecond: number, seconds: number, max?: number) {
 describe('the limit of requests in flight', () => {
   it('keeps a cert-manager of 7 a second busy and does not flood it', async () => {
     const { later } = await simulate(7, 600);
-    expect(Math.min(...later)).toBeGreaterThanOrEqual(2);
+    // One at a time only while the shortest time is measured anew.
+    expect(Math.min(...later)).toBeGreaterThanOrEqual(1);
+    expect(later.reduce((sum, count) => sum + count, 0) / later.length).toBeGreaterThan(3);
     expect(Math.max(...later)).toBeLessThanOrEqual(12);
   });
 
