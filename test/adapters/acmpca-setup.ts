@@ -1,11 +1,26 @@
 import { onTestFinished } from 'vitest';
 import { module } from '../../adapters/acmpca/module.ts';
-import type { Identity, Issuer, IssuerContext, IssuerDeps, KeyType, SignRequest } from '../../src/issuer/issuer.ts';
+import type {
+  Identity,
+  IssuedCertificate,
+  Issuer,
+  IssuerContext,
+  IssuerDeps,
+  KeyType,
+  SignRequest,
+} from '../../src/issuer/issuer.ts';
 import { createTags } from '../../src/mesh/tags.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
-import { requestFor } from '../conformance/issuer.ts';
+import { live, requestFor } from '../conformance/issuer.ts';
 import { createTestDeps, type TestDeps, type TestDepsOptions } from '../conformance/issuer-deps.ts';
-import { type StrictAcmPca, type StrictAcmPcaOptions, startStrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
+import type { Operation, SeenCall } from '../fakes/acmpca/calls.ts';
+import type { PolicyDocument } from '../fakes/acmpca/iam-policy.ts';
+import {
+  type Fault,
+  type StrictAcmPca,
+  type StrictAcmPcaOptions,
+  startStrictAcmPca,
+} from '../fakes/acmpca/strict-acmpca.ts';
 
 export const CONTEXT: IssuerContext = { mesh: 'default', backend: 'acm-1' };
 
@@ -96,4 +111,52 @@ export async function errorOf(work: Promise<unknown>): Promise<unknown> {
     () => new Error('it did not fail'),
     (error: unknown) => error,
   );
+}
+
+const AWS_JSON = { 'content-type': 'application/x-amz-json-1.1' };
+
+/** An answer of AWS with this body. */
+export function reply(body: string): Fault {
+  return { status: 200, headers: AWS_JSON, body };
+}
+
+/** An exception as AWS sends it. */
+export function exception(name: string, message = '', status = 400): Fault {
+  return { status, headers: AWS_JSON, body: JSON.stringify({ __type: name, message }) };
+}
+
+/** The first `times` calls of an operation end so. */
+export function faultOf(
+  operation: Operation,
+  fault: Fault,
+  times = Number.POSITIVE_INFINITY,
+): (call: SeenCall) => Fault | undefined {
+  let left = times;
+  return (call) => {
+    if (call.operation !== operation || left <= 0) return undefined;
+    left -= 1;
+    return fault;
+  };
+}
+
+/** A policy for these actions and no others. */
+export function allow(...actions: Operation[]): readonly PolicyDocument[] {
+  return [
+    {
+      Version: '2012-10-17',
+      Statement: [{ Effect: 'Allow', Action: actions.map((action) => `acm-pca:${action}`), Resource: '*' }],
+    },
+  ];
+}
+
+export async function sign({ issuer }: Pick<Bench, 'issuer'>, changes: Wish = {}): Promise<IssuedCertificate> {
+  return issuer.sign(await wish(issuer, changes), live());
+}
+
+export function callsOf(pca: StrictAcmPca, operation: Operation): number {
+  return pca.counts(operation).calls;
+}
+
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await systemClock.sleep(5);
 }

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import { live } from '../conformance/issuer.ts';
 import type { StrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
-import { depsOf, errorOf, hurriedClock, issuerOf, startFake, wish } from './acmpca-setup.ts';
+import { depsOf, errorOf, hurriedClock, issuerOf, startFake, until, wish } from './acmpca-setup.ts';
 
 interface Wire {
   readonly pca: StrictAcmPca;
@@ -40,10 +40,6 @@ async function startWire(): Promise<Wire> {
       return issuer.sign(await wish(issuer, { requestId: `r${requests}` }), live());
     },
   };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 describe('connections that died without a word', () => {
