@@ -36,12 +36,20 @@ export type CertificateRequest = z.output<typeof certificateRequest>;
 
 const listMetadata = z.object({ resourceVersion: text, continue: text.nullish() });
 
-export const requestList = z.object({ metadata: listMetadata, items: z.array(certificateRequest).max(20_000) });
+/** An empty list is `null` in some answers of a real API server. */
+const itemsOf = <S extends z.ZodType>(item: S) =>
+  z
+    .array(item)
+    .max(20_000)
+    .nullish()
+    .transform((items) => items ?? []);
+
+export const requestList = z.object({ metadata: listMetadata, items: itemsOf(certificateRequest) });
 
 /** Of a list of which only names and annotations are wanted: `PartialObjectMetadataList`, or whole objects of an older server. */
 export const nameList = z.object({
   metadata: listMetadata,
-  items: z.array(z.object({ metadata })).max(20_000),
+  items: itemsOf(z.object({ metadata })),
 });
 export type NamedObject = z.output<typeof nameList>['items'][number];
 
