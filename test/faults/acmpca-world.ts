@@ -1,5 +1,5 @@
 import { parseCsr } from '../../src/x509/csr.ts';
-import { decodePem } from '../../src/x509/pem.ts';
+import { decodePem, encodePem } from '../../src/x509/pem.ts';
 import { startStrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createCallCounter } from './call-counter.ts';
@@ -8,8 +8,13 @@ import type { ReadRequest } from './request-reader.ts';
 
 const SECRETS = { key: 'aws-access-key', secret: 'aws-access-key-secret' } as const;
 
-/** The strict fake of AWS Private CA, over plain HTTP. */
-export async function startAcmPcaWorld(): Promise<FaultWorld> {
+/** The strict fake of AWS Private CA, over plain HTTP. Without caCert, what AWS tells is the root. */
+export const startAcmPcaWorld = () => startWorld(false);
+
+/** The same, where the operator has said in caCert which root is to be trusted: so that another one is foreign. */
+export const startPinnedAcmPcaWorld = () => startWorld(true);
+
+async function startWorld(isPinned: boolean): Promise<FaultWorld> {
   const pca = await startStrictAcmPca();
   const { hostname, port } = new URL(pca.endpoint);
   const counter = createCallCounter(serviceAskedFor);
@@ -24,13 +29,17 @@ export async function startAcmPcaWorld(): Promise<FaultWorld> {
       await pca.start();
     },
   });
+  const foreignRoot = flip((isOn) => {
+    pca.ca.foreignRoot = isOn;
+  });
   let closed: Promise<void> | undefined;
   return {
     type: 'acmpca',
-    server: 'strict fake',
+    server: isPinned ? 'strict fake, caCert' : 'strict fake',
     proxy,
     conf: {
       arn: pca.ca.arn,
+      ...(isPinned ? { caCert: { inlineString: encodePem('CERTIFICATE', pca.ca.root) } } : {}),
       endpoint: `http://${proxy.host}:${proxy.port}`,
       auth: {
         awsCredentials: { accessKey: { secret: SECRETS.key }, accessKeySecret: { secret: SECRETS.secret } },
@@ -45,9 +54,7 @@ export async function startAcmPcaWorld(): Promise<FaultWorld> {
       'wrong key': flip((isOn) => {
         pca.ca.wrongKey = isOn;
       }),
-      'foreign root': flip((isOn) => {
-        pca.ca.foreignRoot = isOn;
-      }),
+      ...(isPinned ? { 'foreign root': foreignRoot } : {}),
       'expired CA': flip((isOn) => {
         pca.ca.state = isOn ? 'EXPIRED' : 'ACTIVE';
       }),

@@ -1,6 +1,5 @@
 import type { Asked } from './ask.ts';
 
-const CALLERS = 4;
 const PAUSE_MS = 120;
 const LOOK_MS = 25;
 const RECOVERY_ASK_MS = 50;
@@ -17,8 +16,11 @@ export interface Callers {
   readonly done: Promise<unknown>;
 }
 
-/** Data planes that ask at a modest rate, a few at a time, as long as `goesOn` says. Resolves when it says no; answers may still be open. */
+/**
+ * Data planes that ask at a modest rate, so many at a time, as long as `goesOn` says. Resolves when it says no; answers may still be open.
+ */
 export async function keepAsking(
+  callers: number,
   ask: () => Promise<Asked>,
   goesOn: (lastedMs: number, answered: number) => boolean,
 ): Promise<Callers> {
@@ -33,7 +35,7 @@ export async function keepAsking(
       await sleep(PAUSE_MS);
     }
   };
-  const done = Promise.all(Array.from({ length: CALLERS }, caller));
+  const done = Promise.all(Array.from({ length: callers }, caller));
   while (isOn()) await sleep(LOOK_MS);
   return {
     get asked() {

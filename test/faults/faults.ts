@@ -28,7 +28,8 @@ export interface FaultRow {
 export const REQUEST_TIMEOUT_MS = 2_000;
 const LONG_MS = 2_600;
 const SHORT_MS = 800;
-const OUTAGE_MS = 8_000;
+const OUTAGE_MS = 5_000;
+const IDLE_MS = 1_500;
 const LATENCY_MS = 60;
 const SHORT_BODY_BYTES = 48;
 
@@ -60,7 +61,7 @@ export const FAULTS: readonly FaultRow[] = [
   },
   { name: 'slow', mode: { kind: 'slow', latencyMs: LATENCY_MS }, lastsMs: SHORT_MS, sees: ['served'] },
   { name: 'half-open connection', mode: { kind: 'half-open' }, lastsMs: LONG_MS, sees: DOWN },
-  { name: 'half-open while idle', mode: { kind: 'half-open' }, idle: true, lastsMs: 0, sees: [] },
+  { name: 'half-open while idle', mode: { kind: 'half-open' }, idle: true, lastsMs: IDLE_MS, sees: [] },
   { name: 'reset', mode: { kind: 'reset' }, lastsMs: SHORT_MS, sees: DOWN },
   { name: 'garbage', mode: { kind: 'garbage' }, lastsMs: SHORT_MS, sees: NONSENSE },
   {

@@ -31,7 +31,8 @@ export interface FaultResult {
   readonly complaints: readonly string[];
 }
 
-const QUIET_MS = 400;
+const CALLERS = 4;
+const QUIET_MS = 300;
 /** Until somebody has seen something, however long the backend is waited for. */
 const LONGEST_MS = REQUEST_TIMEOUT_MS + 600;
 
@@ -96,6 +97,7 @@ async function observe(
   if (!row.atStart) await fault.begin({ test });
 
   const callers = await keepAsking(
+    row.idle ? 0 : CALLERS,
     ask,
     (lastedMs, answered) => lastedMs < row.lastsMs || (!row.idle && answered === 0 && lastedMs < LONGEST_MS),
   );
