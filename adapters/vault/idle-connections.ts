@@ -12,6 +12,8 @@ export interface IdleConnections {
   /** Destroys the idle connections that a hanging call makes suspect; how many. Called before a connection is taken. */
   dropSuspects(): number;
   dropAll(): number;
+  /** How long it gave no byte; Infinity before its first. */
+  silentForMs(socket: Socket): number;
 }
 
 export interface WatchedCall {
@@ -87,5 +89,6 @@ export function createIdleConnections(agent: http.Agent, clock: IssuerDeps['cloc
       return sinceMs === undefined ? 0 : dropSilentSince(sinceMs);
     },
     dropAll: () => drop(() => true),
+    silentForMs: (socket) => clock.monotonicMs() - (lastByteMs.get(socket) ?? Number.NEGATIVE_INFINITY),
   };
 }

@@ -81,8 +81,20 @@ const MAX_CONNECTIONS = 64;
 const IDLE_CONNECTION_MS = 50_000;
 /** TCP and TLS handshake together. */
 const CONNECT_TIMEOUT_MS = 5_000;
+/**
+ * A connection that was idle for so long may be dead. A call on it that hears nothing for so long is made once more on a fresh one, and the first
+ * answer counts. When that is the first call's, Vault is only slow: it is not asked twice for a while.
+ */
+const IDLE_DOUBT_MS = 250;
+const SILENCE_LIMIT_MS = 1_000;
+const NO_DOUBT_MS = 60_000;
 const TCP_KEEP_ALIVE_MS = 15_000;
 const BROKEN = /^(ECONNRESET|EPIPE|ECONNABORTED)$/;
+
+interface SecondCall {
+  readonly answer: Promise<TransportReply>;
+  end(): void;
+}
 
 /** HTTP or HTTPS over kept-alive connections. Reads no environment variable: neither proxies nor `VAULT_SKIP_VERIFY`. */
 export function createTransport(
@@ -104,6 +116,7 @@ export function createTransport(
   const start = isHttps ? https.request : http.request;
   const underWay = new Set<http.ClientRequest>();
   const idle = createIdleConnections(agent, clock);
+  let doubtFromMs = Number.NEGATIVE_INFINITY;
   let isRetired = false;
   let isClosed = false;
 
@@ -122,6 +135,7 @@ export function createTransport(
       underWay.add(call);
       const wait = idle.watch();
       let hasAnswer = false;
+      let second: SecondCall | undefined;
       call.once('close', () => {
         underWay.delete(call);
         counts.droppedIdle += wait.end();
@@ -130,9 +144,27 @@ export function createTransport(
       call.once('socket', (socket) => {
         wait.on(socket);
         if (socket.connecting) limitConnect(call, socket);
+        const isDoubtful = call.reusedSocket && idle.silentForMs(socket) >= IDLE_DOUBT_MS;
+        if (isDoubtful && request.repeat === 'always' && !isRepeated && clock.monotonicMs() >= doubtFromMs) {
+          onSilence(call, socket, () => {
+            second = startSecond(request);
+            second.answer.then(
+              (reply) => {
+                resolve(reply);
+                call.destroy(new Error('another call was quicker'));
+              },
+              // The first one decides.
+              () => {},
+            );
+          });
+        }
       });
       // An answer that is cut off can tell of it twice: here and at its body.
       call.on('error', (error) => {
+        if (second !== undefined) {
+          resolve(second.answer);
+          return;
+        }
         const isBroken = 'code' in error && typeof error.code === 'string' && BROKEN.test(error.code);
         const { repeat = 'unseen' } = request;
         const mayRepeat = repeat === 'always' || (repeat === 'unseen' && call.reusedSocket);
@@ -148,6 +180,8 @@ export function createTransport(
       call.once('response', (response) => {
         hasAnswer = true;
         readBody(response).then((text) => {
+          if (second !== undefined) doubtFromMs = clock.monotonicMs() + NO_DOUBT_MS;
+          second?.end();
           const parsed = parseJson(text);
           const plainText = parsed === undefined ? text.slice(0, PLAIN_TEXT_MAX) : '';
           resolve({ status: response.statusCode ?? 0, headers: response.headers, body: parsed, plainText });
@@ -159,18 +193,43 @@ export function createTransport(
 
   function limitConnect(call: http.ClientRequest, socket: Socket): void {
     socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-    const limit = clock.deadline(CONNECT_TIMEOUT_MS);
-    const onLate = () => {
+    const end = limit(CONNECT_TIMEOUT_MS, () => {
       counts.connectTimeouts += 1;
       call.destroy(new ConnectTimeoutError(`no connection within ${CONNECT_TIMEOUT_MS} ms`));
-    };
-    const end = () => {
-      limit.signal.removeEventListener('abort', onLate);
-      limit.clear();
-    };
-    limit.signal.addEventListener('abort', onLate, { once: true });
+    });
     socket.once(isHttps ? 'secureConnect' : 'connect', end);
     socket.once('close', end);
+  }
+
+  function onSilence(call: http.ClientRequest, socket: Socket, act: () => void): void {
+    const end = limit(SILENCE_LIMIT_MS, act);
+    const endAll = () => {
+      socket.removeListener('data', endAll);
+      end();
+    };
+    socket.once('data', endAll);
+    call.once('close', endAll);
+  }
+
+  function startSecond(request: TransportRequest): SecondCall {
+    counts.repeated += 1;
+    const controller = new AbortController();
+    const end = () => controller.abort(request.signal.reason);
+    request.signal.addEventListener('abort', end, { once: true });
+    const answer = exchange({ ...request, signal: controller.signal }, true).finally(() =>
+      request.signal.removeEventListener('abort', end),
+    );
+    return { answer, end };
+  }
+
+  /** Returns what calls it off. */
+  function limit(ms: number, onLate: () => void): () => void {
+    const deadline = clock.deadline(ms);
+    deadline.signal.addEventListener('abort', onLate, { once: true });
+    return () => {
+      deadline.signal.removeEventListener('abort', onLate);
+      deadline.clear();
+    };
   }
 
   function endCalls(): void {

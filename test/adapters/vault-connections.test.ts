@@ -131,6 +131,62 @@ describe('connections to vault that went dead without a word', () => {
     expect(world.opened).toBe(1);
   });
 
+  it.each([
+    ['always', 'is made anew on a fresh connection', 2],
+    ['unseen', 'waits on', 1],
+  ] as const)(
+    'a lone call on one that was idle for a while, repeated "%s", %s after a second',
+    async (repeat, _what, times) => {
+      const world = await startWorld();
+      await world.openIdle(1);
+      world.clock.advance(60_000);
+      world.act = hang;
+      const call = world.send(repeat).catch((error: unknown) => error);
+      await expect.poll(() => world.requests).toBe(1);
+      world.act = answer;
+      world.clock.advance(1_000);
+      if (times === 2) expect(await call).toMatchObject({ status: 200 });
+      world.transport.close();
+      await call;
+      expect([world.requests, world.clock.pending]).toEqual([times, 0]);
+    },
+  );
+
+  it('are only slow when the first answer comes over them after all: for a minute nothing is asked twice', async () => {
+    const world = await startWorld();
+    const slow = async (repeated: number) => {
+      await world.openIdle(1);
+      world.clock.advance(10_000);
+      const sockets: net.Socket[] = [];
+      world.act = (socket) => void sockets.push(socket);
+      const call = world.send();
+      await expect.poll(() => sockets.length).toBe(1);
+      world.clock.advance(1_500);
+      await expect.poll(() => sockets.length).toBe(1 + repeated);
+      for (const socket of sockets.slice(0, 1)) answer(socket);
+      expect(await call).toMatchObject({ status: 200 });
+      await expect.poll(world.open).toBe(1);
+    };
+    await slow(1);
+    await slow(0);
+    world.clock.advance(60_000);
+    await slow(1);
+    expect([world.transport.counts.repeated, world.clock.pending]).toEqual([2, 0]);
+  });
+
+  it('are not doubted while they are busy: a slow call is made once', async () => {
+    const world = await startWorld();
+    await world.openIdle(1);
+    const sockets: net.Socket[] = [];
+    world.act = (socket) => void sockets.push(socket);
+    const call = world.send();
+    await expect.poll(() => sockets.length).toBe(1);
+    world.clock.advance(5_000);
+    for (const socket of sockets) answer(socket);
+    expect(await call).toMatchObject({ status: 200 });
+    expect(world.requests).toBe(1);
+  });
+
   it('stay when a slow call ends well', async () => {
     const world = await startWorld();
     await world.openIdle(4);

@@ -282,6 +282,14 @@ describe('a vault token of a login', () => {
     expect(world.calls.filter(({ what }) => what === 'revoke')).toMatchObject([{ token: 't1' }]);
     await world.close();
     expect(world.calls.filter(({ what }) => what === 'revoke')).toMatchObject([{ token: 't1' }, { token: 't2' }]);
+    const hurried = startLogin(3600);
+    await hurried.keeper.current(hurried.signal);
+    await hurried.pass(2_000);
+    await hurried.keeper.refused('t1', 'pki/sign/web', hurried.signal);
+    await hurried.close();
+    expect(new Set(hurried.calls.filter(({ what }) => what === 'revoke').map(({ token }) => token))).toEqual(
+      new Set(['t1', 't2']),
+    );
     for (const other of [startKeeper(), startLogin(3600, { type: 'batch' })]) {
       await other.keeper.current(other.signal);
       await other.close();
