@@ -1,10 +1,10 @@
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
+import { remember } from '../shared/remembered.ts';
 import { type AcmPcaClient, createClient } from './client.ts';
 import type { AcmPcaConf } from './config.ts';
 import { loadCredentials } from './credentials.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Failure } from './failure.ts';
-import { remember } from './remembered.ts';
 import type { Template } from './template.ts';
 import type { Transport } from './transport.ts';
 

@@ -1,5 +1,5 @@
-import { ConfigError } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { confFieldError, loadText } from '../shared/load-text.ts';
 import type { AcmPcaConf } from './config.ts';
 
 /** As AWS's SDK takes them. */
@@ -24,21 +24,36 @@ export async function loadCredentials(
   deps: IssuerDeps,
   signal: AbortSignal,
 ): Promise<CredentialProvider> {
-  const pair = conf.awsCredentials;
-  if (pair === undefined) return loadDefaultChain(conf.arn.region);
+  const parts = keyPartsOf(conf);
+  if (parts === undefined) return loadDefaultChain(conf.arn.region);
   const [accessKeyId, secretAccessKey] = await Promise.all([
-    loadWord(deps, pair.accessKey, `${FIELD}.accessKey`, ACCESS_KEY, signal),
-    loadWord(deps, pair.accessKeySecret, `${FIELD}.accessKeySecret`, SECRET, signal),
+    loadKeyPart(deps, parts.id, signal),
+    loadKeyPart(deps, parts.secret, signal),
   ]);
-  if (accessKeyId.startsWith('ASIA')) {
-    throw confFieldError(
-      `${FIELD}.accessKey`,
-      'holds a temporary key, which is worth nothing without its session token',
-      'give a long-term key (AKIA...), or leave auth out: the default chain takes temporary credentials',
-    );
-  }
   const credentials = { accessKeyId, secretAccessKey };
   return async () => credentials;
+}
+
+interface KeyPart {
+  readonly field: string;
+  readonly source: DataSource;
+  readonly form: RegExp;
+}
+
+function keyPartsOf({
+  awsCredentials: pair,
+}: AcmPcaConf): { readonly id: KeyPart; readonly secret: KeyPart } | undefined {
+  if (pair === undefined) return undefined;
+  return {
+    id: { field: `${FIELD}.accessKey`, source: pair.accessKey, form: ACCESS_KEY },
+    secret: { field: `${FIELD}.accessKeySecret`, source: pair.accessKeySecret, form: SECRET },
+  };
+}
+
+/** The parts of the conf's key pair as `collectFindings` loads them; none where the default chain is used. */
+export function credentialChecks(conf: AcmPcaConf, deps: IssuerDeps, signal: AbortSignal): (() => Promise<unknown>)[] {
+  const parts = keyPartsOf(conf);
+  return parts === undefined ? [] : [parts.id, parts.secret].map((part) => () => loadKeyPart(deps, part, signal));
 }
 
 /** Loaded with the first use: it brings a large part of AWS's SDK with it. */
@@ -48,39 +63,17 @@ async function loadDefaultChain(region: string): Promise<CredentialProvider> {
   return () => chain();
 }
 
-async function loadWord(
-  deps: IssuerDeps,
-  source: DataSource,
-  field: string,
-  form: RegExp,
-  signal: AbortSignal,
-): Promise<string> {
-  const text = (await loadField(deps, source, field, signal)).trim();
-  if (text === '') throw confFieldError(field, 'is empty', `store the value that AWS shows when the key is created`);
+async function loadKeyPart(deps: IssuerDeps, { source, field, form }: KeyPart, signal: AbortSignal): Promise<string> {
+  const text = (await loadText(deps, source, field, signal)).trim();
+  if (text === '') throw confFieldError(field, 'is empty', 'store the value that AWS shows when the key is created');
   if (!form.test(text))
     throw confFieldError(field, 'does not hold what AWS gives out', 'store the value alone, without quotes and blanks');
-  return text;
-}
-
-/** @throws ConfigError with the field as its violation */
-export async function loadField(
-  deps: IssuerDeps,
-  source: DataSource,
-  field: string,
-  signal: AbortSignal,
-): Promise<string> {
-  try {
-    return (await deps.load(source, { signal })).toString('utf8');
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    throw confFieldError(field, error.message, error.fix ?? 'store the secret, or correct the name', error);
+  if (text.startsWith('ASIA')) {
+    throw confFieldError(
+      field,
+      'holds a temporary key, which is worth nothing without its session token',
+      'give a long-term key (AKIA...), or leave auth out: the default chain takes temporary credentials',
+    );
   }
-}
-
-export function confFieldError(field: string, message: string, fix: string, cause?: unknown): ConfigError {
-  return new ConfigError(`${field}: ${message}`, {
-    fix,
-    violations: [{ field, message }],
-    ...(cause === undefined ? {} : { cause }),
-  });
+  return text;
 }

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { IssuerDeniedError, IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import {
+  type ConfChecker,
   type IssuedCertificate,
   type Issuer,
   type IssuerContext,
@@ -9,6 +10,8 @@ import {
   type SignRequest,
 } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
+import { collectFindings, inlineWarnings } from '../shared/check-sources.ts';
+import { remember } from '../shared/remembered.ts';
 import { type Attempt, createAttempts, startAnew } from './attempts.ts';
 import { SHORT_LIVED_SECONDS } from './ca-facts.ts';
 import { leaseCallLimits } from './call-limits.ts';
@@ -16,6 +19,7 @@ import { createCaller } from './caller.ts';
 import { bundleOf, createChainReader, type Path, parseLeaf } from './chain.ts';
 import type { AcmPcaConf } from './config.ts';
 import { createConnector } from './connector.ts';
+import { credentialChecks } from './credentials.ts';
 import { nameOf } from './describe-error.ts';
 import { findEndpoint } from './endpoint.ts';
 import { inspectAcmPca } from './inspect.ts';
@@ -24,7 +28,6 @@ import { createKnownFacts } from './known-facts.ts';
 import { linkSignals } from './link-signals.ts';
 import { loadPinned } from './pinned-roots.ts';
 import { ReadyTime } from './ready-time.ts';
-import { remember } from './remembered.ts';
 import { chooseTemplate } from './template.ts';
 import { createTransport } from './transport.ts';
 
@@ -32,7 +35,7 @@ const LOAD_TIMEOUT_MS = 10_000;
 /** A file of `caCert` that changed is noticed after this; a secret at once, by a new issuer. */
 const PINNED_MAX_AGE_MS = 600_000;
 
-export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, deps: IssuerDeps): Issuer {
+export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, deps: IssuerDeps): Issuer & ConfChecker {
   const { arn: ca } = conf;
   const { clock } = deps;
   const closing = new AbortController();
@@ -117,6 +120,14 @@ export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, de
           throw error instanceof IssuerDeniedError ? withoutBundle(error) : error;
         }
       }),
+
+    async checkConf(call) {
+      const { signal } = call;
+      const checks = [() => loadPinned(conf, deps, signal), ...credentialChecks(conf, deps, signal)];
+      const source = conf.awsCredentials?.accessKeySecret;
+      const secrets = source === undefined ? [] : [{ field: 'auth.awsCredentials.accessKeySecret', source }];
+      return { ...(await collectFindings(checks, call)), warnings: inlineWarnings(secrets) };
+    },
 
     inspect: (call) =>
       whileOpen(call.signal, (signal) =>

@@ -3,9 +3,9 @@ import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { confFieldError, loadText } from '../shared/load-text.ts';
 import { isRoot } from './chain.ts';
 import type { AcmPcaConf } from './config.ts';
-import { confFieldError, loadField } from './credentials.ts';
 
 const FIELD = 'caCert';
 
@@ -19,7 +19,7 @@ export async function loadPinned(
   signal: AbortSignal,
 ): Promise<readonly Certificate[]> {
   if (conf.caCert === undefined) return [];
-  const certificates = parse(await loadField(deps, conf.caCert, FIELD, signal));
+  const certificates = parse(await loadText(deps, conf.caCert, FIELD, signal));
   const leaf = certificates.find(({ basicConstraints }) => basicConstraints?.ca !== true);
   if (leaf !== undefined) throw refuse(`holds a certificate that is not of a CA: ${JSON.stringify(leaf.subject)}`);
   if (!certificates.some(isRoot)) throw refuse('holds no root certificate (one that is signed by its own key)');

@@ -4,6 +4,7 @@ import { parseCertificate } from '../../src/x509/certificate.ts';
 import { loadPrivateKey } from '../../src/x509/key-pair.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { loadText } from './load-text.ts';
 
 /** A data source of a conf, and what its content has to be. */
 export interface NamedSource {
@@ -25,25 +26,42 @@ export async function checkSources(
   load: IssuerDeps['load'],
   options: CallOptions,
 ): Promise<ConfFindings> {
+  const found = await collectFindings(
+    sources.map(({ field, source, problem }) => async () => {
+      const data = (await loadText({ load }, source, field, options.signal)).trim();
+      const message = data === '' ? 'is empty' : problem(Buffer.from(data));
+      if (message !== undefined) throw new ConfigError(message, { violations: [{ field, message }] });
+    }),
+    options,
+  );
+  return { ...found, warnings: inlineWarnings(sources.filter(({ isSecret }) => isSecret)) };
+}
+
+/** Runs checks that throw a ConfigError with the violations of their field, and tells all of them together. */
+export async function collectFindings(
+  checks: readonly (() => Promise<unknown>)[],
+  options: CallOptions,
+): Promise<ConfFindings> {
   const violations: Violation[] = [];
-  const warnings: string[] = [];
   let fix: string | undefined;
-  for (const { field, source, problem, isSecret } of sources) {
-    if (isSecret && source.kind === 'inline') {
-      warnings.push(`${field}: an inline value can be read by everybody who may read the Mesh; use a secret`);
-    }
+  for (const check of checks) {
     try {
-      const data = await load(source, options);
-      const message = data.length === 0 ? 'is empty' : problem(data);
-      if (message !== undefined) violations.push({ field, message });
+      await check();
     } catch (error) {
       options.signal.throwIfAborted();
       if (!(error instanceof ConfigError)) throw error;
-      violations.push({ field, message: error.message });
+      violations.push(...error.violations);
       fix ??= error.fix;
     }
   }
-  return { violations, warnings, ...(fix === undefined ? {} : { fix }) };
+  return { violations, warnings: [], ...(fix === undefined ? {} : { fix }) };
+}
+
+/** A warning for each secret that stands in the Mesh itself. */
+export function inlineWarnings(secrets: readonly Pick<NamedSource, 'field' | 'source'>[]): readonly string[] {
+  return secrets
+    .filter(({ source }) => source.kind === 'inline')
+    .map(({ field }) => `${field}: an inline value can be read by everybody who may read the Mesh; use a secret`);
 }
 
 /** One word of printable ASCII, as tokens and access keys are; white space around it is allowed. */

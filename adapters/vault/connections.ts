@@ -3,7 +3,7 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
-import { confFieldError, loadText } from './auth/load-text.ts';
+import { confFieldError, loadText } from '../shared/load-text.ts';
 import type { ClientCertificate } from './auth/token-source.ts';
 import type { VaultConf } from './config.ts';
 import {

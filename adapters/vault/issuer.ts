@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { CaError, IssuerResponseError, IssuerUnavailableError, NotSupportedError } from '../../src/issuer/errors.ts';
 import type {
+  ConfChecker,
   Identity,
   IssuedCertificate,
   Issuer,
@@ -12,15 +13,17 @@ import type { Certificate } from '../../src/x509/certificate.ts';
 import { loadPrivateKey } from '../../src/x509/key-pair.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { checkSources } from '../shared/check-sources.ts';
+import { remember } from '../shared/remembered.ts';
 import { abilitiesOf, findKnowledge, type Knowledge } from './abilities.ts';
 import { bundleOf, createChainReader, parseLeaf } from './chain.ts';
 import type { SubjectBody, VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import { createConnector } from './connector.ts';
+import { dataSources } from './data-sources.ts';
 import { type FailureKind, type Outcome, toError } from './failure.ts';
 import { inspectVault } from './inspect.ts';
 import { createMountIssuers, type ToValue } from './mount-issuers.ts';
-import { remember } from './remembered.ts';
 import type { IssuedReply } from './replies.ts';
 import { learnFromRefusal } from './role.ts';
 import { createStateExplainer } from './server-state.ts';
@@ -33,7 +36,11 @@ const KNOWLEDGE_MAX_AGE_MS = 600_000;
 /** What could not be asked is asked again after this. */
 const ASK_AGAIN_MS = 30_000;
 
-export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps: IssuerDeps): Issuer & KeyPairIssuer {
+export function createVaultIssuer(
+  context: IssuerContext,
+  conf: VaultConf,
+  deps: IssuerDeps,
+): Issuer & KeyPairIssuer & ConfChecker {
   const { clock, log } = deps;
   const closing = new AbortController();
   const connector = createConnector(context, conf, deps, closing.signal);
@@ -120,6 +127,8 @@ export function createVaultIssuer(context: IssuerContext, conf: VaultConf, deps:
       mountCas.set(cas);
       return bundleOf(conf.pki, cas);
     },
+
+    checkConf: (call) => checkSources(dataSources(conf), deps.load, call),
 
     inspect: ({ signal }) => inspectVault({ conf, mesh: context.mesh, connector, issuers, clock }, signal),
 

@@ -1,7 +1,7 @@
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
+import { remember } from '../shared/remembered.ts';
 import type { VaultClient } from './client.ts';
 import type { Failure } from './failure.ts';
-import { remember } from './remembered.ts';
 
 /** Requests that meet the same fault ask for more once in this time, all together. */
 const ASK_AGAIN_MS = 2_000;

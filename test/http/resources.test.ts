@@ -46,17 +46,24 @@ describe('PUT and GET', () => {
     expect(String(json.warnings?.[0])).toContain('RFC 1035');
   });
 
-  it('warn about a secret that a backend needs and that is not there yet', async () => {
-    const conf = {
-      fromCp: { address: 'http://127.0.0.1:1', pki: 'p', role: 'r', auth: { token: { secret: 'gone' } } },
-    };
-    const { status, json } = await test.request('PUT', '/meshes/early', {
-      type: 'Mesh',
-      name: 'early',
-      mtls: { enabledBackend: 'v', backends: [{ name: 'v', type: 'vault', conf }] },
-    });
-    expect(status).toBe(201);
-    expect(json.warnings?.[0]).toBe('mtls.backends[0] ("v"): there is no secret "gone" in mesh "early" yet');
+  it('are refused while a secret that a backend needs is not there, and stored unproven when the mesh wants that', async () => {
+    const fromCp = { address: 'http://127.0.0.1:1', pki: 'p', role: 'r', auth: { token: { secret: 'gone' } } };
+    const mtls = { enabledBackend: 'v', backends: [{ name: 'v', type: 'vault', conf: { fromCp } }] };
+    const refused = await test.request('PUT', '/meshes/early', { type: 'Mesh', name: 'early', mtls });
+    expect([refused.status, refused.json.invalid_parameters]).toEqual([
+      400,
+      [
+        {
+          field: 'mtls.backends[0].conf.fromCp.auth.token',
+          reason: 'could not load data: resource not found: type="Secret" name="gone" mesh="early"',
+        },
+      ],
+    ]);
+    expect((await test.request('GET', '/meshes/early')).status).toBe(404);
+    const unproven = { ...mtls, skipValidation: true };
+    expect((await test.request('PUT', '/meshes/early', { type: 'Mesh', name: 'early', mtls: unproven })).status).toBe(
+      201,
+    );
   });
 
   it('make the secrets of a builtin CA, owned by the mesh', async () => {

@@ -1,6 +1,6 @@
 import type { IssuerDeps } from '../../../src/issuer/issuer.ts';
+import { loadWord } from '../../shared/load-text.ts';
 import type { AppRoleAuth } from './auth-conf.ts';
-import { loadWord } from './load-text.ts';
 import type { LoginMethod } from './login-source.ts';
 
 const SECRET_ID = {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { IssuerDeps } from '../../../src/issuer/issuer.ts';
+import { confFieldError, loadWord } from '../../shared/load-text.ts';
 import type { JwtAuth, KubernetesAuth } from './auth-conf.ts';
-import { confFieldError, loadWord } from './load-text.ts';
 import type { LoginMethod } from './login-source.ts';
 
 const FIXES = {

@@ -3,8 +3,8 @@ import type { IssuerDeps } from '../../../src/issuer/issuer.ts';
 import { loadPrivateKey } from '../../../src/x509/key-pair.ts';
 import { decodePem } from '../../../src/x509/pem.ts';
 import { X509Error } from '../../../src/x509/x509-error.ts';
+import { confFieldError, loadText } from '../../shared/load-text.ts';
 import type { TlsAuth } from './auth-conf.ts';
-import { confFieldError, loadText } from './load-text.ts';
 import type { LoginMethod } from './login-source.ts';
 
 const CERT_FIELD = 'fromCp.auth.tls.clientCert';

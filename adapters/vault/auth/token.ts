@@ -1,6 +1,6 @@
 import type { IssuerDeps } from '../../../src/issuer/issuer.ts';
+import { loadWord } from '../../shared/load-text.ts';
 import type { TokenAuth } from './auth-conf.ts';
-import { loadWord } from './load-text.ts';
 import { fingerprintOf } from './login-source.ts';
 import type { TokenSource } from './token-source.ts';
 

@@ -1,6 +1,6 @@
-import { ConfigError } from '../../../src/issuer/errors.ts';
-import type { DataSource, IssuerDeps } from '../../../src/issuer/issuer.ts';
-import { orAborted } from '../../../src/runtime/or-aborted.ts';
+import { ConfigError } from '../../src/issuer/errors.ts';
+import type { DataSource, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { orAborted } from '../../src/runtime/or-aborted.ts';
 
 /**
  * Loads a data source as text, anew each time.
