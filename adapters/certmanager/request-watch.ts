@@ -38,6 +38,8 @@ export interface RequestWatchOptions extends Pick<IssuerDeps, 'clock' | 'random'
 const IDLE_MS = 60_000;
 /** A server that was away for this long is told to callers at once. */
 const PATIENCE_MS = 10_000;
+/** kube-apiserver 1.34 answers 403 and 404 for about a second after its port is open. */
+const STARTING_MS = 3_000;
 const AWAY: ReadonlySet<FailureKind> = new Set(['unreachable', 'broken', 'timeout']);
 const FIRST_PAUSE_MS = 100;
 /** Not longer, so that the end of a fault is noticed within two seconds. */
@@ -81,6 +83,7 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
   let version: string | undefined;
   let failures = 0;
   let failingSinceMs: number | undefined;
+  let awayMs = Number.NEGATIVE_INFINITY;
   let heardMs = 0;
   let silenceMs = SILENCE_MS;
   let isChecking = false;
@@ -230,9 +233,14 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
     waiters.clear();
   }
 
-  /** A server that is away may be starting again. One that answers, and not well, is asked twice. */
+  /**
+   * A server that is away may be starting again; and one that has just started refuses for a moment what it allows later, since it does not know
+   * roles and resources yet. One that answers otherwise, and not well, is asked twice.
+   */
   function isWorthWaiting(failure: Failure, failingMs: number): boolean {
-    if (AWAY.has(failure.kind)) return failingMs < PATIENCE_MS;
+    const nowMs = clock.monotonicMs();
+    if (AWAY.has(failure.kind)) awayMs = nowMs;
+    if (nowMs - awayMs < STARTING_MS) return failingMs < PATIENCE_MS;
     return isPassing(failure) && failures < 2;
   }
 
