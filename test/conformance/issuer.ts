@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CaError, NotSupportedError } from '../../src/issuer/errors.ts';
 import {
@@ -48,6 +49,8 @@ const TAGS = createTags([
   ['kuma.io/service', ['web', 'web-api']],
   ['version', 'v1'],
 ]);
+/** Names of checks are stable and written down. */
+const CHECKS_PAGE = readFileSync('docs/checks.md', 'utf8');
 const TWO_HUNDRED_YEARS_SECONDS = 200 * 365 * 24 * 3600;
 const AT_ONCE = 50;
 
@@ -221,7 +224,10 @@ export function testIssuer<Conf>(
       expect(checks.filter(({ ok }) => !ok)).toEqual([]);
       expect(checks.length).toBeGreaterThan(0);
       expect(new Set(checks.map((check) => check.name)).size).toBe(checks.length);
-      for (const check of checks) expect(check.name).toMatch(new RegExp(`^${module.type}\\.[a-z]+(-[a-z]+)*$`));
+      for (const { name } of checks) {
+        expect(name).toMatch(new RegExp(`^${module.type}\\.[a-z]+(-[a-z]+)*$`));
+        expect(CHECKS_PAGE, 'docs/checks.md').toContain(`| \`${name}\` |`);
+      }
     });
 
     it('closes as often as it is asked to, and fails clearly afterwards', async () => {

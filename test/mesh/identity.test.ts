@@ -132,8 +132,8 @@ describe('the identity of a data plane', () => {
             const sans = uriSansOf('default', tags, 'kuma');
             expect(sans[0]).toMatch(/^spiffe:\/\/default\/[A-Za-z0-9._-]+$/);
             for (const san of sans) {
-              expect(URL.canParse(san)).toBe(true);
-              expect(san).not.toMatch(/[%\s]/);
+              // RFC 3986 sets no end to the digits of a port: `kuma://a:101001/b` is a URI, though no URL that a browser takes.
+              expect(san).toMatch(/^[a-z]+:\/\/[A-Za-z0-9._:/-]+$/);
             }
             expect(new Set(sans).size).toBe(sans.length);
           });
