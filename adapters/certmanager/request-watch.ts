@@ -24,6 +24,8 @@ export interface RequestWatch {
   ready(signal: AbortSignal): Promise<void>;
   /** Tells every change of an object; undefined: it is gone. */
   follow(name: string, tell: (request: CertificateRequest | undefined) => void): Follow;
+  /** A call got no answer, so the watch may be as dead: unless it was heard just now it goes on on a new connection. */
+  suspect(): void;
   /** No timer and no connection is left. Idempotent. */
   close(): Promise<void>;
 }
@@ -347,6 +349,9 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
           if (entries.get(name) === entry) entries.delete(name);
         },
       };
+    },
+    suspect() {
+      if (clock.monotonicMs() - heardMs >= OPEN_TIMEOUT_MS / 2) stream?.abort();
     },
     async close() {
       closing.abort(new Error('the watch is closed'));

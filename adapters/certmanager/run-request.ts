@@ -24,7 +24,7 @@ export interface RunOptions {
 export type Issued = Extract<Verdict, { state: 'issued' }>;
 
 /** A first create that is not answered by then is asked for again: after a half-open connection that is the fresh one. */
-const CREATE_TIMEOUTS_MS = [1_500, 4_000, 10_000];
+const CREATE_TIMEOUTS_MS = [1_000, 4_000, 10_000];
 const GET_TIMEOUT_MS = 3_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 1_000;
@@ -120,6 +120,7 @@ async function create(
     if (created.ok) return created.value;
     let { failure } = created;
     if (failure.kind === 'unreachable') budget.left += 1;
+    if (failure.kind === 'timeout') cluster.watch.suspect();
     if (failure.kind === 'conflict') {
       // The name follows from the request: an object of this name is ours, from an attempt whose answer was lost.
       const found = await cluster.client.get(name, { signal, timeoutMs: GET_TIMEOUT_MS });
