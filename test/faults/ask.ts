@@ -53,22 +53,33 @@ export function failuresOf({ service, seen, message, answer }: Asked, says: RegE
 }
 
 /** As a proxy would look at it, with another X.509 library than mesh-ca's own. */
-function certificateFailures(service: string, { json }: Answer): string[] {
-  const leaf = new X509Certificate(String(json.certificate));
+function certificateFailures(service: string, answer: Answer): string[] {
+  const { json } = answer;
+  const [leaf, ...chain] = pathOf(answer);
   const failures: string[] = [];
-  const now = new Date();
-  if (!leaf.subjectAltName?.includes(`URI:${serviceSan(service)}`)) failures.push('a certificate for somebody else');
-  if (!leaf.checkPrivateKey(createPrivateKey(String(json.privateKey)))) failures.push('a certificate for another key');
-  if (new Date(leaf.validTo) <= now) failures.push('a certificate that has expired');
-  const roots = decodePem(String(json.trustBundle?.pem)).map(({ der }) => new X509Certificate(der));
-  let last = leaf;
-  for (let index = 0; json.caChain?.[index] !== undefined; index += 1) {
-    const next = new X509Certificate(String(json.caChain[index]));
-    if (!last.verify(next.publicKey)) failures.push('a chain that does not hold together');
-    last = next;
-  }
-  if (!roots.some((root) => last.verify(root.publicKey))) failures.push('a certificate of no root in the bundle');
+  const holdsTogether = chain.every((issuer, index) => (chain[index - 1] ?? leaf)?.verify(issuer.publicKey));
+  if (!leaf?.subjectAltName?.includes(`URI:${serviceSan(service)}`)) failures.push('a certificate for somebody else');
+  if (!leaf?.checkPrivateKey(createPrivateKey(String(json.privateKey)))) failures.push('a certificate for another key');
+  if (leaf === undefined || new Date(leaf.validTo) <= new Date()) failures.push('a certificate that has expired');
+  if (!holdsTogether) failures.push('a chain that does not hold together');
+  if (!isTrusted(answer, String(json.trustBundle?.pem))) failures.push('a certificate of no root in its bundle');
   return failures;
+}
+
+/** Whether what was served leads to a root of this bundle, in PEM. */
+export function isTrusted(answer: Answer, bundlePem: string): boolean {
+  const last = pathOf(answer).at(-1);
+  const roots = decodePem(bundlePem).map(({ der }) => new X509Certificate(der));
+  return roots.some((root) => last?.verify(root.publicKey));
+}
+
+/** The leaf, its issuer, and so on, without root. */
+function pathOf({ json }: Answer): X509Certificate[] {
+  const path = [new X509Certificate(String(json.certificate))];
+  for (let index = 0; json.caChain?.[index] !== undefined; index += 1) {
+    path.push(new X509Certificate(String(json.caChain[index])));
+  }
+  return path;
 }
 
 export const describeAsked = ({ seen, message }: Asked): string => (message === '' ? seen : `${seen}: ${message}`);

@@ -1,6 +1,6 @@
 import { startTestApp, type TestApp } from '../support/test-app.ts';
 import { collectAlarms } from './alarms.ts';
-import { type Asked, askForCertificate, describeAsked } from './ask.ts';
+import { type Asked, askForCertificate, describeAsked, isTrusted } from './ask.ts';
 import { keepAsking, measureRecovery, sleep } from './callers.ts';
 import { countConnects } from './count-connects.ts';
 import { BACKEND, type FaultWorld, MESH, putSecret, type ServerFault } from './fault-world.ts';
@@ -112,6 +112,7 @@ async function observe(
   const recovery = await measureRecovery(ask, row.idle === true);
   await callers.done;
   const everything = [...warm, ...callers.answers, ...recovery.answers];
+  complaints.push(...(await askWhetherTrusted(test, everything)));
   const observed = { asked: callers.asked, during, everything, before, quietFrom, quietTo, recovery };
   return { observed: { ...observed, atEnd: await measure() }, complaints };
 }
@@ -125,6 +126,15 @@ async function askOthers(test: TestApp, { atStart }: FaultRow): Promise<string[]
     ...(other.status === 201 ? [] : [`another mesh noticed it: ${other.status}`]),
     ...(atStart || bundle.text.includes('BEGIN CERTIFICATE') ? [] : [`the trust bundle was gone: ${bundle.status}`]),
   ];
+}
+
+/** Whatever became of the CA meanwhile: who holds a certificate from before must not be cut off. */
+async function askWhetherTrusted(test: TestApp, everything: readonly Asked[]): Promise<string[]> {
+  const served = everything.filter(({ seen }) => seen === 'served');
+  if (served.length === 0) return [];
+  const { text } = await test.request('GET', `/meshes/${MESH}/_trust-bundle`);
+  const lost = served.filter(({ answer }) => !isTrusted(answer, text)).length;
+  return lost === 0 ? [] : [`${lost} certificates that were served are trusted no more`];
 }
 
 /** Which of the worlds of a backend shows a fault: the first whose server can, else the first whose network can. */
