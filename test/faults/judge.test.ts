@@ -88,8 +88,8 @@ const WRONG: readonly {
   },
   {
     name: 'it was called while nobody asked',
-    observed: { quietFrom: at(105, 20) },
-    complaint: /^15 calls while nobody asked$/,
+    observed: { quietFrom: at(105, 20), quietTo: at(130, 20) },
+    complaint: /^25 calls while nobody asked$/,
   },
   {
     name: 'recovery took long',
