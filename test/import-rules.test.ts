@@ -74,7 +74,6 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@smithy/signature-v4': ['adapters/vault'],
   '@smithy/hash-node': ['adapters/vault'],
   '@aws-sdk/client-acm-pca': ['adapters/acmpca'],
-  '@smithy/node-http-handler': ['adapters/acmpca'],
   '@aws-sdk/credential-providers': ['adapters/acmpca', 'adapters/vault'],
   '@kubernetes/client-node': ['adapters/certmanager'],
   undici: ['adapters/certmanager'],

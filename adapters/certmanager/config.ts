@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerContext } from '../../src/issuer/issuer.ts';
-import { type CommonNameTemplate, parseCommonName } from '../../src/mesh/common-name.ts';
+import { type CommonNameTemplate, DNS_NAMES, type NameForm, parseCommonName } from '../../src/mesh/common-name.ts';
 import { parseDataSource } from '../../src/mesh/data-source.ts';
 import { isJsonObject, readShapeAndRules } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
@@ -37,7 +37,7 @@ const orEmpty = <S extends z.ZodType>(schema: S) => z.union([z.literal(''), sche
 
 const subdomain = z.string().max(MAX_NAME).regex(SUBDOMAIN, { error: NAME_FORM });
 
-const template = z.string().transform((source, ctx) => parseTemplate(source, ctx));
+const dnsName = z.string().transform((source, ctx) => parseTemplate(source, ctx, DNS_NAMES));
 
 const dataSource = z.unknown().transform((value, ctx) => {
   const violations: Violation[] = [];
@@ -59,7 +59,7 @@ const schema = z.object({
     .string()
     .transform((source, ctx) => (source === '' ? undefined : parseTemplate(source, ctx)))
     .nullish(),
-  dnsNames: z.array(template).max(MAX_DNS_NAMES).nullish(),
+  dnsNames: z.array(dnsName).max(MAX_DNS_NAMES).nullish(),
   caCert: dataSource.nullish(),
 });
 
@@ -84,9 +84,9 @@ export function parseConf(conf: unknown, context: IssuerContext): CertManagerCon
   };
 }
 
-function parseTemplate(source: string, ctx: z.RefinementCtx): CommonNameTemplate | undefined {
+function parseTemplate(source: string, ctx: z.RefinementCtx, form?: NameForm): CommonNameTemplate | undefined {
   try {
-    return parseCommonName(source);
+    return parseCommonName(source, form);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     ctx.addIssue(error.violations[0]?.message ?? error.message);

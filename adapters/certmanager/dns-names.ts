@@ -1,7 +1,6 @@
 import { RequestInvalidError } from '../../src/issuer/errors.ts';
 import type { CommonNameSubject, CommonNameTemplate } from '../../src/mesh/common-name.ts';
 
-const MAX_LENGTH = 253;
 const LABEL = '[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?';
 /** RFC 1123 host names; a wildcard in the place of the first label. */
 const DNS_NAME = new RegExp(`^(?:\\*\\.)?${LABEL}(?:\\.${LABEL})*$`);
@@ -15,7 +14,7 @@ export function renderDnsNames(templates: readonly CommonNameTemplate[], who: Co
     ...new Set(
       templates.map((template, index) => {
         const name = template.render(who);
-        if (name.length <= MAX_LENGTH && DNS_NAME.test(name)) return name;
+        if (DNS_NAME.test(name)) return name;
         throw new RequestInvalidError(
           `dataplane ${JSON.stringify(who.dataplane)}: dnsNames[${index}] ${JSON.stringify(template.source)} gives ${JSON.stringify(name)}, which is no DNS name`,
           {

@@ -1,10 +1,6 @@
+import { IssuancePendingError, IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import {
-  ConfigError,
-  IssuancePendingError,
-  IssuerResponseError,
-  IssuerUnavailableError,
-} from '../../src/issuer/errors.ts';
-import {
+  type ConfChecker,
   type IssuedCertificate,
   type Issuer,
   type IssuerContext,
@@ -12,10 +8,11 @@ import {
   KEY_TYPES,
   type SignRequest,
 } from '../../src/issuer/issuer.ts';
-import { orAborted } from '../../src/runtime/or-aborted.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { collectFindings } from '../shared/check-sources.ts';
 import { loadOnce } from '../shared/load-once.ts';
+import { confFieldError, loadText } from '../shared/load-text.ts';
 import { createChainReader, parseRoots, type ReadChain } from './chain.ts';
 import { acquireCluster } from './cluster.ts';
 import type { CertManagerConf } from './config.ts';
@@ -33,7 +30,11 @@ const CLOCK_SKEW_MAX_MS = 3_000;
 /** Of the life that the CA has left, for the way to cert-manager and back. */
 const CA_MARGIN_MS = 5_000;
 
-export function createCertManagerIssuer(context: IssuerContext, conf: CertManagerConf, deps: IssuerDeps): Issuer {
+export function createCertManagerIssuer(
+  context: IssuerContext,
+  conf: CertManagerConf,
+  deps: IssuerDeps,
+): Issuer & ConfChecker {
   const { clock, random } = deps;
   const { issuerRef } = conf;
   const lease = acquireCluster(deps);
@@ -159,6 +160,8 @@ export function createCertManagerIssuer(context: IssuerContext, conf: CertManage
       );
     },
 
+    checkConf: (call) => collectFindings([() => loadPinned(conf, deps, call.signal)], call),
+
     inspect: ({ signal }) =>
       inspectCertManager({ conf, cluster, clock, loadRoots: () => pinned.get({ signal }) }, signal),
 
@@ -187,8 +190,8 @@ async function loadPinned(
   signal: AbortSignal,
 ): Promise<readonly Certificate[] | undefined> {
   if (caCert === undefined) return undefined;
+  const pem = await loadText(deps, caCert, CA_CERT, signal);
   try {
-    const pem = (await orAborted(deps.load(caCert, { signal }), signal)).toString('utf8');
     const roots = parseRoots(pem);
     if (roots.length === 0) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE in it');
     const other = roots.find(({ isSelfIssued }) => !isSelfIssued);
@@ -198,17 +201,10 @@ async function loadPinned(
       `${JSON.stringify(other.subject)} is no root: ${JSON.stringify(other.issuer)} issued it`,
     );
   } catch (error) {
-    if (error instanceof X509Error) throw caCertError(`holds no usable root certificate: ${error.message}`, error);
-    if (error instanceof ConfigError) throw caCertError(error.message, error);
-    throw error;
+    if (!(error instanceof X509Error)) throw error;
+    throw confFieldError(CA_CERT, `holds no usable root certificate: ${error.message}`, ROOT_FIX, error);
   }
 }
 
-function caCertError(message: string, cause: Error): ConfigError {
-  const fix = cause instanceof ConfigError ? cause.fix : undefined;
-  return new ConfigError(`caCert: ${message}`, {
-    violations: [{ field: 'caCert', message }],
-    fix: fix ?? 'give the PEM of the self-signed root CA, one or more of them',
-    cause,
-  });
-}
+const CA_CERT = 'caCert';
+const ROOT_FIX = 'give the PEM of the self-signed root CA, one or more of them';

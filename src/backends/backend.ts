@@ -43,6 +43,9 @@ export interface BackendOptions {
 const CONCURRENT_CALLS = 32;
 const WAITING_CALLS = 10_000;
 
+/** How long an issuer has to say why, after its deadline. */
+const LAST_WORDS_MS = 50;
+
 export type BackendCall = 'sign' | 'issueKeyPair' | 'trustBundle' | 'abilities' | 'ensure' | 'checkConf' | 'inspect';
 
 /**
@@ -144,17 +147,35 @@ export class Backend {
   ): Promise<T> {
     const timeoutMs = limit === 'roots' ? this.limits.rootTimeoutMs : this.limits.issueTimeoutMs;
     const deadline = this.#clock.deadline(timeoutMs, options.signal);
+    const working = work({ signal: deadline.signal });
     try {
-      return await orAborted(work({ signal: deadline.signal }), deadline.signal);
+      return await orAborted(working, deadline.signal);
     } catch (error) {
-      if (!deadline.signal.aborted || options.signal.aborted) throw error;
+      if (error !== deadline.signal.reason || options.signal.aborted) throw error;
       const late = new IssuerUnavailableError(`no answer within ${timeoutMs} ms`, {
         cause: error,
         fix: `look at the load and the network between mesh-ca and the backend, or raise ${limit === 'roots' ? 'rootChain' : 'dpCert'}.requestTimeout`,
       });
-      throw withIssuerPrefix(late, this.type, this.name);
+      return await this.#lastWords(working, withIssuerPrefix(late, this.type, this.name));
     } finally {
       deadline.clear();
+    }
+  }
+
+  /** An issuer that is told that its time is over may know better why nothing came: that its request waits for an approval, say. */
+  async #lastWords<T>(working: Promise<T>, late: unknown): Promise<T> {
+    const said = new AbortController();
+    try {
+      return await Promise.race([
+        working,
+        this.#clock.sleep(LAST_WORDS_MS, said.signal).then((): never => {
+          throw late;
+        }),
+      ]);
+    } catch (error) {
+      throw error instanceof CaError ? error : late;
+    } finally {
+      said.abort();
     }
   }
 

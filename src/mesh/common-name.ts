@@ -14,40 +14,51 @@ export interface CommonNameSubject {
 export interface CommonNameTemplate {
   readonly source: string;
   /**
-   * The common name of a data plane. Of a tag with several values the first in sorted order is taken: the name is there for compliance,
+   * The name of a data plane. Of a tag with several values the first in sorted order is taken: the name is there for compliance,
    * peers are told apart by their SPIFFE IDs.
    * @throws RequestInvalidError naming the data plane and the template: a tag is missing; the name is empty, cannot be printed, or is longer
-   * than 64 characters (RFC 5280, ub-common-name)
+   * than its form allows
    */
   render(subject: CommonNameSubject): string;
 }
 
-const MAX_CHARACTERS = 64;
+/** What a template is for: how long its result may be, and what messages call it. */
+export interface NameForm {
+  /** As the conf has it. */
+  readonly field: string;
+  readonly maxCharacters: number;
+}
+
+/** RFC 5280, ub-common-name. */
+const COMMON_NAME: NameForm = { field: 'commonName', maxCharacters: 64 };
+/** RFC 1035 2.3.4. */
+export const DNS_NAMES: NameForm = { field: 'dnsNames', maxCharacters: 253 };
+
 /** Longest text between two replaces: a few of them could otherwise blow a short value up without end. */
 const MAX_INTERMEDIATE = 4096;
 
 /**
  * Reads a `commonName` template in Go's form, as the product pages write it: `{{ tag "kuma.io/service" | replace "_" "-" }}.mesh`. Our reader
- * makes a Handlebars AST of texts and calls of `tag` and `replace`; Handlebars only renders it, its own syntax is never read.
+ * makes a Handlebars AST of texts and calls of `tag` and `replace`; Handlebars only renders it, its own syntax is never read. `dnsNames` of cert-manager take the same templates.
  * @throws ConfigError with the column of the mistake and the forms that are allowed
  */
-export function parseCommonName(source: string): CommonNameTemplate {
-  const template = compile(readGoTemplate(source), source);
+export function parseCommonName(source: string, { field, maxCharacters } = COMMON_NAME): CommonNameTemplate {
+  const template = compile(readGoTemplate(source), field, source);
   return {
     source,
     render: ({ dataplane, tags }) => {
       const refuse = (what: string, fix: string) =>
         new RequestInvalidError(
-          `dataplane ${JSON.stringify(dataplane)}: commonName template ${JSON.stringify(source)} ${what}`,
+          `dataplane ${JSON.stringify(dataplane)}: ${field} template ${JSON.stringify(source)} ${what}`,
           { fix },
         );
       const name = template({ tags, refuse });
       const length = [...name].length;
       if (name.trim() === '') throw refuse('gives an empty name', 'add text to the template or give the tag a value');
       if (!isPrintable(name)) throw refuse('gives a name that cannot be printed', 'change the template or the tag');
-      if (length > MAX_CHARACTERS) {
+      if (length > maxCharacters) {
         throw refuse(
-          `gives a name of ${length} characters, at most ${MAX_CHARACTERS} are allowed: ${JSON.stringify(name.slice(0, 256))}`,
+          `gives a name of ${length} characters, at most ${maxCharacters} are allowed: ${JSON.stringify(name.slice(0, 256))}`,
           'shorten the template or the value of the tag',
         );
       }
@@ -90,7 +101,7 @@ function createEngine(): typeof Handlebars {
   return own;
 }
 
-function compile(parts: readonly TemplatePart[], source: string): (context: RenderContext) => string {
+function compile(parts: readonly TemplatePart[], field: string, source: string): (context: RenderContext) => string {
   const template = engine.compile<RenderContext>(programOf(parts), {
     noEscape: true,
     strict: true,
@@ -112,11 +123,11 @@ function compile(parts: readonly TemplatePart[], source: string): (context: Rend
   try {
     template({ tags: 'all empty', refuse: (what, fix) => new RequestInvalidError(what, { fix }) });
   } catch (cause) {
-    const message = `commonName template ${JSON.stringify(source)} cannot be compiled: this process forbids code generation from strings`;
+    const message = `${field} template ${JSON.stringify(source)} cannot be compiled: this process forbids code generation from strings`;
     throw new ConfigError(message, {
       violations: [{ field: '', message }],
       cause,
-      fix: 'start node without --disallow-code-generation-from-strings, or remove commonName',
+      fix: 'start node without --disallow-code-generation-from-strings, or remove the template',
     });
   }
   return template;

@@ -38,7 +38,7 @@ export function readGoTemplate(source: string): TemplatePart[] {
 }
 
 function mistake(source: string, index: number, what: string): ConfigError {
-  const message = `commonName template ${JSON.stringify(source)}, column ${index + 1}: ${what}`;
+  const message = `template ${JSON.stringify(source)}, column ${index + 1}: ${what}`;
   return new ConfigError(message, {
     violations: [{ field: '', message }],
     fix: 'use text, {{ tag "NAME" }} and {{ tag "NAME" | replace "OLD" "NEW" }} only',

@@ -9,11 +9,6 @@ import type { ResourceKey, Store } from '../store/store.ts';
 import type { KindRules } from './kind-rules.ts';
 import { NOT_VALID } from './resource-error.ts';
 
-interface Rooms {
-  readonly store: Store;
-  readonly backends: Backends;
-}
-
 /**
  * Kuma's mesh manager: types and confs of all backends are checked, CAs that we make ourselves are made, then the Mesh is stored. Unlike
  * Kuma, a Mesh whose CA cannot be made is not stored.
@@ -28,7 +23,7 @@ export function createMeshRules(store: Store, backends: Backends): KindRules {
       let fix: string | undefined;
       try {
         for (const [index, spec] of (resource.mtls?.backends ?? []).entries()) {
-          const found = await checkBackend({ store, backends }, resource, spec, index, options);
+          const found = await checkBackend(backends, resource, spec, index, options);
           violations.push(...found.violations);
           warnings.push(...found.warnings);
           fix ??= found.fix;
@@ -65,7 +60,7 @@ interface Found {
 }
 
 async function checkBackend(
-  { store, backends }: Rooms,
+  backends: Backends,
   mesh: Mesh,
   spec: MeshBackend,
   index: number,
@@ -86,13 +81,7 @@ async function checkBackend(
     return { violations: skip ? [] : nested(error, at), warnings: [], fix: error.fix };
   }
   if (skip) return { violations: [], warnings: [], backend };
-  if (!backend.has(isConfChecker)) {
-    const missing = backend.has(isProvisioner) ? [] : await missingSecrets({ store, backends }, mesh.name, spec);
-    const warnings = missing.map(
-      (name) => `${at} ("${spec.name}"): there is no secret "${name}" in mesh "${mesh.name}" yet`,
-    );
-    return { violations: [], warnings, backend };
-  }
+  if (!backend.has(isConfChecker)) return { violations: [], warnings: [], backend };
   const found = await check(backend, options).catch(async (error: unknown) => {
     await backend.close();
     throw error;
@@ -115,17 +104,8 @@ function check(backend: Backend, options: CallOptions): Promise<ConfFindings> {
   );
 }
 
-async function missingSecrets({ store, backends }: Rooms, mesh: string, spec: MeshBackend): Promise<string[]> {
-  const missing: string[] = [];
-  for (const name of await backends.usedSecrets(mesh, spec)) {
-    if ((await store.getResource({ type: 'Secret', mesh, name })) === undefined) missing.push(name);
-  }
-  return missing;
-}
-
 /**
  * Secrets without which the backends that were checked, or whose CA was made, are worth nothing: they must be there when the Mesh is stored.
- * What only warns when it is missing is not among them.
  */
 async function requiredSecrets(backends: Backends, mesh: Mesh, made: readonly Backend[]): Promise<ResourceKey[]> {
   const skip = mesh.mtls?.skipValidation === true;

@@ -62,7 +62,7 @@ const BAD: readonly [string, unknown, Record<string, unknown>][] = [
   [
     'a bad template',
     { ...GOOD, commonName: '{{ tag }' },
-    { 'fromCp.commonName': expect.stringContaining('commonName') },
+    { 'fromCp.commonName': expect.stringContaining('tag needs a name in quotes') },
   ],
   ['no auth', { ...GOOD, auth: undefined }, { 'fromCp.auth': 'has to be defined' }],
   ['an empty auth', { ...GOOD, auth: {} }, { 'fromCp.auth': onlyOne('none') }],

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { CaError, NotSupportedError } from '../../src/issuer/errors.ts';
+import { CaError, IssuancePendingError, NotSupportedError } from '../../src/issuer/errors.ts';
 import {
   type CallOptions,
   type Identity,
@@ -160,7 +160,10 @@ export function testIssuer<Conf>(
     it('creates nothing when it only tells or inspects', async () => {
       const { issuer, deps } = await start();
       const before = deps.writes?.count;
-      await issuer.trustBundle(live());
+      await issuer.trustBundle(live()).catch((error: unknown) => {
+        // A backend may tell its roots with its first certificate only.
+        if (!(error instanceof IssuancePendingError)) throw error;
+      });
       await issuer.inspect(live());
       await issuer.abilities(live());
       expect(deps.writes?.count).toBe(before);

@@ -152,7 +152,7 @@ describe('a commonName template that is refused', () => {
     ['17 actions', '{{ tag "a" }}'.repeat(17), 209, 'has more than 16 actions'],
   ])('%s', (_, source, column, message) => {
     const [violation] = violationsOf(() => parseCommonName(source));
-    expect(violation).toContain(`: commonName template ${JSON.stringify(source)}, column ${column}: `);
+    expect(violation).toContain(`: template ${JSON.stringify(source)}, column ${column}: `);
     expect(violation).toContain(message);
     expect(errorOf(() => parseCommonName(source))).toHaveProperty('fix', expect.stringContaining('{{ tag "NAME" }}'));
   });
