@@ -63,7 +63,6 @@ export async function writeResults(
   machine: Machine,
   table: string | undefined,
 ): Promise<void> {
-  await mkdir(RESULTS, { recursive: true });
   if (table !== undefined) await writeWhole('table.txt', table);
   for (const figure of figures) {
     const comparisons = figure.comparisons.map((comparison) => ({ ...comparison, result: verdictOf(comparison) }));
@@ -72,13 +71,15 @@ export async function writeResults(
   }
 }
 
-async function writeWhole(name: string, text: string): Promise<void> {
+/** A file of `bench/results`, written whole or not at all. */
+export async function writeWhole(name: string, text: string): Promise<void> {
+  await mkdir(RESULTS, { recursive: true });
   const file = fileURLToPath(new URL(name, RESULTS));
   await writeFile(`${file}.tmp`, text);
   await rename(`${file}.tmp`, file);
 }
 
 /** Four digits say all that a measurement knows. */
-function rounded(_key: string, value: unknown): unknown {
+export function rounded(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
 }

@@ -31,11 +31,11 @@ export interface MountCas {
 export function createChainReader(pki: string, mountCas: MountCas): ChainReader {
   // A mount answers with the same CA text until its CA changes: parsed once.
   let last: { readonly text: string; readonly cas: readonly Certificate[] } = { text: '', cas: [] };
-  // The way from there to the roots is verified once; of each further leaf only its own signature.
+  // The way from there to the roots is verified once. The signature of each further leaf is the caller's to verify: once is enough.
   let verified: { readonly issuer: Certificate; readonly path: Chain } | undefined;
 
   function pathOf(leaf: Certificate, cas: readonly Certificate[]): Chain | undefined {
-    if (verified !== undefined && isIssuedBy(leaf, verified.issuer)) return verified.path;
+    if (verified !== undefined && namesIssuer(leaf, verified.issuer)) return verified.path;
     const { chain, roots, complete } = buildChain(leaf, cas);
     const issuer = chain[0] ?? roots[0];
     if (!complete || issuer === undefined) return undefined;
@@ -103,8 +103,13 @@ export function rootMissing(pki: string, what: string): IssuerResponseError {
   });
 }
 
-function isIssuedBy(leaf: Certificate, issuer: Certificate): boolean {
-  return leaf.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(leaf, issuer);
+/** By name and key identifier; where there is none a CA of the same name could be meant, and only the signature tells. */
+function namesIssuer(leaf: Certificate, issuer: Certificate): boolean {
+  if (!leaf.issuerDer.equals(issuer.subjectDer)) return false;
+  const { authorityKeyId } = leaf;
+  const { subjectKeyId } = issuer;
+  if (authorityKeyId === undefined || subjectKeyId === undefined) return verifyCertificateSignature(leaf, issuer);
+  return authorityKeyId.equals(subjectKeyId);
 }
 
 function incompleteChain(pki: string, leaf: Certificate, known: readonly Certificate[]): IssuerResponseError {
