@@ -1,6 +1,4 @@
 import {
-  type CaError,
-  type CaErrorOptions,
   ConfigError,
   IssuancePendingError,
   IssuerDeniedError,
@@ -9,16 +7,10 @@ import {
   RateLimitedError,
   RequestInvalidError,
 } from '../../src/issuer/errors.ts';
+import { createErrors, type ErrorClass, type FailureOf, failed, type OutcomeOf } from '../shared/failure.ts';
 
 /** Why a call of AWS gave nothing usable. */
-export interface Failure {
-  readonly kind: FailureKind;
-  /** One clause that names the CA and the call. Holds no secret and no ARN of a principal. */
-  readonly message: string;
-  readonly fix: string;
-  readonly retryAfterMs?: number;
-  readonly cause?: unknown;
-}
+export type Failure = FailureOf<FailureKind>;
 
 /** Who must act, for each kind of failure: the class of error it becomes. */
 const CLASSES = {
@@ -47,7 +39,7 @@ const CLASSES = {
   quota: IssuerDeniedError,
   csr: RequestInvalidError,
   malformed: IssuerResponseError,
-} as const satisfies Record<string, new (message: string, options?: CaErrorOptions) => CaError>;
+} as const satisfies Record<string, ErrorClass>;
 
 export type FailureKind = keyof typeof CLASSES;
 
@@ -58,26 +50,11 @@ export function isTransient({ kind }: Failure): boolean {
   return TRANSIENT.has(kind);
 }
 
-export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+export type Outcome<T> = OutcomeOf<T, Failure>;
 
-export function failed<T>(failure: Failure): Outcome<T> {
-  return { ok: false, failure };
-}
+export { failed };
 
-export function toError(failure: Failure): CaError {
-  const { message, fix, cause, retryAfterMs } = failure;
-  return new CLASSES[failure.kind](message, {
-    fix,
-    ...(cause === undefined ? {} : { cause }),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
-}
-
-/** @throws the error that the failure stands for */
-export function valueOrThrow<T>(outcome: Outcome<T>): T {
-  if (!outcome.ok) throw toError(outcome.failure);
-  return outcome.value;
-}
+export const { toError, valueOrThrow } = createErrors<FailureKind>(CLASSES);
 
 /** A reading call, once more where that may help at once: on a new connection, or with the clock put right. */
 export async function twiceIfTransient<T>(call: () => Promise<Outcome<T>>): Promise<Outcome<T>> {

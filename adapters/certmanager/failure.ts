@@ -1,6 +1,4 @@
 import {
-  type CaError,
-  type CaErrorOptions,
   ConfigError,
   IssuerDeniedError,
   IssuerResponseError,
@@ -8,73 +6,61 @@ import {
   RateLimitedError,
   RequestInvalidError,
 } from '../../src/issuer/errors.ts';
+import { createErrors, type ErrorClass, type FailureOf, failed, type OutcomeOf } from '../shared/failure.ts';
 
 /** Why a call of the API server, or a request to cert-manager, gave nothing usable. */
-export interface Failure {
-  readonly kind: FailureKind;
-  /** One clause that names the server, what was asked, and what it said. Holds no secret. */
-  readonly message: string;
-  readonly fix: string;
-  readonly retryAfterMs?: number;
-  readonly cause?: unknown;
-}
-
-interface Kind {
-  readonly error: new (message: string, options?: CaErrorOptions) => CaError;
-  /** The same call may do better in a moment, without anybody doing anything. */
-  readonly passing: boolean;
-}
+export type Failure = FailureOf<FailureKind>;
 
 /** Who must act, for each kind of failure: the class of error it becomes. */
-const KINDS = {
+const CLASSES = {
   /** No kubeconfig, or one that cannot be used. */
-  kubeconfig: { error: ConfigError, passing: false },
+  kubeconfig: ConfigError,
   /** The request never reached the server. */
-  unreachable: { error: IssuerUnavailableError, passing: true },
+  unreachable: IssuerUnavailableError,
   /** The connection broke: whether the request was served is not known. */
-  broken: { error: IssuerUnavailableError, passing: true },
-  timeout: { error: IssuerUnavailableError, passing: true },
-  tls: { error: IssuerUnavailableError, passing: true },
-  server: { error: IssuerUnavailableError, passing: true },
-  webhook: { error: IssuerUnavailableError, passing: true },
-  'rate-limited': { error: RateLimitedError, passing: true },
-  unauthenticated: { error: IssuerDeniedError, passing: false },
-  forbidden: { error: IssuerDeniedError, passing: false },
+  broken: IssuerUnavailableError,
+  timeout: IssuerUnavailableError,
+  tls: IssuerUnavailableError,
+  server: IssuerUnavailableError,
+  webhook: IssuerUnavailableError,
+  'rate-limited': RateLimitedError,
+  unauthenticated: IssuerDeniedError,
+  forbidden: IssuerDeniedError,
   /** The CRD or the namespace. */
-  absent: { error: IssuerDeniedError, passing: false },
+  absent: IssuerDeniedError,
   /** One object. */
-  gone: { error: IssuerUnavailableError, passing: false },
-  conflict: { error: IssuerUnavailableError, passing: true },
+  gone: IssuerUnavailableError,
+  conflict: IssuerUnavailableError,
   /** 410: a resourceVersion or continue token from too long ago. */
-  expired: { error: IssuerUnavailableError, passing: true },
-  invalid: { error: RequestInvalidError, passing: false },
-  denied: { error: IssuerDeniedError, passing: false },
+  expired: IssuerUnavailableError,
+  invalid: RequestInvalidError,
+  denied: IssuerDeniedError,
   /** Not what a Kubernetes API server answers. */
-  malformed: { error: IssuerResponseError, passing: true },
-} as const satisfies Record<string, Kind>;
+  malformed: IssuerResponseError,
+} as const satisfies Record<string, ErrorClass>;
 
-export type FailureKind = keyof typeof KINDS;
+export type FailureKind = keyof typeof CLASSES;
 
-export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+/** The same call may do better in a moment, without anybody doing anything. */
+const PASSING: ReadonlySet<FailureKind> = new Set([
+  'unreachable',
+  'broken',
+  'timeout',
+  'tls',
+  'server',
+  'webhook',
+  'rate-limited',
+  'conflict',
+  'expired',
+  'malformed',
+]);
 
-export function failed(failure: Failure): { readonly ok: false; readonly failure: Failure } {
-  return { ok: false, failure };
-}
+export type Outcome<T> = OutcomeOf<T, Failure>;
 
 export function isPassing({ kind }: Failure): boolean {
-  return KINDS[kind].passing;
+  return PASSING.has(kind);
 }
 
-export function toError({ kind, message, fix, cause, retryAfterMs }: Failure): CaError {
-  return new KINDS[kind].error(message, {
-    fix,
-    ...(cause === undefined ? {} : { cause }),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
-}
+export { failed };
 
-/** @throws the error that the failure stands for */
-export function valueOrThrow<T>(outcome: Outcome<T>): T {
-  if (!outcome.ok) throw toError(outcome.failure);
-  return outcome.value;
-}
+export const { toError, valueOrThrow } = createErrors<FailureKind>(CLASSES);

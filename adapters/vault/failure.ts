@@ -1,6 +1,4 @@
 import {
-  type CaError,
-  type CaErrorOptions,
   ConfigError,
   IssuerDeniedError,
   IssuerResponseError,
@@ -8,19 +6,14 @@ import {
   RateLimitedError,
   RequestInvalidError,
 } from '../../src/issuer/errors.ts';
+import { createErrors, type ErrorClass, type FailureOf, failed, type OutcomeOf } from '../shared/failure.ts';
 
 /** Why a call of Vault gave nothing usable. */
-export interface Failure {
-  readonly kind: FailureKind;
-  /** One clause that names the server or the path, and what Vault said. Holds no secret. */
-  readonly message: string;
-  readonly fix: string;
-  readonly retryAfterMs?: number;
+export interface Failure extends FailureOf<FailureKind> {
   /** Of the answer, where there was one. */
   readonly status?: number;
   /** What Vault said in that answer: one clean line, '' for nothing. Logins put it into words of their own. */
   readonly said?: string;
-  readonly cause?: unknown;
 }
 
 /** Who must act, for each kind of failure: the class of error it becomes. */
@@ -53,27 +46,12 @@ const CLASSES = {
   'ca-ended': IssuerResponseError,
   /** The certificate is not valid now because the clocks differ. */
   clock: IssuerResponseError,
-} as const satisfies Record<string, new (message: string, options?: CaErrorOptions) => CaError>;
+} as const satisfies Record<string, ErrorClass>;
 
 export type FailureKind = keyof typeof CLASSES;
 
-export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+export type Outcome<T> = OutcomeOf<T, Failure>;
 
-export function failed<T>(failure: Failure): Outcome<T> {
-  return { ok: false, failure };
-}
+export { failed };
 
-export function toError(failure: Failure): CaError {
-  const { message, fix, cause, retryAfterMs } = failure;
-  return new CLASSES[failure.kind](message, {
-    fix,
-    ...(cause === undefined ? {} : { cause }),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
-}
-
-/** @throws the error that the failure stands for */
-export function valueOrThrow<T>(outcome: Outcome<T>): T {
-  if (!outcome.ok) throw toError(outcome.failure);
-  return outcome.value;
-}
+export const { toError, valueOrThrow } = createErrors<FailureKind>(CLASSES);
