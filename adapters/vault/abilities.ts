@@ -2,6 +2,7 @@ import type { IssuerAbilities } from '../../src/issuer/issuer.ts';
 import type { Capabilities, VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import { type Failure, type FailureKind, failed, type Outcome } from './failure.ts';
+import type { RoleReply } from './replies.ts';
 import { ASSUMED_ROLE, type RoleFacts, readRole } from './role.ts';
 
 type Names = Pick<VaultConf, 'pki' | 'role'>;
@@ -25,38 +26,51 @@ export async function findKnowledge(
   signal: AbortSignal,
 ): Promise<Outcome<Knowledge>> {
   const told = await client.capabilities(signal);
-  if (!told.ok) return told.failure.kind === 'denied' ? tryOut(client, signal) : told;
+  if (!told.ok) return told.failure.kind === 'denied' ? tryOut(client, names, signal) : told;
   const may = told.value;
   if (!may.sign && !may.issue) return failed(await explainNoRight(client, names, may, signal));
   const rights = { maySign: may.sign, mayIssue: may.issue };
   if (!may.sign || !may.readRole) return { ok: true, value: { ...rights, role: ASSUMED_ROLE, isComplete: true } };
-  return withRole(client, rights, signal);
+  return withRole(client, names, rights, signal);
 }
 
 /**
  * For a token without the policy `default`. One that may not sign is taken for one that may issue: that is the documented policy, and the issuing
  * call itself tells.
  */
-async function tryOut(client: VaultClient, signal: AbortSignal): Promise<Outcome<Knowledge>> {
+async function tryOut(client: VaultClient, names: Names, signal: AbortSignal): Promise<Outcome<Knowledge>> {
   const sign = await client.probe('sign', signal);
   if (!sign.ok) return sign;
-  if (sign.value) return withRole(client, { maySign: true, mayIssue: false }, signal);
+  if (sign.value) return withRole(client, names, { maySign: true, mayIssue: false }, signal);
   return { ok: true, value: { maySign: false, mayIssue: true, role: ASSUMED_ROLE, isComplete: true } };
 }
 
 /** What makes signing impossible, too. */
 const DECISIVE: ReadonlySet<FailureKind> = new Set(['absent', 'mount', 'token']);
 
-/** A role that is not there is a failure. One that cannot be read keeps nobody from signing. */
+/** A role that is not there, or signs no key that proxies have, is a failure. One that cannot be read keeps nobody from signing. */
 async function withRole(
   client: VaultClient,
+  names: Names,
   rights: Pick<Knowledge, 'maySign' | 'mayIssue'>,
   signal: AbortSignal,
 ): Promise<Outcome<Knowledge>> {
   const role = await client.readRole(signal);
-  if (role.ok) return { ok: true, value: { ...rights, role: readRole(role.value), isComplete: true } };
+  if (role.ok) {
+    const facts = readRole(role.value);
+    if (facts.keyTypes.length === 0) return failed(noUsableKey(names, role.value));
+    return { ok: true, value: { ...rights, role: facts, isComplete: true } };
+  }
   if (DECISIVE.has(role.failure.kind)) return role;
   return { ok: true, value: { ...rights, role: ASSUMED_ROLE, isComplete: role.failure.kind === 'denied' } };
+}
+
+function noUsableKey({ pki, role }: Names, { key_type: type, key_bits: bits }: RoleReply): Failure {
+  return {
+    kind: 'role',
+    message: `role ${role} of ${pki} signs no type of key that proxies can use (key_type=${type} key_bits=${bits})`,
+    fix: `vault patch ${pki}/roles/${role} key_type=any key_bits=0`,
+  };
 }
 
 /**
@@ -88,12 +102,11 @@ export async function explainNoRight(
 }
 
 export function abilitiesOf({ maySign, mayIssue, role }: Knowledge): IssuerAbilities {
-  const sign = maySign && role.keyTypes.length > 0;
   return {
-    sign,
+    sign: maySign,
     signsCsrAsIs: role.signsCsrAsIs,
     issueKeyPair: mayIssue,
-    keyTypes: sign ? role.keyTypes : [],
+    keyTypes: maySign ? role.keyTypes : [],
     ...(role.isKnown ? {} : { keyTypesAreAssumed: true }),
   };
 }

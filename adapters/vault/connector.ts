@@ -50,7 +50,6 @@ export function createConnector(
     ...{ source, obtain, calls: createTokenCalls({ exchange, transport: connections, pki, role }), closing },
     ...{ clock: deps.clock, random: deps.random, log: deps.log, secrets: deps.secrets },
     checkIntervalMs: hasChangingData(conf.auth) ? deps.settings.vaultTokenChangeCheckIntervalMs : 0,
-    place: { mesh: context.mesh, backend: context.backend },
   });
   const client = createVaultClient({ pki, role, exchange, transport: connections, tokens: keeper, closing });
   let closed: Promise<void> | undefined;

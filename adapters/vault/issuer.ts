@@ -1,4 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { CaError, IssuerResponseError, IssuerUnavailableError, NotSupportedError } from '../../src/issuer/errors.ts';
 import type {
   ConfChecker,
@@ -32,7 +33,9 @@ import { checkValidity } from './validity.ts';
 /** For the two or three calls that are made once and remembered. */
 const PREPARE_TIMEOUT_MS = 60_000;
 /** A policy or role that was widened is noticed after this; a narrowed one at the first refusal. */
-const KNOWLEDGE_MAX_AGE_MS = 600_000;
+const KNOWLEDGE_MAX_AGE_MS = 60_000;
+/** CA certificates that no answer has told: a new one is told by the first certificate that it signs. */
+const MOUNT_CAS_MAX_AGE_MS = 600_000;
 /** What could not be asked is asked again after this. */
 const ASK_AGAIN_MS = 30_000;
 
@@ -43,6 +46,7 @@ export function createVaultIssuer(
 ): Issuer & KeyPairIssuer & ConfChecker {
   const { clock, log } = deps;
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
   const connector = createConnector(context, conf, deps, closing.signal);
   const options = { clock, closing: closing.signal, loadTimeoutMs: PREPARE_TIMEOUT_MS };
   const open = (signal: AbortSignal) => connector.open(signal);
@@ -66,23 +70,29 @@ export function createVaultIssuer(
     log,
     issuerRef: () => knowledge.peek()?.role.issuerRef,
   });
-  const mountCas = remember((signal) => issuers.read(signal), { ...options, maxAgeMs: KNOWLEDGE_MAX_AGE_MS });
+  const mountCas = remember((signal) => issuers.read(signal), { ...options, maxAgeMs: MOUNT_CAS_MAX_AGE_MS });
   const chains = createChainReader(conf.pki, mountCas);
 
   /** One call of `sign` or `issue`. A refusal corrects what is remembered, so that the next call does better. */
   async function request(
+    used: Knowledge,
     call: (client: VaultClient) => Promise<Outcome<IssuedReply>>,
     signal: AbortSignal,
   ): Promise<IssuedReply> {
     const outcome = await connector.call(call, signal);
     if (outcome.ok) return outcome.value;
     const { kind, message } = outcome.failure;
-    if (FORGETFUL.has(kind)) knowledge.forget();
-    const known = knowledge.peek();
-    if (kind === 'key-type' && known !== undefined) {
-      knowledge.set({ ...known, role: learnFromRefusal(known.role, message) });
+    // A role that can be read was changed since; of another one the refusal is all that can be known.
+    if (FORGETFUL.has(kind) || (kind === 'key-type' && used.role.isKnown)) forget(used);
+    else if (kind === 'key-type' && knowledge.peek() === used) {
+      knowledge.set({ ...used, role: learnFromRefusal(used.role, message) });
     }
     return toValue(outcome, signal);
+  }
+
+  /** Refusals of calls that were made at the same time are about the same mistake: asked about once. */
+  function forget(used: Knowledge): void {
+    if (knowledge.peek() === used) knowledge.forget();
   }
 
   async function toIssued(reply: IssuedReply, leaf: Certificate, signal: AbortSignal): Promise<IssuedCertificate> {
@@ -101,18 +111,22 @@ export function createVaultIssuer(
     },
 
     async sign({ csrDer, spkiDer, identity, ttlSeconds }, { signal }) {
-      if (!(await knowledge.get(signal)).maySign) throw notPermitted(conf, 'sign', 'issue');
+      const used = await knowledge.get(signal);
+      if (!used.maySign) throw notPermitted(conf, 'sign', 'issue');
       const body = { ...subjectBody(identity, ttlSeconds), csr: encodePem('CERTIFICATE REQUEST', csrDer) };
-      const reply = await request((client) => client.sign(body, signal), signal);
+      const reply = await request(used, (client) => client.sign(body, signal), signal);
       const leaf = parseLeaf(conf.pki, reply.certificate);
       if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(conf);
+      // The role takes names from the CSR since it was read.
+      if (!used.role.signsCsrAsIs && !isSameSet(leaf.uriSans, identity.uriSans)) forget(used);
       return toIssued(reply, leaf, signal);
     },
 
     async issueKeyPair({ identity, ttlSeconds }, { signal }) {
-      if (!(await knowledge.get(signal)).mayIssue) throw notPermitted(conf, 'issue', 'sign');
+      const used = await knowledge.get(signal);
+      if (!used.mayIssue) throw notPermitted(conf, 'issue', 'sign');
       const body = { ...subjectBody(identity, ttlSeconds), private_key_format: 'pkcs8' } as const;
-      const reply = await request((client) => client.issue(body, signal), signal);
+      const reply = await request(used, (client) => client.issue(body, signal), signal);
       const leaf = parseLeaf(conf.pki, reply.certificate);
       const privateKey = parsePrivateKey(reply.private_key ?? '');
       const spkiDer = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
@@ -158,6 +172,10 @@ function subjectBody(identity: Identity, ttlSeconds: number): SubjectBody {
     ttl: `${Math.max(1, Math.floor(ttlSeconds))}s`,
     format: 'pem',
   };
+}
+
+function isSameSet(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((one) => others.includes(one));
 }
 
 function parsePrivateKey(pem: string): KeyObject {

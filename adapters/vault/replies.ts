@@ -56,7 +56,7 @@ export const capabilitiesReply = z.object({ data: z.record(z.string(), z.array(z
 /** What of a role decides about CSRs. */
 export const roleReply = z.object({
   data: z.object({
-    key_type: z.string(),
+    key_type: z.string().regex(/^[\w-]{1,32}$/),
     key_bits: z.number().int().nonnegative().default(0),
     use_csr_sans: z.boolean().default(true),
     use_csr_common_name: z.boolean().default(true),

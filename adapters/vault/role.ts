@@ -40,9 +40,10 @@ export function readRole(role: RoleReply): RoleFacts {
 export function learnFromRefusal(facts: RoleFacts, message: string): RoleFacts {
   const family = /role requires keys of type (\w+)/.exec(message)?.[1];
   const bits = /requires a minimum of a (\d{1,5})-bit key/.exec(message)?.[1];
-  if (family !== undefined) return { ...facts, keyTypes: keyTypesOf(family, 0) };
-  if (bits === undefined) return facts;
-  return { ...facts, keyTypes: facts.keyTypes.filter((type) => bitsOf(type) >= Number(bits)) };
+  const keyTypes =
+    family === undefined ? facts.keyTypes.filter((type) => bitsOf(type) >= Number(bits ?? 0)) : keyTypesOf(family, 0);
+  // None that a proxy could have: Vault's refusals say so until the role is corrected.
+  return keyTypes.length === 0 ? facts : { ...facts, keyTypes };
 }
 
 function keyTypesOf(family: string, keyBits: number): readonly KeyType[] {

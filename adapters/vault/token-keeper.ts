@@ -56,8 +56,6 @@ export interface TokenKeeperOptions extends Pick<TokenObtainerOptions, 'source' 
   readonly checkIntervalMs: number;
   /** Fires with the reason that callers get once it is closed. */
   readonly closing: AbortSignal;
-  /** Fields of every log line. */
-  readonly place: Readonly<Record<string, string>>;
 }
 
 /** A token that ends by itself so soon is not worth a call. */
@@ -72,10 +70,10 @@ const SHORT_LIVED: Failure = {
 const NO_TRIES = { failures: 0, retryAfterMs: 0 };
 
 export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
-  const { source, calls, clock, log, place, closing } = options;
+  const { source, calls, clock, log, closing } = options;
   const now = () => clock.monotonicMs();
   const pace = createTokenPace(clock);
-  const revoker = createTokenRevoker(calls.revoke, options, place);
+  const revoker = createTokenRevoker(calls.revoke, options);
   const obtainer = createTokenObtainer({
     ...{ ...options, pace, held: () => held, take },
     confirm(fingerprint) {
@@ -114,7 +112,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   function note(problem: Trouble, message: string): void {
     const isNews = trouble === undefined;
     trouble = problem;
-    log[isNews ? 'warn' : 'debug']({ ...place, reason: problem.message, fix: problem.fix }, message);
+    log[isNews ? 'warn' : 'debug']({ reason: problem.message, fix: problem.fix }, message);
   }
 
   function retryLater(problem: { readonly retryAfterMs?: number | undefined }): void {
@@ -128,7 +126,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     hold(next);
     start();
     if (old === undefined) return;
-    log.info({ ...place, method: source.method }, 'a new vault token is in use');
+    log.info({ method: source.method }, 'a new vault token is in use');
     if (isOurs(old)) revoker.later(old.token);
   }
 
@@ -149,7 +147,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
         else await sleepUntil(Math.min(step?.atMs ?? Number.POSITIVE_INFINITY, nextCheckMs));
       } catch (error) {
         if (isClosed || closing.aborted) return;
-        log.error({ ...place, err: error }, 'looking after the vault token failed');
+        log.error({ err: error }, 'looking after the vault token failed');
         retryLater({});
       }
     }
@@ -221,7 +219,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     if (told.ok) {
       const life = lifeAfterRenewal(subject.life, told.value, now());
       hold({ ...held, life });
-      log.debug({ ...place, ttlSeconds: told.value.ttlSeconds }, 'vault token renewed');
+      log.debug({ ttlSeconds: told.value.ttlSeconds }, 'vault token renewed');
       if (life.isAtMaximum && !source.logsIn) await reread();
       return;
     }
@@ -249,7 +247,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       hasToldOfEnd = true;
       const fix =
         'put a new token where fromCp.auth.token points to, or give it a period: vault token create -period=24h';
-      log.warn({ ...place, expiresAt: expiryOf(held), fix }, 'the vault token ends and cannot be renewed any longer');
+      log.warn({ expiresAt: expiryOf(held), fix }, 'the vault token ends and cannot be renewed any longer');
     }
     return verdict;
   }

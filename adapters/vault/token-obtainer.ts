@@ -37,7 +37,6 @@ export interface TokenObtainerOptions {
   readonly calls: Pick<TokenCalls, 'lookUp' | 'isAccepted'>;
   readonly clock: IssuerDeps['clock'];
   readonly log: IssuerDeps['log'];
-  readonly place: Readonly<Record<string, string>>;
   readonly closing: AbortSignal;
   readonly pace: TokenPace;
   held(): HeldToken | undefined;
@@ -122,7 +121,7 @@ export function createTokenObtainer(options: TokenObtainerOptions): TokenObtaine
     const isNews = pace.reject(fingerprint);
     if (isNews) {
       const fix = 'give a valid token, as `vault token lookup` shows it';
-      options.log.warn({ ...options.place, fix }, 'the new vault token is refused: the one before stays in use');
+      options.log.warn({ fix }, 'the new vault token is refused: the one before stays in use');
     }
     return 'bad';
   }

@@ -16,7 +16,6 @@ const TIMEOUT_MS = 2_000;
 export function createTokenRevoker(
   revoke: TokenCalls['revoke'],
   { clock, log }: Pick<IssuerDeps, 'clock' | 'log'>,
-  place: Readonly<Record<string, string>>,
 ): TokenRevoker {
   /** Fires when nobody should wait for the end of a grace any more. */
   const hurry = new AbortController();
@@ -32,7 +31,7 @@ export function createTokenRevoker(
     } finally {
       deadline.clear();
     }
-    log.debug(place, 'a vault token that is not needed any more was not revoked');
+    log.debug({}, 'a vault token that is not needed any more was not revoked');
   }
 
   return {

@@ -122,7 +122,6 @@ export function startKeeper(options: KeeperWorldOptions = {}): KeeperWorld {
     },
     checkIntervalMs,
     closing: closing.signal,
-    place: {},
   });
 
   const world: KeeperWorld = {
