@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
+import type { Violation } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerContext } from '../../src/issuer/issuer.ts';
-import { type CommonNameTemplate, parseCommonName } from '../../src/mesh/common-name.ts';
-import { parseDataSource } from '../../src/mesh/data-source.ts';
+import type { CommonNameTemplate } from '../../src/mesh/common-name.ts';
 import { readShape } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
+import { dataSource, nameTemplate, optional, serverUrl } from '../shared/conf-fields.ts';
 import { type CaArn, parseCaArn } from './ca-arn.ts';
 
 /** Complete and checked. */
@@ -19,41 +19,13 @@ export interface AcmPcaConf {
   readonly endpoint: string | undefined;
 }
 
-const MAX_ADDRESS = 2048;
-const ENDPOINT_FORM = 'has to be an http or https URL such as https://vpce-0123.acm-pca.eu-west-1.vpce.amazonaws.com';
+const ENDPOINT_EXAMPLE = 'https://vpce-0123.acm-pca.eu-west-1.vpce.amazonaws.com';
 
 const arn = z.string().transform((text, ctx) => {
   const parsed = parseCaArn(text);
   if (!('mistake' in parsed)) return parsed;
   ctx.addIssue(parsed.mistake);
   return undefined;
-});
-
-const endpoint = z.string().transform((text, ctx) => {
-  if (text === '') return undefined;
-  const parsed = parseEndpoint(text);
-  if (parsed === undefined) ctx.addIssue(ENDPOINT_FORM);
-  return parsed;
-});
-
-const commonName = z.string().transform((source, ctx) => {
-  if (source === '') return undefined;
-  try {
-    return parseCommonName(source);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    ctx.addIssue(error.violations[0]?.message ?? error.message);
-    return undefined;
-  }
-});
-
-const dataSource = z.unknown().transform((value, ctx) => {
-  const violations: Violation[] = [];
-  const source = parseDataSource(value, '', violations);
-  for (const { field, message } of violations) {
-    ctx.addIssue({ code: 'custom', path: field.split('.').filter((part) => part !== ''), message });
-  }
-  return source;
 });
 
 const awsCredentials = z
@@ -76,10 +48,10 @@ const awsCredentials = z
 /** Unknown fields are dropped, as Kuma drops them. */
 const schema = z.object({
   arn,
-  commonName: commonName.nullish(),
+  commonName: nameTemplate().nullish(),
   caCert: dataSource.nullish(),
   auth: z.object({ awsCredentials: awsCredentials.nullish() }).nullish(),
-  endpoint: endpoint.nullish(),
+  endpoint: optional(serverUrl(ENDPOINT_EXAMPLE)),
 });
 
 /**
@@ -95,15 +67,6 @@ export function parseConf(conf: unknown, context: IssuerContext): AcmPcaConf {
     commonName: read.commonName ?? undefined,
     caCert: read.caCert ?? undefined,
     awsCredentials: read.auth?.awsCredentials ?? undefined,
-    endpoint: read.endpoint ?? undefined,
+    endpoint: read.endpoint || undefined,
   };
-}
-
-/** The URL without a slash at its end; undefined when it is none, or says more than where to go. */
-export function parseEndpoint(text: string): string | undefined {
-  if (text.length > MAX_ADDRESS || !/^[!-~]+$/.test(text) || !URL.canParse(text)) return undefined;
-  const url = new URL(text);
-  const isPlain = url.username === '' && url.password === '' && url.search === '' && url.hash === '';
-  if (!isPlain || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined;
-  return url.href.replace(/\/+$/, '');
 }

@@ -1,5 +1,6 @@
 import { ConfigError } from '../../src/issuer/errors.ts';
-import { type AcmPcaConf, parseEndpoint } from './config.ts';
+import { parseServerUrl } from '../shared/conf-fields.ts';
+import type { AcmPcaConf } from './config.ts';
 
 /** The variables of AWS's own tools, the first that is set. The SDK of this version does not read them itself. */
 const VARIABLES = ['AWS_ENDPOINT_URL_ACM_PCA', 'AWS_ENDPOINT_URL'] as const;
@@ -20,7 +21,7 @@ export function findEndpoint(conf: AcmPcaConf, env: Readonly<Record<string, stri
   if (env.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS?.toLowerCase() === 'true') return { url: undefined, from: 'region' };
   const variable = VARIABLES.find((name) => (env[name] ?? '') !== '');
   if (variable === undefined) return { url: undefined, from: 'region' };
-  const url = parseEndpoint(env[variable] ?? '');
+  const url = parseServerUrl(env[variable] ?? '');
   if (url === undefined) {
     const message = `the environment variable ${variable} holds no http or https URL`;
     throw new ConfigError(message, {

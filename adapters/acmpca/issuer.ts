@@ -76,6 +76,10 @@ export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, de
     const path = judge(request, leaf, attempt, () =>
       chains.read(leaf, reply.CertificateChain ?? '', trusted, facts.peek()?.certificates ?? NONE),
     );
+    if (trusted.length === 0 && !(await facts.confirms(path, signal))) {
+      startAnew(attempt);
+      throw foreignRoot(nameOf({ ca }), path);
+    }
     attempt.isDone = true;
     facts.learn(path, isCutShort(request, leaf, path));
     return toIssued(leaf, path);
@@ -183,4 +187,11 @@ function wrongKey(ca: string): IssuerResponseError {
   return new IssuerResponseError(`${ca} gave a certificate for another key`, {
     fix: 'check what stands between mesh-ca and AWS: an answer must never be cached or mixed up',
   });
+}
+
+function foreignRoot(ca: string, { roots }: Path): IssuerResponseError {
+  return new IssuerResponseError(
+    `${ca} gave a certificate under the root ${JSON.stringify(roots[0]?.subject ?? '')}, which is not the one that AWS tells for it`,
+    { fix: 'check what stands between mesh-ca and AWS; set caCert to say which root is right' },
+  );
 }

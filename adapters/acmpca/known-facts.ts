@@ -3,8 +3,8 @@ import { type RememberOptions, remember } from '../shared/remembered.ts';
 import type { CaArn } from './ca-arn.ts';
 import { type CaFacts, combineFacts, factsOf, SHORT_LIVED_SECONDS } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
-import { type Path, parseCertificates } from './chain.ts';
-import { type Outcome, valueOrThrow } from './failure.ts';
+import { isRoot, type Path, parseCertificates } from './chain.ts';
+import { type Outcome, toError, valueOrThrow } from './failure.ts';
 
 /** What is known of the CA, read at most once in ten minutes and corrected by what its answers teach. */
 export interface KnownFacts {
@@ -18,6 +18,12 @@ export interface KnownFacts {
   certificates(signal: AbortSignal): Promise<readonly Certificate[]>;
   /** Something did not fit: read again. */
   forget(): void;
+  /**
+   * Whether the root of an issued certificate is the CA's: by what is known, else by what AWS tells now, because the CA may have been replaced. True
+   * where the CA's certificate may not be read.
+   * @throws the error of a CA that cannot be asked
+   */
+  confirms(path: Path, signal: AbortSignal): Promise<boolean>;
   /**
    * The way of a certificate that was issued. Teaches the key and the end of a CA that may not be read, and shows that a CA was replaced.
    * @param isShortLived AWS refused a longer life
@@ -55,6 +61,10 @@ export function createKnownFacts(
     return withLearnt(valueOrThrow(combineFacts(ca, description, read)));
   }, options);
 
+  /** Callers share what is asked at the same time; nothing is kept. */
+  const reread = remember((signal) => readCertificates(signal), { ...options, maxAgeMs: 0 });
+  const confirmed = new WeakSet<Path>();
+
   function withLearnt(read: CaFacts): CaFacts {
     if (learnt === undefined || read.certificates.length > 0) return read;
     return { ...learnt, ...(read.isModeKnown ? { maxLifeSeconds: read.maxLifeSeconds, isModeKnown: true } : {}) };
@@ -68,6 +78,16 @@ export function createKnownFacts(
       return known.length > 0 ? known : certificates.get(signal);
     },
     forget: () => facts.forget(),
+    async confirms(path, signal) {
+      if (confirmed.has(path)) return true;
+      if (!isTold(path, facts.peek()?.certificates ?? [])) {
+        const read = await reread.get(signal);
+        if (!read.ok && read.failure.kind !== 'denied') throw toError(read.failure);
+        if (read.ok && !isTold(path, read.value)) return false;
+      }
+      confirmed.add(path);
+      return true;
+    },
     learn({ chain, roots }, isShortLived) {
       const known = facts.peek();
       const issuers = chain.length > 0 ? chain.slice(0, 1) : roots;
@@ -85,4 +105,11 @@ export function createKnownFacts(
       certificates.forget();
     },
   };
+}
+
+/** Of a CA that tells no root its own certificate has to do. */
+function isTold({ chain, roots }: Path, told: readonly Certificate[]): boolean {
+  const anchors = told.filter(isRoot);
+  const [wanted, among] = anchors.length > 0 ? [roots, anchors] : [chain.slice(0, 1), told];
+  return wanted.length > 0 && wanted.every((one) => among.some(({ der }) => der.equals(one.der)));
 }

@@ -52,7 +52,7 @@ const BAD: readonly [string, unknown, Record<string, unknown>][] = [
   ['an ARN without a region', { arn: ARN.replace('eu-west-1', '') }, { arn: has('no region') }],
   ['an ARN with a short account', { arn: ARN.replace('123456789012', '1234') }, { arn: has('12 digits') }],
   ['an ARN of another cloud', { arn: ARN.replace('arn:aws:', 'arn:gcp:') }, { arn: has('unknown partition') }],
-  ['a bad template', { arn: ARN, commonName: '{{ tag }' }, { commonName: has('commonName') }],
+  ['a bad template', { arn: ARN, commonName: '{{ tag }' }, { commonName: has('template') }],
   ['a caCert without source', { arn: ARN, caCert: {} }, { caCert: has('data source') }],
   [
     'a caCert with two sources',

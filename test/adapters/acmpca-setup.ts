@@ -75,15 +75,16 @@ export function issuerOf(pca: StrictAcmPca, deps: SystemDeps, changes: object = 
   return issuer;
 }
 
-/** The fake and an issuer on it. */
+/** The fake and an issuer on it. Changes of the conf may depend on the CA's root. */
 export async function startBench(
   options: StrictAcmPcaOptions = {},
-  changes: object = {},
+  changes: object | ((root: Buffer) => object) = {},
   depsOptions: Partial<TestDepsOptions<IssuerDeps['clock']>> = {},
 ): Promise<Bench> {
   const pca = await startFake(options);
   const deps = depsOf(pca, depsOptions);
-  return { pca, deps, issuer: issuerOf(pca, deps, changes) };
+  const changed = typeof changes === 'function' ? changes(pca.ca.root) : changes;
+  return { pca, deps, issuer: issuerOf(pca, deps, changed) };
 }
 
 const TAGS = createTags([['kuma.io/service', 'web']]);
