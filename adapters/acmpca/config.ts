@@ -4,7 +4,7 @@ import type { DataSource, IssuerContext } from '../../src/issuer/issuer.ts';
 import type { CommonNameTemplate } from '../../src/mesh/common-name.ts';
 import { readShape } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
-import { dataSource, nameTemplate, optional, serverUrl } from '../shared/conf-fields.ts';
+import { commonName, dataSource, optional, serverUrl } from '../shared/conf-fields.ts';
 import { type CaArn, parseCaArn } from './ca-arn.ts';
 
 /** Complete and checked. */
@@ -48,7 +48,7 @@ const awsCredentials = z
 /** Unknown fields are dropped, as Kuma drops them. */
 const schema = z.object({
   arn,
-  commonName: nameTemplate().nullish(),
+  commonName,
   caCert: dataSource.nullish(),
   auth: z.object({ awsCredentials: awsCredentials.nullish() }).nullish(),
   endpoint: optional(serverUrl(ENDPOINT_EXAMPLE)),

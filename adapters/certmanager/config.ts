@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
+import type { Violation } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerContext } from '../../src/issuer/issuer.ts';
-import { type CommonNameTemplate, DNS_NAMES, type NameForm, parseCommonName } from '../../src/mesh/common-name.ts';
-import { parseDataSource } from '../../src/mesh/data-source.ts';
+import { type CommonNameTemplate, DNS_NAMES } from '../../src/mesh/common-name.ts';
 import { isJsonObject, readShapeAndRules } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
+import { commonName, dataSource, nameTemplate, optional } from '../shared/conf-fields.ts';
 
 /** Which issuer of cert-manager, or of an external issuer's own API group, is to sign. */
 export interface IssuerRef {
@@ -32,34 +32,17 @@ const NAME_FORM =
   "has to be a lowercase RFC 1123 subdomain: lower case letters, digits, '-' and '.', beginning and ending with a letter or digit";
 const KIND_FORM = 'has to be the kind of a resource, such as Issuer or ClusterIssuer';
 
-/** '' stands for a field that was left out, as in protobuf. */
-const orEmpty = <S extends z.ZodType>(schema: S) => z.union([z.literal(''), schema]).nullish();
-
 const subdomain = z.string().max(MAX_NAME).regex(SUBDOMAIN, { error: NAME_FORM });
-
-const dnsName = z.string().transform((source, ctx) => parseTemplate(source, ctx, DNS_NAMES));
-
-const dataSource = z.unknown().transform((value, ctx) => {
-  const violations: Violation[] = [];
-  const source = parseDataSource(value, '', violations);
-  for (const { field, message } of violations) {
-    ctx.addIssue({ code: 'custom', path: field.split('.').filter((part) => part !== ''), message });
-  }
-  return source;
-});
 
 /** Unknown fields are dropped, as Kuma drops them; `ca` is known so that it can be told by its new name. */
 const schema = z.object({
   issuerRef: z.object({
     name: subdomain,
-    kind: orEmpty(z.string().max(MAX_KIND).regex(KIND, { error: KIND_FORM })),
-    group: orEmpty(subdomain),
+    kind: optional(z.string().max(MAX_KIND).regex(KIND, { error: KIND_FORM })),
+    group: optional(subdomain),
   }),
-  commonName: z
-    .string()
-    .transform((source, ctx) => (source === '' ? undefined : parseTemplate(source, ctx)))
-    .nullish(),
-  dnsNames: z.array(dnsName).max(MAX_DNS_NAMES).nullish(),
+  commonName,
+  dnsNames: z.array(nameTemplate(DNS_NAMES)).max(MAX_DNS_NAMES).nullish(),
   caCert: dataSource.nullish(),
 });
 
@@ -82,14 +65,4 @@ export function parseConf(conf: unknown, context: IssuerContext): CertManagerCon
     dnsNames: shape.dnsNames?.flatMap((one) => one ?? []) ?? [],
     caCert: shape.caCert ?? undefined,
   };
-}
-
-function parseTemplate(source: string, ctx: z.RefinementCtx, form?: NameForm): CommonNameTemplate | undefined {
-  try {
-    return parseCommonName(source, form);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    ctx.addIssue(error.violations[0]?.message ?? error.message);
-    return undefined;
-  }
 }

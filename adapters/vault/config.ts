@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
+import type { Violation } from '../../src/issuer/errors.ts';
 import type { DataSource, IssuerContext } from '../../src/issuer/issuer.ts';
-import { type CommonNameTemplate, parseCommonName } from '../../src/mesh/common-name.ts';
+import type { CommonNameTemplate } from '../../src/mesh/common-name.ts';
 import { readShape } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
+import { commonName, dataSource, optional } from '../shared/conf-fields.ts';
 import { type AuthConf, authShape } from './auth/auth-conf.ts';
-import { address, dataSource, hostName, name, optional, path } from './conf-fields.ts';
+import { address, hostName, name, path } from './conf-fields.ts';
 
 /** Complete and checked. */
 export interface VaultConf {
@@ -28,17 +29,6 @@ export interface VaultConf {
   readonly auth: AuthConf;
 }
 
-const commonName = z.string().transform((source, ctx) => {
-  if (source === '') return undefined;
-  try {
-    return parseCommonName(source);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    ctx.addIssue(error.violations[0]?.message ?? error.message);
-    return undefined;
-  }
-});
-
 /** Unknown fields are dropped, as Kuma drops them. */
 const schema = z.object({
   fromCp: z.object({
@@ -47,7 +37,7 @@ const schema = z.object({
     namespace: optional(path),
     pki: path,
     role: name,
-    commonName: commonName.nullish(),
+    commonName,
     tls: z
       .object({ caCert: dataSource.nullish(), skipVerify: z.boolean().nullish(), serverName: optional(hostName) })
       .nullish(),

@@ -8,6 +8,7 @@ const FORMS = ['secret', 'file', 'inline', 'inlineString'] as const;
 /** Longest path of a `file`, and longest inline value in bytes. */
 const MAX_PATH = 4096;
 const MAX_INLINE_BYTES = 1024 * 1024;
+const CONTROL = /\p{Cc}/u;
 
 /**
  * Reads where a value stands: exactly one of `secret` (name of a mesh-scoped Secret), `file` (path), `inline` (base64, line breaks allowed as
@@ -37,11 +38,11 @@ export function parseDataSource(value: unknown, field: string, violations: Viola
   const reject = (message: string) => void violations.push({ field: `${field}.${form}`, message });
   if (typeof text !== 'string') return reject(`has to be a string, got ${describeType(text)}`);
   if (text === '' && form !== 'inlineString') return reject('cannot be empty');
+  if ((form === 'secret' || form === 'file') && CONTROL.test(text)) return reject('cannot hold control characters');
   switch (form) {
     case 'secret':
       return text.length <= 253 ? { kind: 'secret', secret: text } : reject('value length must less or equal 253');
     case 'file':
-      if (text.includes('\0')) return reject('cannot hold a NUL character');
       return text.length <= MAX_PATH
         ? { kind: 'file', file: text }
         : reject(`cannot be longer than ${MAX_PATH} characters`);

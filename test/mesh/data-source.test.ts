@@ -43,7 +43,7 @@ describe('a data source', () => {
     ['no base64', { inline: 'LS0t...' }, 'cert.inline: has to be standard base64 with padding'],
     ['base64 of URLs', { inline: '_-8=' }, 'cert.inline: has to be standard base64 with padding'],
     ['base64 without padding', { inline: 'aGVsbG8' }, 'cert.inline: has to be standard base64 with padding'],
-    ['a NUL in a path', { file: '/etc/\0' }, 'cert.file: cannot hold a NUL character'],
+    ['a NUL in a path', { file: '/etc/\0' }, 'cert.file: cannot hold control characters'],
     ['a long path', { file: 'a'.repeat(4097) }, 'cert.file: cannot be longer than 4096 characters'],
     ['a long secret name', { secret: 'a'.repeat(254) }, 'cert.secret: value length must less or equal 253'],
     ['two megabytes', { inlineString: 'a'.repeat(2 ** 21) }, 'cert.inlineString: cannot be larger than 1048576 bytes'],

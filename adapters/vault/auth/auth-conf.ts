@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { Violation } from '../../../src/issuer/errors.ts';
 import type { DataSource } from '../../../src/issuer/issuer.ts';
 import { isJsonObject, type JsonObject, readShape } from '../../../src/mesh/violations.ts';
-import { address, addViolations, dataSource, name, optional, path, word } from '../conf-fields.ts';
+import { addViolations, dataSource, optional } from '../../shared/conf-fields.ts';
+import { address, name, path, word } from '../conf-fields.ts';
 import { REGION } from './sts-endpoint.ts';
 import { AUTH_METHODS, type AuthMethod } from './token-source.ts';
 
