@@ -2,11 +2,12 @@ import type { BackendType, FaultWorld } from '../test/faults/fault-world.ts';
 import { FAULTS } from '../test/faults/faults.ts';
 import { type FaultResult, findWorld, runFault } from '../test/faults/run-fault.ts';
 import { WORLDS } from '../test/faults/worlds.ts';
-import { type Cleanup, createCleanup } from './cleanup.ts';
+import type { Cleanup } from './cleanup.ts';
 import type { Cores } from './cores.ts';
 import { formatFaults, isMet } from './faults/fault-table.ts';
 import { writeFaults } from './faults/write-faults.ts';
 import { describeMachine, formatMachine } from './machine.ts';
+import { runMain } from './run-main.ts';
 
 const TYPES = Object.keys(WORLDS) as BackendType[];
 const USAGE = `npm run bench:faults -- [${TYPES.join('|')}]...\n`;
@@ -48,15 +49,4 @@ async function runAll(type: BackendType, cleanup: Cleanup): Promise<FaultResult[
   return results;
 }
 
-const cleanup = createCleanup();
-for (const [signal, code] of [['SIGINT', 130] as const, ['SIGTERM', 143] as const]) {
-  process.once(signal, () => void cleanup.run().finally(() => process.exit(code)));
-}
-try {
-  await main(process.argv.slice(2), cleanup);
-} catch (error) {
-  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-} finally {
-  await cleanup.run();
-}
+await runMain(main);

@@ -1,6 +1,6 @@
 import { startBao } from './bao.ts';
 import { type Bench, createBench, FULL, QUICK } from './bench.ts';
-import { type Cleanup, createCleanup } from './cleanup.ts';
+import type { Cleanup } from './cleanup.ts';
 import { pinCores } from './cores.ts';
 import type { Figure } from './figure.ts';
 import { measureAcmPca } from './figures/acmpca.ts';
@@ -11,6 +11,7 @@ import { measureStart } from './figures/start.ts';
 import { measureVault, measureVaultOverhead } from './figures/vault.ts';
 import { describeMachine, formatMachine } from './machine.ts';
 import { formatFigures, writeResults } from './report.ts';
+import { runMain } from './run-main.ts';
 import { setUpSign } from './vault-mounts.ts';
 
 const FIGURES = ['builtin', 'openbao-sign', 'vault', 'vault-overhead', 'certmanager', 'acmpca', 'start'];
@@ -62,15 +63,4 @@ async function measureAll(
   return { figures, openbao };
 }
 
-const cleanup = createCleanup();
-for (const [signal, code] of [['SIGINT', 130] as const, ['SIGTERM', 143] as const]) {
-  process.once(signal, () => void cleanup.run().finally(() => process.exit(code)));
-}
-try {
-  await main(process.argv.slice(2), cleanup);
-} catch (error) {
-  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-} finally {
-  await cleanup.run();
-}
+await runMain(main);
