@@ -1,5 +1,5 @@
 import { parseCsr } from '../../src/x509/csr.ts';
-import { decodePem, encodePem } from '../../src/x509/pem.ts';
+import { decodePem } from '../../src/x509/pem.ts';
 import { startStrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createCallCounter } from './call-counter.ts';
@@ -8,13 +8,8 @@ import type { ReadRequest } from './request-reader.ts';
 
 const SECRETS = { key: 'aws-access-key', secret: 'aws-access-key-secret' } as const;
 
-/** The strict fake of AWS Private CA, over plain HTTP. Without caCert, what AWS tells is the root. */
-export const startAcmPcaWorld = () => startWorld(false);
-
-/** The same, where the operator has said in caCert which root is to be trusted: so that another one is foreign. */
-export const startPinnedAcmPcaWorld = () => startWorld(true);
-
-async function startWorld(isPinned: boolean): Promise<FaultWorld> {
+/** The strict fake of AWS Private CA, over plain HTTP. Without caCert: what AWS tells is the root. */
+export async function startAcmPcaWorld(): Promise<FaultWorld> {
   const pca = await startStrictAcmPca();
   const { hostname, port } = new URL(pca.endpoint);
   const counter = createCallCounter(serviceAskedFor);
@@ -29,17 +24,13 @@ async function startWorld(isPinned: boolean): Promise<FaultWorld> {
       await pca.start();
     },
   });
-  const foreignRoot = flip((isOn) => {
-    pca.ca.foreignRoot = isOn;
-  });
   let closed: Promise<void> | undefined;
   return {
     type: 'acmpca',
-    server: isPinned ? 'strict fake, caCert' : 'strict fake',
+    server: 'strict fake',
     proxy,
     conf: {
       arn: pca.ca.arn,
-      ...(isPinned ? { caCert: { inlineString: encodePem('CERTIFICATE', pca.ca.root) } } : {}),
       endpoint: `http://${proxy.host}:${proxy.port}`,
       auth: {
         awsCredentials: { accessKey: { secret: SECRETS.key }, accessKeySecret: { secret: SECRETS.secret } },
@@ -54,7 +45,9 @@ async function startWorld(isPinned: boolean): Promise<FaultWorld> {
       'wrong key': flip((isOn) => {
         pca.ca.wrongKey = isOn;
       }),
-      ...(isPinned ? { 'foreign root': foreignRoot } : {}),
+      'foreign root': flip((isOn) => {
+        pca.ca.foreignRoot = isOn;
+      }),
       'expired CA': flip((isOn) => {
         pca.ca.state = isOn ? 'EXPIRED' : 'ACTIVE';
       }),
