@@ -1,9 +1,11 @@
+import { type Delays, nextLimit } from './next-limit.ts';
+
 /** What a request that held a place has shown about the load of cert-manager. */
 export type Sample =
   /** It became ready; the time since the place was given counts. */
   | 'ready'
-  /** It was throttled, or not served in time. */
-  | 'overload'
+  /** It was throttled. */
+  | 'throttled'
   /** Nothing: refused, given up by its caller. */
   | 'nothing';
 
@@ -13,6 +15,8 @@ export interface Place {
    * so that one issuer that is not well does not stop the others. Idempotent.
    */
   park(): void;
+  /** It waits for long. Parked when nothing of its key became ready since it was given its place; then the key is stalled until something does. */
+  late(): void;
   /** Idempotent. */
   release(sample: Sample): void;
 }
@@ -35,135 +39,163 @@ export interface AdaptiveLimit {
   take(key: string, signal: AbortSignal): Promise<Place>;
 }
 
-/** Times to ready below this say nothing about a queue. */
-const FLAT_MS = 250;
 /** One cut for one cause: what was in flight then tells of it, too. */
 const CUT_PAUSE_MS = 1_000;
-/** How often the shortest time to ready is measured anew, with few in flight: a cert-manager may have become slower or quicker for good. */
+/** How often the shortest time to ready is measured anew, while there seems to be a queue: an issuer may have become slower for good. */
 const MEASURE_EVERY_MS = 120_000;
+const MEASURE_WITH = 4;
+/** So many requests that became ready, or all that were in flight, decide about the limit. */
+const WINDOW = 16;
+const MAX_REMEMBERED_KEYS = 1_000;
 
-/** What is remembered between two decisions. Times in ms. */
-export interface LimitState {
-  readonly limit: number;
-  /** Doubles until the first sign of a queue. */
-  readonly isStarting: boolean;
-  readonly shortestMs: number;
-}
-
-export interface Window {
-  readonly meanMs: number;
-  readonly shortestMs: number;
-  /** The limit was what held requests back: only then can it be too low. */
-  readonly isUsedUp: boolean;
-}
-
-/**
- * The rule, after TCP Vegas: with `limit` requests in flight, `limit * (1 - shortest / mean)` of them wait in cert-manager's queue. Few: one more,
- * or twice as many at the start. Many: fewer. So a stock cert-manager (7 a second) gets about six at a time, and a quick one up to `max`.
- */
-export function nextLimit({ limit, isStarting, shortestMs }: LimitState, window: Window, max: number): LimitState {
-  const base = Math.min(shortestMs, window.shortestMs);
-  const queued = window.meanMs <= FLAT_MS ? 0 : limit * (1 - base / window.meanMs);
-  const few = Math.max(2, Math.log2(limit));
-  if (queued > 2 * few) return { limit: Math.max(1, Math.floor(limit * 0.8)), isStarting: false, shortestMs: base };
-  if (queued > few) return { limit, isStarting: false, shortestMs: base };
-  if (!window.isUsedUp) return { limit, isStarting, shortestMs: base };
-  return { limit: Math.min(max, isStarting ? 2 * limit : limit + 1), isStarting, shortestMs: base };
-}
-
-/** For a new measurement: with a quarter of what was in flight, nothing of a queue is left. */
-export function measureAnew({ limit }: LimitState): LimitState {
-  return { limit: Math.max(1, Math.floor(limit / 4)), isStarting: true, shortestMs: Number.POSITIVE_INFINITY };
+interface Key {
+  readonly waiting: Set<Waiter>;
+  inFlight: number;
+  parked: number;
+  /** What it waits for is not capacity: its requests are parked from the start. */
+  isStalled: boolean;
+  readyMs: number;
+  /** Shortest time to ready: what its issuer takes when nothing is queued. */
+  shortestMs: number;
 }
 
 interface Waiter {
   give(): void;
 }
 
+/** In what order, and how many at a time, requests of several issuers (`key`) go to one cert-manager. */
 export function createAdaptiveLimit(options: AdaptiveLimitOptions): AdaptiveLimit {
   const { monotonicMs, start = 8, max = 256, maxParked = 32 } = options;
-  let state: LimitState = { limit: start, isStarting: true, shortestMs: Number.POSITIVE_INFINITY };
+  /** In the order in which they are served next. */
+  const keys = new Map<string, Key>();
+  let limit = start;
   let inFlight = 0;
+  let waiting = 0;
   let mostInFlight = 0;
-  let samples = { count: 0, sumMs: 0, shortestMs: Number.POSITIVE_INFINITY };
-  let cutMs = Number.NEGATIVE_INFINITY;
+  let delays = { count: 0, sumMs: 0 };
+  let throttledMs = Number.NEGATIVE_INFINITY;
   let measuredMs = monotonicMs();
-  /** By key, in the order in which keys are served next. */
-  const queues = new Map<string, Set<Waiter>>();
-  const parked = new Map<string, number>();
+  /** Of the limit. Places given before tell of what was in flight before. */
+  let changedMs = Number.NEGATIVE_INFINITY;
 
-  function note(sample: Sample, tookMs: number): void {
-    // What was given before a new measurement stood in the old queue.
-    const isOld = monotonicMs() - tookMs < measuredMs;
-    if (sample === 'nothing' || (sample === 'ready' && isOld)) return;
-    if (sample === 'overload') {
-      const nowMs = monotonicMs();
-      if (nowMs - cutMs < CUT_PAUSE_MS) return;
-      cutMs = nowMs;
-      state = { ...state, limit: Math.max(1, Math.floor(state.limit / 2)) };
-      startWindow();
+  function keyFor(name: string): Key {
+    const known = keys.get(name);
+    if (known !== undefined) return known;
+    if (keys.size >= MAX_REMEMBERED_KEYS) forgetOne();
+    const key: Key = {
+      ...{ waiting: new Set(), inFlight: 0, parked: 0, isStalled: false },
+      ...{ readyMs: Number.NEGATIVE_INFINITY, shortestMs: Number.POSITIVE_INFINITY },
+    };
+    keys.set(name, key);
+    return key;
+  }
+
+  function forgetOne(): void {
+    for (const [name, key] of keys) {
+      if (key.waiting.size + key.inFlight + key.parked > 0) continue;
+      keys.delete(name);
       return;
     }
-    samples.count += 1;
-    samples.sumMs += tookMs;
-    samples.shortestMs = Math.min(samples.shortestMs, tookMs);
-    if (samples.count < state.limit) return;
-    const window = {
-      meanMs: samples.sumMs / samples.count,
-      shortestMs: samples.shortestMs,
-      isUsedUp: mostInFlight >= state.limit,
-    };
-    state = nextLimit(state, window, max);
-    if (monotonicMs() - measuredMs >= MEASURE_EVERY_MS) {
-      measuredMs = monotonicMs();
-      state = measureAnew(state);
-    }
+  }
+
+  function change(next: number): void {
+    limit = Math.max(1, next);
+    changedMs = monotonicMs();
     startWindow();
   }
 
+  function noteReady(key: Key, givenMs: number): void {
+    const nowMs = monotonicMs();
+    if (givenMs < changedMs) return;
+    key.shortestMs = Math.min(key.shortestMs, nowMs - givenMs);
+    delays.count += 1;
+    delays.sumMs += nowMs - givenMs - key.shortestMs;
+    if (delays.count < Math.min(mostInFlight, WINDOW)) return;
+    const window: Delays = { meanMs: delays.sumMs / delays.count, isUsedUp: mostInFlight >= limit };
+    const next = nextLimit(limit, window, max);
+    if (next > limit) change(next);
+    else if (nowMs - measuredMs >= MEASURE_EVERY_MS) measureAnew();
+    else if (next < limit) change(next);
+    else startWindow();
+  }
+
+  /** With so few in flight, next to nothing of a queue is left. */
+  function measureAnew(): void {
+    measuredMs = monotonicMs();
+    for (const key of keys.values()) key.shortestMs = Number.POSITIVE_INFINITY;
+    change(Math.min(MEASURE_WITH, Math.floor(limit / 4)));
+  }
+
+  function noteThrottled(): void {
+    const nowMs = monotonicMs();
+    if (nowMs - throttledMs < CUT_PAUSE_MS) return;
+    throttledMs = nowMs;
+    change(Math.floor(limit / 2));
+  }
+
   function startWindow(): void {
-    samples = { count: 0, sumMs: 0, shortestMs: Number.POSITIVE_INFINITY };
+    delays = { count: 0, sumMs: 0 };
     mostInFlight = inFlight;
   }
 
+  function isServed({ waiting: own, parked, isStalled }: Key): boolean {
+    return own.size > 0 && parked < maxParked && (isStalled || inFlight < limit);
+  }
+
   function serve(): void {
-    while (inFlight < state.limit) {
-      const next = [...queues].find(([key]) => (parked.get(key) ?? 0) < maxParked);
+    while (waiting > 0) {
+      const next = [...keys].find(([, key]) => isServed(key));
       if (next === undefined) return;
-      const [key, queue] = next;
-      const [waiter] = queue;
-      queues.delete(key);
-      if (waiter === undefined) continue;
-      queue.delete(waiter);
-      if (queue.size > 0) queues.set(key, queue);
-      inFlight += 1;
-      mostInFlight = Math.max(mostInFlight, inFlight);
+      const [name, key] = next;
+      const [waiter] = key.waiting;
+      if (waiter === undefined) return;
+      key.waiting.delete(waiter);
+      waiting -= 1;
+      keys.delete(name);
+      keys.set(name, key);
+      if (key.isStalled) key.parked += 1;
+      else {
+        key.inFlight += 1;
+        inFlight += 1;
+        mostInFlight = Math.max(mostInFlight, inFlight);
+      }
       waiter.give();
     }
   }
 
-  function createPlace(key: string): Place {
+  function createPlace(key: Key): Place {
     const givenMs = monotonicMs();
-    let is: 'in flight' | 'parked' | 'released' = 'in flight';
-    return {
-      park() {
-        if (is !== 'in flight') return;
-        is = 'parked';
+    let is: 'in flight' | 'parked' | 'released' = key.isStalled ? 'parked' : 'in flight';
+    const leave = () => {
+      if (is === 'parked') key.parked -= 1;
+      else {
+        key.inFlight -= 1;
         inFlight -= 1;
-        parked.set(key, (parked.get(key) ?? 0) + 1);
-        serve();
+      }
+    };
+    const park = () => {
+      if (is !== 'in flight') return;
+      leave();
+      is = 'parked';
+      key.parked += 1;
+      serve();
+    };
+    return {
+      park,
+      late() {
+        if (is !== 'in flight' || key.readyMs >= givenMs) return;
+        key.isStalled = true;
+        park();
       },
       release(sample) {
         if (is === 'released') return;
-        if (is === 'in flight') {
-          inFlight -= 1;
-          note(sample, monotonicMs() - givenMs);
-        } else {
-          const left = (parked.get(key) ?? 1) - 1;
-          if (left === 0) parked.delete(key);
-          else parked.set(key, left);
-          if (sample === 'overload') note(sample, 0);
+        leave();
+        if (sample === 'ready') {
+          key.isStalled = false;
+          key.readyMs = monotonicMs();
+          if (is === 'in flight') noteReady(key, givenMs);
         }
+        if (sample === 'throttled') noteThrottled();
         is = 'released';
         serve();
       },
@@ -172,21 +204,20 @@ export function createAdaptiveLimit(options: AdaptiveLimitOptions): AdaptiveLimi
 
   return {
     get limit() {
-      return state.limit;
+      return limit;
     },
     get inFlight() {
       return inFlight;
     },
     get waiting() {
-      return [...queues.values()].reduce((sum, { size }) => sum + size, 0);
+      return waiting;
     },
-    take(key, signal) {
+    take(name, signal) {
       return new Promise((resolve, reject) => {
         signal.throwIfAborted();
-        const queue = queues.get(key) ?? new Set<Waiter>();
+        const key = keyFor(name);
         const onAbort = () => {
-          queue.delete(waiter);
-          if (queue.size === 0 && queues.get(key) === queue) queues.delete(key);
+          if (key.waiting.delete(waiter)) waiting -= 1;
           reject(signal.reason);
         };
         const waiter: Waiter = {
@@ -195,8 +226,8 @@ export function createAdaptiveLimit(options: AdaptiveLimitOptions): AdaptiveLimi
             resolve(createPlace(key));
           },
         };
-        queue.add(waiter);
-        queues.set(key, queue);
+        key.waiting.add(waiter);
+        waiting += 1;
         signal.addEventListener('abort', onAbort, { once: true });
         serve();
       });

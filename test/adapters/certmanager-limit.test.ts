@@ -1,29 +1,51 @@
+import { setMaxListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createAdaptiveLimit, nextLimit, type Place, type Sample } from '../../adapters/certmanager/adaptive-limit.ts';
+import { createAdaptiveLimit, type Place, type Sample } from '../../adapters/certmanager/adaptive-limit.ts';
+import { nextLimit } from '../../adapters/certmanager/next-limit.ts';
 
 const never = new AbortController().signal;
+setMaxListeners(0, never);
 const settled = () => new Promise<void>((resolve) => queueMicrotask(() => queueMicrotask(resolve)));
 
-/** Serves `perSecond` requests one after the other, as a cert-manager with its client throttle does; always somebody waits. */
-async function simulate(perSecond: number, seconds: number, max?: number) {
+/** Serves `perSecond` (then the next one, from half of the time on) one after the other, as a cert-manager that limits its calls; always somebody waits. */
+async function simulate(perSecond: number | readonly [number, number], seconds: number, max?: number) {
+  const [early, late] = typeof perSecond === 'number' ? [perSecond, perSecond] : perSecond;
   let nowMs = 0;
   const limit = createAdaptiveLimit({ monotonicMs: () => nowMs, ...(max !== undefined && { max }) });
   const queue: Place[] = [];
-  let served = 0;
   const ask = () => void limit.take('issuer', new AbortController().signal).then((place) => queue.push(place));
   for (let i = 0; i < 300; i += 1) ask();
   await settled();
-  const mostInFlight: number[] = [];
+  const inFlight: number[] = [];
   while (nowMs < seconds * 1000) {
-    nowMs += 1000 / perSecond;
+    nowMs += 1000 / (nowMs < seconds * 500 ? early : late);
     queue.shift()?.release('ready');
-    served += 1;
     ask();
     await settled();
-    mostInFlight.push(limit.inFlight);
+    inFlight.push(limit.inFlight);
   }
-  return { limit, served, later: mostInFlight.slice(mostInFlight.length / 2) };
+  return { limit, later: inFlight.slice(inFlight.length / 2) };
+}
+
+/** Serves all that is in flight at once, in `tookMs` (then in the next, from half of the rounds on); `callers` ask. */
+async function simulateParallel(callers: number, [early, late]: readonly [number, number]) {
+  let nowMs = 0;
+  const limit = createAdaptiveLimit({ monotonicMs: () => nowMs });
+  let held: Place[] = [];
+  const ask = () => void limit.take('issuer', never).then((place) => held.push(place));
+  for (let i = 0; i < callers; i += 1) ask();
+  for (let round = 0; round < 60; round += 1) {
+    await settled();
+    nowMs += round < 30 ? early : late;
+    const done = held;
+    held = [];
+    for (const place of done) {
+      place.release('ready');
+      ask();
+    }
+  }
+  return { limit };
 }
 
 describe('the limit of requests in flight', () => {
@@ -42,23 +64,75 @@ describe('the limit of requests in flight', () => {
     expect(capped.limit.limit).toBe(50);
   });
 
-  it('halves at overload, once for one cause, and never stops', async () => {
+  it('is at what a cert-manager that has become slow can do when its queue has drained', async () => {
+    const { limit, later } = await simulate([400, 7], 180);
+    expect(limit.limit).toBeLessThanOrEqual(12);
+    expect(later.at(-1)).toBeLessThanOrEqual(12);
+  });
+
+  it('does not take a slow machine for a queue: what grows with nobody waiting is no queue', async () => {
+    // 64 at a time, each served in 20 ms, and on a machine that is busy in 400 ms.
+    const { limit } = await simulateParallel(64, [20, 400]);
+    expect(limit.limit).toBeGreaterThanOrEqual(64);
+  });
+
+  it('takes the time that an issuer always needs for no queue, beside one that is quick', async () => {
+    let nowMs = 0;
+    const limit = createAdaptiveLimit({ monotonicMs: () => nowMs });
+    for (let round = 0; round < 15; round += 1) {
+      const slow = await limit.take('slow', never);
+      const quick = await limit.take('quick', never);
+      nowMs += 50;
+      quick.release('ready');
+      nowMs += 6_000;
+      slow.release('ready');
+    }
+    expect(limit.limit).toBeGreaterThanOrEqual(8);
+  });
+
+  it('parks the requests of an issuer that makes none ready, until it does', async () => {
+    let nowMs = 0;
+    const limit = createAdaptiveLimit({ monotonicMs: () => nowMs, start: 4, max: 4, maxParked: 6 });
+    const dead = await Promise.all(Array.from({ length: 4 }, () => limit.take('dead', never)));
+    nowMs += 2_000;
+    dead[0]?.late();
+    expect(limit.inFlight).toBe(3);
+    for (const place of dead) place.late();
+    // Parked from the start: they take nobody's place.
+    await limit.take('dead', never);
+    const last = await limit.take('dead', never);
+    expect(limit.inFlight).toBe(0);
+    last.release('ready');
+    await limit.take('dead', never);
+    expect(limit.inFlight).toBe(1);
+  });
+
+  it('does not park what only stands in a queue', async () => {
+    let nowMs = 0;
+    const limit = createAdaptiveLimit({ monotonicMs: () => nowMs, start: 4, max: 4 });
+    const [first, second] = [await limit.take('a', never), await limit.take('a', never)];
+    nowMs += 2_000;
+    first.release('ready');
+    second.late();
+    expect(limit.inFlight).toBe(1);
+  });
+
+  it('halves when it is throttled, once for one cause, and never stops', async () => {
     let nowMs = 0;
     const limit = createAdaptiveLimit({ monotonicMs: () => nowMs });
     const places = await Promise.all(Array.from({ length: 8 }, () => limit.take('issuer', never)));
-    for (const place of places) place.release('overload');
+    for (const place of places) place.release('throttled');
     expect(limit.limit).toBe(4);
     for (let i = 0; i < 10; i += 1) {
       nowMs += 1_001;
-      (await limit.take('issuer', never)).release('overload');
+      (await limit.take('issuer', never)).release('throttled');
     }
     expect(limit.limit).toBe(1);
   });
 
   it('does not grow while it is not used up', () => {
-    const state = { limit: 8, isStarting: true, shortestMs: 10 };
-    expect(nextLimit(state, { meanMs: 10, shortestMs: 10, isUsedUp: false }, 256).limit).toBe(8);
-    expect(nextLimit(state, { meanMs: 10, shortestMs: 10, isUsedUp: true }, 256).limit).toBe(16);
+    expect(nextLimit(8, { meanMs: 10, isUsedUp: false }, 256)).toBe(8);
+    expect(nextLimit(8, { meanMs: 10, isUsedUp: true }, 256)).toBe(16);
   });
 
   it('serves the issuers that wait in turn, each first come, first served', async () => {
@@ -104,10 +178,10 @@ describe('the limit of requests in flight', () => {
 
   it('holds for any order of events: within bounds, nobody forgotten, no place lost', async () => {
     const step = fc.record({
-      do: fc.constantFrom('take', 'release', 'park', 'abort'),
+      do: fc.constantFrom('take', 'release', 'park', 'late', 'abort'),
       key: fc.constantFrom('a', 'b', 'c'),
       pick: fc.nat(1000),
-      sample: fc.constantFrom<Sample>('ready', 'overload', 'nothing'),
+      sample: fc.constantFrom<Sample>('ready', 'throttled', 'nothing'),
       afterMs: fc.nat(3000),
     });
     await fc.assert(
@@ -130,7 +204,7 @@ describe('the limit of requests in flight', () => {
                 open -= 1;
               });
           } else if (what === 'abort') callers[pick % Math.max(callers.length, 1)]?.abort(new Error('hung up'));
-          else if (what === 'park') held[pick % Math.max(held.length, 1)]?.park();
+          else if (what === 'park' || what === 'late') held[pick % Math.max(held.length, 1)]?.[what]();
           else {
             const [place] = held.splice(pick % Math.max(held.length, 1), 1);
             if (place !== undefined) open -= 1;

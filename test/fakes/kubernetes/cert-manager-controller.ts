@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createIssuingCa, type IssuingCa } from './cert-manager-ca.ts';
 import { decide, type Makers, type Outcome } from './cert-manager-outcomes.ts';
@@ -65,6 +66,8 @@ export async function startCertManagerController(
   let finished = 0;
   const ending = new AbortController();
   const { signal } = ending;
+  // Each request that is worked on sleeps by it.
+  setMaxListeners(0, signal);
   /** By uid: what waits, and what was taken up already. */
   const waiting = new Map<string, CertificateRequest>();
   const taken = new Set<string>();
