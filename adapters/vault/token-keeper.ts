@@ -137,7 +137,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     nextCheckMs = checkAfter(options.checkIntervalMs);
     loop = run();
   }
-  const checkAfter = (ms: number) => (ms === 0 ? Number.POSITIVE_INFINITY : now() + ms);
+  const checkAfter = (ms: number) => (ms === 0 ? Number.POSITIVE_INFINITY : Math.ceil(now() + ms));
 
   async function run(): Promise<void> {
     while (!isClosed) {
@@ -287,6 +287,11 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     async refused(token, path, signal) {
       if (held !== undefined && held.token !== token) return { ok: true, value: held.token };
       if (pace.isDenied(path)) return undefined;
+      // Revoked a moment after its login: nobody is sent away for the sake of the pace.
+      if (source.logsIn && obtainer.trouble === undefined && !obtainer.isUnderWay && !pace.mayTry()) {
+        await orAborted(clock.sleep(pace.waitMs(), closing), signal);
+        if (held !== undefined && held.token !== token) return { ok: true, value: held.token };
+      }
       if (obtainer.isUnderWay || pace.mayTry()) await orAborted(obtainer.unlessRejected(), signal);
       if (held !== undefined && held.token !== token) return { ok: true, value: held.token };
       const { trouble: why } = obtainer;

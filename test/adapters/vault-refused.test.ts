@@ -74,6 +74,24 @@ describe('a call that vault answers with 403', () => {
     expect(world.logins).toBe(3);
   });
 
+  it('a moment after a login waits until the next one may be: none of the callers is sent away', async () => {
+    const world = await startWithLogins();
+    world.revokedUpTo = 1;
+    await world.sign();
+    world.revokedUpTo = 2;
+    let isDone = false;
+    const signed = Promise.all(Array.from({ length: 30 }, world.sign)).finally(() => {
+      isDone = true;
+    });
+    const startMs = world.deps.clock.monotonicMs();
+    while (!isDone && world.deps.clock.monotonicMs() - startMs < 2_000) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      world.deps.clock.advance(100);
+    }
+    expect((await signed).length).toBe(30);
+    expect(world.logins).toBe(3);
+  });
+
   it.each(['sign', 'issue'] as const)('is never more than three calls of %s, whatever else breaks', async (call) => {
     const world = await startWithLogins();
     await world.issue();

@@ -85,6 +85,23 @@ describe('a role of vault that is changed while mesh-ca runs', () => {
     expect(await abilities(backend)).not.toEqual(before);
   });
 
+  it('away from under many callers at once: rights are asked about once, and no listener piles up', async () => {
+    const warnings: string[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning.name);
+    process.on('warning', onWarning);
+    onTestFinished(() => void process.off('warning', onWarning));
+    const backend = await startChanged({});
+    const asked = () => backend.vault.seen.filter(({ path }) => path === 'sys/capabilities-self').length;
+    const before = asked();
+    backend.vault.grants.delete(SIGN);
+    const first = await Promise.allSettled(Array.from({ length: 30 }, () => backend.sign()));
+    expect(first.filter(({ status }) => status === 'rejected').length).toBe(30);
+    await Promise.allSettled(Array.from({ length: 30 }, () => backend.sign()));
+    expect(asked() - before).toBeLessThanOrEqual(2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(warnings).toEqual([]);
+  });
+
   it('costs one refused call and no more where callers go on with the key that it takes', async () => {
     const backend = await startChanged({ key_type: 'rsa' });
     await expect(backend.sign('EC-P256')).rejects.toThrow(RequestInvalidError);
