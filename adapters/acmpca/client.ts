@@ -2,10 +2,10 @@ import type { ACMPCAClient } from '@aws-sdk/client-acm-pca';
 import type { z } from 'zod';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
+import type { AwsCredentialProvider, AwsCredentials } from '../shared/aws-default-chain.ts';
 import type { CaArn } from './ca-arn.ts';
 import type { Operation } from './call-limits.ts';
-import type { CredentialProvider } from './credentials.ts';
-import { failureOf, malformedFailure, timeoutFailure } from './describe-error.ts';
+import { credentialsFailure, failureOf, malformedFailure, timeoutFailure } from './describe-error.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { CallContext } from './exceptions.ts';
 import { type Failure, failed, type Outcome } from './failure.ts';
@@ -20,7 +20,7 @@ export interface ClientOptions {
   readonly template: Template;
   readonly endpoint: Endpoint;
   readonly credentialsFrom: CallContext['credentials'];
-  readonly credentials: CredentialProvider;
+  readonly credentials: AwsCredentialProvider;
   readonly transport: Transport;
   readonly clock: IssuerDeps['clock'];
   /** Told how each call ended; undefined: well. */
@@ -58,10 +58,11 @@ export const CALL_TIMEOUT_MS = 5000;
 export async function createClient(options: ClientOptions): Promise<AcmPcaClient> {
   const { ca, transport, clock } = options;
   const sdk = await import('@aws-sdk/client-acm-pca');
+  let found: AwsCredentials | undefined;
   const client: ACMPCAClient = new sdk.ACMPCAClient({
     region: ca.region,
     ...(options.endpoint.url === undefined ? {} : { endpoint: options.endpoint.url }),
-    credentials: options.credentials,
+    credentials: async () => found ?? options.credentials(),
     // A repeated call is another call against a quota, and IssueCertificate is on the bill: that is decided in issue-certificate.ts.
     maxAttempts: 1,
     retryMode: 'standard',
@@ -74,6 +75,11 @@ export async function createClient(options: ClientOptions): Promise<AcmPcaClient
       httpHandlerConfigs: () => ({}),
     },
   });
+
+  // The SDK would look into the environment and into profiles by itself: endpoint.ts has decided, and messages tell what it found.
+  const { endpointProvider } = client.config;
+  client.config.endpointProvider = (params, context) =>
+    endpointProvider({ ...params, Endpoint: options.endpoint.url }, context);
 
   async function exchange<S extends z.ZodType>(...call: Parameters<typeof ask<S>>): Promise<Outcome<z.output<S>>> {
     const outcome = await ask(...call);
@@ -89,7 +95,10 @@ export async function createClient(options: ClientOptions): Promise<AcmPcaClient
   ): Promise<Outcome<z.output<S>>> {
     const context: CallContext = { ...options, operation, credentials: options.credentialsFrom };
     const deadline = clock.deadline(CALL_TIMEOUT_MS, signal);
+    let hasCredentials = false;
     try {
+      found = await orAborted(options.credentials(), deadline.signal);
+      hasCredentials = true;
       const reply = await orAborted(send({ abortSignal: deadline.signal }), deadline.signal);
       const read = schema.safeParse(reply);
       if (read.success) return { ok: true, value: read.data };
@@ -97,6 +106,8 @@ export async function createClient(options: ClientOptions): Promise<AcmPcaClient
       return failed(malformedFailure(`${field === '' ? 'its content' : field} is not as AWS documents it`, context));
     } catch (error) {
       signal.throwIfAborted();
+      if (!hasCredentials)
+        return failed(credentialsFailure(deadline.signal.aborted ? CALL_TIMEOUT_MS : error, context));
       return failed(deadline.signal.aborted ? timeoutFailure(CALL_TIMEOUT_MS, context) : failureOf(error, context));
     } finally {
       deadline.clear();

@@ -37,7 +37,7 @@ export function createConnector(
 
   function onEnd(failure: Failure | undefined): void {
     if (failure === undefined) pauseMs = FIRST_PAUSE_MS;
-    if (failure?.kind === 'credentials') reloadCredentials();
+    if (failure?.kind === 'credentials' || failure?.kind === 'no-credentials') reloadCredentials();
     tellSkew(use.transport.clockSkewMs ?? 0);
   }
 

@@ -1,15 +1,7 @@
 import type { DataSource, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { type AwsCredentialProvider, loadAwsDefaultChain } from '../shared/aws-default-chain.ts';
 import { confFieldError, loadText } from '../shared/load-text.ts';
 import type { AcmPcaConf } from './config.ts';
-
-/** As AWS's SDK takes them. */
-export interface AwsCredentials {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
-  readonly expiration?: Date;
-}
-export type CredentialProvider = () => Promise<AwsCredentials>;
 
 const FIELD = 'auth.awsCredentials';
 const ACCESS_KEY = /^[A-Za-z0-9_]{8,128}$/;
@@ -23,9 +15,9 @@ export async function loadCredentials(
   conf: AcmPcaConf,
   deps: IssuerDeps,
   signal: AbortSignal,
-): Promise<CredentialProvider> {
+): Promise<AwsCredentialProvider> {
   const parts = keyPartsOf(conf);
-  if (parts === undefined) return loadDefaultChain(conf.arn.region);
+  if (parts === undefined) return loadAwsDefaultChain({ region: conf.arn.region });
   const [accessKeyId, secretAccessKey] = await Promise.all([
     loadKeyPart(deps, parts.id, signal),
     loadKeyPart(deps, parts.secret, signal),
@@ -54,13 +46,6 @@ function keyPartsOf({
 export function credentialChecks(conf: AcmPcaConf, deps: IssuerDeps, signal: AbortSignal): (() => Promise<unknown>)[] {
   const parts = keyPartsOf(conf);
   return parts === undefined ? [] : [parts.id, parts.secret].map((part) => () => loadKeyPart(deps, part, signal));
-}
-
-/** Loaded with the first use: it brings a large part of AWS's SDK with it. */
-async function loadDefaultChain(region: string): Promise<CredentialProvider> {
-  const { fromNodeProviderChain } = await import('@aws-sdk/credential-providers');
-  const chain = fromNodeProviderChain({ clientConfig: { region } });
-  return () => chain();
 }
 
 async function loadKeyPart(deps: IssuerDeps, { source, field, form }: KeyPart, signal: AbortSignal): Promise<string> {

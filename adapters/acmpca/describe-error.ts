@@ -1,3 +1,4 @@
+import { chainFault } from '../shared/aws-default-chain.ts';
 import {
   type CallContext,
   CLOCK_TEXT,
@@ -34,6 +35,24 @@ export function timeoutFailure(timeoutMs: number, context: CallContext): Failure
     kind: 'timeout',
     message: `${nameOf(context)} gives no answer within ${timeoutMs} ms (${context.operation})`,
     fix: 'look at https://health.aws.amazon.com and at what stands between mesh-ca and AWS',
+  };
+}
+
+/** @param reason what the default chain failed with, or the milliseconds after which it was given up */
+export function credentialsFailure(reason: unknown, context: CallContext): Failure {
+  const { kind, message, fix } =
+    typeof reason === 'number'
+      ? {
+          kind: 'unavailable',
+          message: `the default chain found no AWS credentials within ${reason} ms`,
+          fix: 'look at the network to STS and to the metadata service of the container or instance, and at credential_process',
+        }
+      : chainFault(reason);
+  return {
+    kind: kind === 'unavailable' ? 'no-credentials' : 'credentials',
+    message: `${nameOf(context)} cannot be asked: ${message} (${context.operation})`,
+    fix,
+    ...(typeof reason === 'number' ? {} : { cause: withoutSecrets(reason) }),
   };
 }
 

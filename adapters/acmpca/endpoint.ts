@@ -2,7 +2,7 @@ import { ConfigError } from '../../src/issuer/errors.ts';
 import { parseServerUrl } from '../shared/conf-fields.ts';
 import type { AcmPcaConf } from './config.ts';
 
-/** The variables of AWS's own tools, the first that is set. The SDK of this version does not read them itself. */
+/** The variables of AWS's own tools, the first that is set. What the SDK would find by itself (`endpoint_url` of a profile) does not count. */
 const VARIABLES = ['AWS_ENDPOINT_URL_ACM_PCA', 'AWS_ENDPOINT_URL'] as const;
 
 export interface Endpoint {

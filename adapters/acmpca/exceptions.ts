@@ -85,12 +85,6 @@ export const EXCEPTION_RULES: readonly (Rule & { readonly names: readonly string
     fix: whereCredentials,
   },
   {
-    names: ['CredentialsProviderError', 'TokenProviderError', 'ProviderError'],
-    kind: 'credentials',
-    message: 'cannot be asked: no AWS credentials were found',
-    fix: whereCredentials,
-  },
-  {
     names: ['RequestExpired', 'RequestTimeTooSkewed', 'RequestInTheFuture'],
     kind: 'clock',
     message: 'refuses the signature because the clocks are too far apart',

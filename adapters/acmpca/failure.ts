@@ -31,6 +31,8 @@ const CLASSES = {
   /** IAM says no. */
   denied: IssuerDeniedError,
   credentials: IssuerDeniedError,
+  /** The default chain cannot get any now: STS or a metadata service is away. */
+  'no-credentials': IssuerUnavailableError,
   /** The CA is not ACTIVE. */
   state: IssuerDeniedError,
   absent: IssuerDeniedError,

@@ -29,6 +29,8 @@ export interface InspectDeps {
 
 /** AWS takes signatures five minutes off; a certificate begins 10 s ago. */
 const CLOCK_SKEW_MAX_MS = 60_000;
+/** AWS was not asked in our name, or did not take that it was us. */
+const WITHOUT_IDENTITY: ReadonlySet<FailureKind> = new Set(['credentials', 'no-credentials', 'clock']);
 /** Nothing is learned about credentials and CA when the exchange ends like this. */
 const UNREACHABLE: ReadonlySet<FailureKind> = new Set([
   'network',
@@ -75,8 +77,8 @@ function checkAnswer(answer: Outcome<unknown>, { ca, endpoint, transport }: Insp
     ? [passed('address-reachable', `${endpoint.url ?? `AWS's endpoint of ${ca.region}`} answers`)]
     : [];
   if (isAnswered) checks.push(checkClock(transport.clockSkewMs));
-  const isRefused = failure !== undefined && (failure.kind === 'credentials' || failure.kind === 'clock');
-  if (isRefused) checks.push(failed('credentials-accepted', toError(failure)));
+  if (failure !== undefined && WITHOUT_IDENTITY.has(failure.kind))
+    checks.push(failed('credentials-accepted', toError(failure)));
   else checks.push(passed('credentials-accepted', 'AWS knows the credentials'));
   return checks;
 }
