@@ -13,7 +13,10 @@ const PATH_PART = /^(?!\.{1,2}$)[A-Za-z0-9_.-]+$/;
 const HOST_NAME =
   /^(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$/;
 
-export const address = serverUrl('https://vault.example:8200');
+/** Of a Vault server. A path in front of `/v1` is kept, `/v1` itself is ours to add. */
+export const address = serverUrl('https://vault.example:8200').refine((url) => !url.endsWith('/v1'), {
+  error: 'cannot end in /v1: that is added to every call',
+});
 
 /** Without slashes at its ends. */
 export const path = z.string().transform((text, ctx) => {

@@ -50,7 +50,8 @@ const plainHttpSchema = z.object({
   fromCp: z.object({
     address: address.catch(''),
     agentAddress: optional(address).catch(''),
-    auth: z.object({ tls: z.looseObject({}) }),
+    // Without certificate and key it is something else: reading `auth` tells what.
+    auth: z.object({ tls: z.object({ clientCert: z.unknown(), clientKey: z.unknown() }) }),
   }),
 });
 
@@ -82,7 +83,7 @@ export function parseConf(conf: unknown, context: IssuerContext): VaultConf {
 
 function plainHttpViolations(conf: unknown): readonly Violation[] {
   const fromCp = plainHttpSchema.safeParse(conf).data?.fromCp;
-  if (fromCp === undefined) return [];
+  if (fromCp === undefined || (fromCp.auth.tls.clientCert ?? fromCp.auth.tls.clientKey) === undefined) return [];
   const field = fromCp.agentAddress ? 'agentAddress' : 'address';
   if (!fromCp[field].startsWith('http:')) return [];
   return [

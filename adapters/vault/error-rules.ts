@@ -30,6 +30,10 @@ export interface Rule {
 const rolePatch = (context: CallContext, change: string) =>
   `vault patch ${context.pki}/roles/${context.role} ${change}`;
 
+/** For a role that does not allow the names of a mesh. It may serve other meshes, too. */
+export const allowedUriSans = ({ mesh }: Pick<CallContext, 'mesh'>) =>
+  `allowed_uri_sans="spiffe://${mesh}/*,kuma://*" (that takes the place of the whole list: add what other meshes need in it)`;
+
 const inNamespace = ({ namespace }: CallContext) => (namespace === '' ? '' : ` in namespace ${namespace}`);
 
 /** By the code of Node's or OpenSSL's error; the first that matches. */
@@ -124,6 +128,13 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
       `make the role (vault write ${c.pki}/roles/${c.role} @role-dataplane-proxies-sign.json, of policies/vault), or correct fromCp.role`,
   },
   {
+    // Only where the role has generate_lease=true.
+    text: /token had one use left/i,
+    kind: 'token',
+    message: 'gives no certificate: the token is used up',
+    fix: () => 'give a token that may be used any number of times (without -use-limit, num_uses=0) in fromCp.auth',
+  },
+  {
     text: /role key type .* not allowed for issuing/i,
     kind: 'role',
     message: "makes no key by its role's key_type=any, which is for sign only",
@@ -140,7 +151,7 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     text: /URI Subject Alternative Name/i,
     kind: 'role',
     message: "refuses the identity by its role's allowed_uri_sans",
-    fix: (c) => rolePatch(c, `allowed_uri_sans="spiffe://${c.mesh}/*,kuma://*"`),
+    fix: (c) => rolePatch(c, allowedUriSans(c)),
   },
   {
     text: /IP Subject Alternative Name/i,
@@ -236,7 +247,7 @@ export const FORBIDDEN_RULES: readonly (Rule & { readonly text: RegExp; readonly
     text: /^permission denied$|invalid token|bad token/,
     kind: 'token',
     message:
-      'denies access: the token is invalid, was revoked, has expired, or may not be used from here (token_bound_cidrs)',
+      'denies access: the token is invalid, was revoked, has expired, is used up (num_uses), or may not be used from here (token_bound_cidrs)',
     fix: (c) =>
       `check the token: VAULT_TOKEN=... vault token lookup${c.namespace === '' ? '' : ` -namespace=${c.namespace}`}; and give a valid one in fromCp.auth`,
   },

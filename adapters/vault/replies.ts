@@ -65,19 +65,10 @@ export const roleReply = z.object({
     require_cn: z.boolean().default(true),
     client_flag: z.boolean().default(true),
     server_flag: z.boolean().default(true),
-    no_store: z.boolean().default(false),
+    generate_lease: z.boolean().default(false),
   }),
 });
 export type RoleReply = z.output<typeof roleReply>['data'];
-
-/** `auth/token/lookup-self`. */
-export const tokenReply = z.object({
-  data: z.object({
-    ttl: z.number().nonnegative(),
-    renewable: z.boolean().default(false),
-    type: z.string().default('service'),
-  }),
-});
 
 /** `sys/health`, whatever its status. */
 export const healthReply = z.object({

@@ -1,4 +1,5 @@
 import type { VaultConf } from './config.ts';
+import { allowedUriSans } from './error-rules.ts';
 import type { RoleReply } from './replies.ts';
 import { readRole } from './role.ts';
 
@@ -24,7 +25,7 @@ const RULES: readonly {
     applies: ({ role, mesh }) =>
       !allowsUri(role, `spiffe://${mesh}/a-service`) || !allowsUri(role, 'kuma://a-tag/a-value'),
     message: 'does not allow the names of this mesh (allowed_uri_sans)',
-    change: ({ mesh }) => `allowed_uri_sans="spiffe://${mesh}/*,kuma://*"`,
+    change: allowedUriSans,
   },
   {
     applies: ({ role, maySign }) => maySign && readRole(role).keyTypes.length === 0,
@@ -45,6 +46,12 @@ const RULES: readonly {
     applies: ({ role }) => !role.client_flag || !role.server_flag,
     message: 'gives certificates for servers or clients only (server_flag, client_flag), and a proxy is both',
     change: () => 'server_flag=true client_flag=true',
+  },
+  {
+    applies: ({ role }) => role.generate_lease,
+    message:
+      'ties certificates to the token that asked for them (generate_lease): Vault revokes them when that token ends',
+    change: () => 'generate_lease=false',
   },
 ];
 

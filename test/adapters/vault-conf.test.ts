@@ -49,6 +49,21 @@ const BAD: readonly [string, unknown, Record<string, unknown>][] = [
   ['an address of another scheme', { ...GOOD, address: 'unix:///run/vault' }, { 'fromCp.address': addressRule }],
   ['an address with a password', { ...GOOD, address: 'https://u:p@vault' }, { 'fromCp.address': addressRule }],
   ['an address with a query', { ...GOOD, address: 'https://vault?x=1' }, { 'fromCp.address': addressRule }],
+  [
+    'an address with the version of the API',
+    { ...GOOD, address: 'https://vault/v1/' },
+    { 'fromCp.address': expect.stringContaining('cannot end in /v1') },
+  ],
+  [
+    'an auth method of another name',
+    { ...GOOD, auth: { appRole: { roleId: 'x' } } },
+    { 'fromCp.auth': onlyOne('none of them but: appRole') },
+  ],
+  [
+    'aws below tls, over http, which is all that is wrong with it',
+    { ...GOOD, address: 'http://vault:8200', auth: { tls: { aws: { type: 'IAM' } } } },
+    { 'fromCp.auth.tls.aws': tooDeep },
+  ],
   ['no mount', { ...GOOD, pki: undefined }, { 'fromCp.pki': 'has to be defined' }],
   ['a mount that climbs', { ...GOOD, pki: 'kmesh/../sys' }, { 'fromCp.pki': pathRule }],
   ['a mount with a line end', { ...GOOD, pki: 'kmesh\r\nX-Vault-Token: a' }, { 'fromCp.pki': pathRule }],
@@ -101,7 +116,7 @@ const SECRET_ID = { secret: 'secret-id' };
 /** What stands in `fromCp.auth`, and the violations of it, below `fromCp.auth`. */
 const BAD_AUTH: readonly [string, unknown, Record<string, unknown>][] = [
   ['a list', [], { '': 'has to be an object, got a list' }],
-  ['an unknown method', { userpass: {} }, { '': onlyOne('none') }],
+  ['an unknown method', { userpass: {} }, { '': onlyOne('none of them but: userpass') }],
   ['two methods', { token: { secret: 'a' }, aws: {} }, { '': onlyOne('token, aws') }],
   [
     'two methods with mistakes: all are told',

@@ -162,6 +162,13 @@ const ANSWERS: readonly [string, Fault, ErrorClass, RegExp, RegExp][] = [
     /no CA in this mount/,
     /root\/generate/,
   ],
+  [
+    'gives no leased certificate for the last use of a token',
+    says(400, 'Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.'),
+    IssuerDeniedError,
+    /token is used up/,
+    /num_uses/,
+  ],
   ['has no namespace', says(404, 'namespace not found'), IssuerDeniedError, /no such namespace/, /fromCp\.namespace/],
   [
     'forbids the URI SANs',

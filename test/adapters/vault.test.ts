@@ -550,6 +550,11 @@ const FAULTS: readonly [string, (vault: FakeVault) => void, readonly string[]][]
     ['vault.role-fits'],
   ],
   [
+    'of a role whose certificates end with the token that asked for them',
+    (vault) => Object.assign(vault.pki, { role: { ...vault.pki.role, generate_lease: true } }),
+    ['vault.role-fits'],
+  ],
+  [
     'of a role for another mesh, with a common name that is not there',
     (vault) => {
       const others = { allowed_uri_sans: ['spiffe://other/*', 'kuma://*'], require_cn: true };
@@ -602,7 +607,7 @@ describe('inspecting a vault backend', () => {
     expect(found.map(({ name }) => name)).toEqual(expected);
     for (const { fix } of found) {
       expect(fix).toBe(
-        'vault patch kmesh-pki-default/roles/dataplane-proxies allowed_uri_sans="spiffe://default/*,kuma://*"',
+        'vault patch kmesh-pki-default/roles/dataplane-proxies allowed_uri_sans="spiffe://default/*,kuma://*" (that takes the place of the whole list: add what other meshes need in it)',
       );
     }
   });

@@ -104,7 +104,7 @@ const CASES: readonly Case[] = [
     spoil: patchRole({ allowed_uri_sans: 'spiffe://other/*' }),
     type: IssuerDeniedError,
     message: /allowed_uri_sans/,
-    fix: /^vault patch \S+\/roles\/dataplane-proxies allowed_uri_sans="spiffe:\/\/default\/\*,kuma:\/\/\*"$/,
+    fix: /^vault patch \S+\/roles\/dataplane-proxies allowed_uri_sans="spiffe:\/\/default\/\*,kuma:\/\/\*" \(that takes/,
     repair: patchRole({ allowed_uri_sans: 'spiffe://default/*,kuma://*' }),
   },
   {

@@ -96,9 +96,8 @@ export const authShape = z.record(z.string(), z.unknown()).transform((given, ctx
   const methods = AUTH_METHODS.filter((method) => given[method] !== undefined && given[method] !== null);
   const [method, second] = methods;
   if (method === undefined || second !== undefined) {
-    ctx.addIssue(
-      `exactly one of ${AUTH_METHODS.join(', ')} has to be set, got ${method === undefined ? 'none' : methods.join(', ')}`,
-    );
+    const got = method === undefined ? nothingOf(given) : methods.join(', ');
+    ctx.addIssue(`exactly one of ${AUTH_METHODS.join(', ')} has to be set, got ${got}`);
   }
   const read = methods.map((one) => {
     const violations: Violation[] = [];
@@ -108,6 +107,14 @@ export const authShape = z.record(z.string(), z.unknown()).transform((given, ctx
   });
   return read[0];
 });
+
+/** A method that is written in another way (`appRole`) is named, in so far as that is a sensible name. */
+function nothingOf(given: Readonly<Record<string, unknown>>): string {
+  const others = Object.keys(given)
+    .filter((key) => /^\w{1,32}$/.test(key))
+    .slice(0, 3);
+  return others.length === 0 ? 'none' : `none of them but: ${others.join(', ')}`;
+}
 
 type Reader = (value: unknown, violations: Violation[]) => AuthConf | undefined;
 
