@@ -2,10 +2,11 @@ import type { IssuerAbilities } from '../../src/issuer/issuer.ts';
 import type { Capabilities, VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import { type Failure, type FailureKind, failed, type Outcome } from './failure.ts';
+import { inNamespace } from './in-namespace.ts';
 import type { RoleReply } from './replies.ts';
 import { ASSUMED_ROLE, type RoleFacts, readRole } from './role.ts';
 
-type Names = Pick<VaultConf, 'pki' | 'role'>;
+type Names = Pick<VaultConf, 'pki' | 'role' | 'namespace'>;
 
 /** What the token may do, and what the role is like. */
 export interface Knowledge {
@@ -65,11 +66,11 @@ async function withRole(
   return { ok: true, value: { ...rights, role: ASSUMED_ROLE, isComplete: role.failure.kind === 'denied' } };
 }
 
-function noUsableKey({ pki, role }: Names, { key_type: type, key_bits: bits }: RoleReply): Failure {
+function noUsableKey({ pki, role, namespace }: Names, { key_type: type, key_bits: bits }: RoleReply): Failure {
   return {
     kind: 'role',
     message: `role ${role} of ${pki} signs no type of key that proxies can use (key_type=${type} key_bits=${bits})`,
-    fix: `vault patch ${pki}/roles/${role} key_type=any key_bits=0`,
+    fix: inNamespace(`vault patch ${pki}/roles/${role} key_type=any key_bits=0`, namespace),
   };
 }
 
@@ -79,7 +80,7 @@ function noUsableKey({ pki, role }: Names, { key_type: type, key_bits: bits }: R
  */
 export async function explainNoRight(
   client: VaultClient,
-  { pki, role }: Names,
+  { pki, role, namespace }: Names,
   { listRoles }: Pick<Capabilities, 'listRoles'>,
   signal: AbortSignal,
 ): Promise<Failure> {
@@ -91,7 +92,10 @@ export async function explainNoRight(
     return {
       kind: 'absent',
       message: `mount ${pki} has no role ${role}`,
-      fix: `correct fromCp.role, or make it: vault write ${pki}/roles/${role} @role-dataplane-proxies-sign.json (of policies/vault)`,
+      fix: inNamespace(
+        `correct fromCp.role, or make it: vault write ${pki}/roles/${role} @role-dataplane-proxies-sign.json (of policies/vault)`,
+        namespace,
+      ),
     };
   }
   return {

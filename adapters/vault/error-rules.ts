@@ -34,7 +34,7 @@ const rolePatch = (context: CallContext, change: string) =>
 export const allowedUriSans = ({ mesh }: Pick<CallContext, 'mesh'>) =>
   `allowed_uri_sans="spiffe://${mesh}/*,kuma://*" (that takes the place of the whole list: add what other meshes need in it)`;
 
-const inNamespace = ({ namespace }: CallContext) => (namespace === '' ? '' : ` in namespace ${namespace}`);
+const placeOf = ({ namespace }: CallContext) => (namespace === '' ? '' : ` in namespace ${namespace}`);
 
 /** By the code of Node's or OpenSSL's error; the first that matches. */
 export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
@@ -113,7 +113,7 @@ export const CA_END = /beyond the expiration of the CA certificate at (\d[\dTZ:.
 
 const NO_PKI_MOUNT: Rule = {
   kind: 'mount',
-  message: (c) => `has no PKI mount at this path${inNamespace(c)}`,
+  message: (c) => `has no PKI mount at this path${placeOf(c)}`,
   fix: (c) =>
     `correct fromCp.pki${c.namespace === '' ? ' (or set fromCp.namespace, if the mount is in one)' : ' or fromCp.namespace'}, or enable it: vault secrets enable -path=${c.pki} pki`,
 };

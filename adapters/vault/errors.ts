@@ -13,6 +13,7 @@ import {
   UNKNOWN_STATUS,
 } from './error-rules.ts';
 import type { Failure } from './failure.ts';
+import { inNamespace } from './in-namespace.ts';
 import { cleanText, rawErrors, retryAfterMs } from './reply-text.ts';
 import type { TransportReply } from './transport.ts';
 
@@ -80,5 +81,10 @@ function describe(
   const place = `vault at ${context.endpoint}`;
   const message = typeof rule.message === 'string' ? rule.message : rule.message(context, more.said ?? '');
   const said = detail === '' ? context.path : `${context.path}: ${detail}`;
-  return { kind: rule.kind, message: `${place} ${message} (${said})`, fix: rule.fix(context), ...more };
+  return {
+    kind: rule.kind,
+    message: `${place} ${message} (${said})`,
+    fix: inNamespace(rule.fix(context), context.namespace),
+    ...more,
+  };
 }

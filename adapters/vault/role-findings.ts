@@ -1,5 +1,6 @@
 import type { VaultConf } from './config.ts';
 import { allowedUriSans } from './error-rules.ts';
+import { inNamespace } from './in-namespace.ts';
 import type { RoleReply } from './replies.ts';
 import { readRole } from './role.ts';
 
@@ -10,7 +11,7 @@ export interface RoleFinding {
 
 interface Asked {
   readonly role: RoleReply;
-  readonly conf: Pick<VaultConf, 'pki' | 'role' | 'commonName'>;
+  readonly conf: Pick<VaultConf, 'pki' | 'role' | 'namespace' | 'commonName'>;
   readonly mesh: string;
   readonly maySign: boolean;
 }
@@ -56,10 +57,10 @@ const RULES: readonly {
 ];
 
 export function findRoleFindings(asked: Asked): readonly RoleFinding[] {
-  const { pki, role } = asked.conf;
+  const { pki, role, namespace } = asked.conf;
   return RULES.filter((rule) => rule.applies(asked)).map((rule) => ({
     message: `role ${role} ${rule.message}`,
-    fix: `vault patch ${pki}/roles/${role} ${rule.change(asked)}`,
+    fix: inNamespace(`vault patch ${pki}/roles/${role} ${rule.change(asked)}`, namespace),
   }));
 }
 

@@ -5,12 +5,13 @@ import type { VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import { renewCa } from './error-rules.ts';
 import { type Failure, toError } from './failure.ts';
+import { inNamespace } from './in-namespace.ts';
 
 /** What the whole seconds of certificates and of `sys/health`, and the way of an answer, may add to a difference of clocks. */
 const CLOCK_TOLERANCE_MS = 5_000;
 
 export interface ValidityContext {
-  readonly conf: Pick<VaultConf, 'endpoint' | 'pki' | 'role'>;
+  readonly conf: Pick<VaultConf, 'endpoint' | 'namespace' | 'pki' | 'role'>;
   readonly mesh: string;
   readonly clock: IssuerDeps['clock'];
   open(signal: AbortSignal): Promise<VaultClient>;
@@ -50,7 +51,7 @@ function caEnded(ca: Certificate, { conf, mesh }: ValidityContext): Failure {
   return {
     kind: 'ca-ended',
     message: `mount ${conf.pki} signs with the CA ${JSON.stringify(ca.subject)}, which has ended at ${ca.notAfter.toISOString()}`,
-    fix: renewCa({ pki: conf.pki, mesh }),
+    fix: inNamespace(renewCa({ pki: conf.pki, mesh }), conf.namespace),
   };
 }
 
@@ -68,6 +69,9 @@ function neverValid({ notBefore, notAfter }: Certificate, now: Date, { conf }: V
   return {
     kind: 'role',
     message: `role ${conf.role} of ${conf.pki} gives certificates that are not valid now (${now.toISOString()}): from ${notBefore.toISOString()} to ${notAfter.toISOString()}`,
-    fix: `look at ttl, not_after and not_before_duration: vault read ${conf.pki}/roles/${conf.role}`,
+    fix: inNamespace(
+      `look at ttl, not_after and not_before_duration: vault read ${conf.pki}/roles/${conf.role}`,
+      conf.namespace,
+    ),
   };
 }

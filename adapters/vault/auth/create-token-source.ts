@@ -11,7 +11,7 @@ import { createTokenReader } from './token.ts';
 import type { TokenSource } from './token-source.ts';
 
 export type TokenSourceDeps = Pick<IssuerDeps, 'load' | 'clock' | 'random' | 'secrets'>;
-type Vault = Pick<VaultConf, 'endpoint'>;
+type Vault = Pick<VaultConf, 'endpoint' | 'namespace'>;
 
 type Factories = {
   readonly [M in AuthConf['method']]: (
@@ -37,7 +37,7 @@ const FACTORIES: Factories = {
 /** The source that `conf.auth` asks for. No call, nothing is loaded. */
 export function createTokenSource(
   context: IssuerContext,
-  conf: Pick<VaultConf, 'endpoint' | 'auth'>,
+  conf: Pick<VaultConf, 'endpoint' | 'namespace' | 'auth'>,
   deps: TokenSourceDeps,
 ): TokenSource {
   return create(conf.auth, conf, deps, context);

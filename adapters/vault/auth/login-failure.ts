@@ -1,8 +1,11 @@
 import { type Failure, type FailureKind, failed, type Outcome } from '../failure.ts';
+import { inNamespace } from '../in-namespace.ts';
 import { LOGIN_RULES, type LoginPlace, NO_AUTH_METHOD, REFUSED } from './login-rules.ts';
 
 export interface LoginAbout extends LoginPlace {
   readonly endpoint: string;
+  /** '' for the root namespace. */
+  readonly namespace: string;
   readonly path: string;
   /** What is odd about the credentials. '' for nothing. */
   readonly suspicion: string;
@@ -24,7 +27,7 @@ export function explainLogin(failure: Failure, about: LoginAbout, secrets: reado
       : {
           kind: rule.kind,
           message: sentence(rule.message, about, said || `status ${failure.status}`),
-          fix: rule.fix(about),
+          fix: inNamespace(rule.fix(about), about.namespace),
         };
   const note = about.suspicion !== '' && failure.status !== undefined ? `; ${about.suspicion}` : '';
   return failed({ ...failure, kind, fix, message: `${message}${note}`, ...(failure.said !== undefined && { said }) });

@@ -28,7 +28,7 @@ export interface PreparedLogin {
 
 /** The one way to log in: load anew, prepare, call, and say what went wrong in words of the method. */
 export function createLoginSource<C extends Credentials>(
-  { endpoint }: Pick<VaultConf, 'endpoint'>,
+  { endpoint, namespace }: Pick<VaultConf, 'endpoint' | 'namespace'>,
   method: LoginMethod<C>,
 ): TokenSource {
   const { method: name, mount, role } = method.place;
@@ -46,7 +46,7 @@ export function createLoginSource<C extends Credentials>(
       const { body, clientCertificate, secrets = [], suspicion = '' } = prepared.value;
       const reply = await login(path, body, signal, clientCertificate);
       if (!reply.ok) {
-        return explainLogin(reply.failure, { method: name, mount, role, endpoint, path, suspicion }, [
+        return explainLogin(reply.failure, { method: name, mount, role, endpoint, namespace, path, suspicion }, [
           ...Object.values(credentials),
           ...secrets,
         ]);
