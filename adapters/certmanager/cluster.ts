@@ -55,7 +55,7 @@ export function createCluster(namespace: string, deps: ClusterDeps): Cluster {
   const deletions = createDeleteQueue(client, deps);
   const following = new Set<string>();
   const onStranger = (name: string) => {
-    if (!following.has(name) && !deletions.knows(name)) deletions.add(name);
+    if (!following.has(name) && !deletions.wasDeleted(name)) deletions.add(name);
   };
   const watch = createRequestWatch({ client, clock, random, log, instance, onStranger });
   const limit = createAdaptiveLimit({ monotonicMs: clock.monotonicMs });
@@ -72,7 +72,7 @@ export function createCluster(namespace: string, deps: ClusterDeps): Cluster {
       const left = await sweep(
         {
           ...{ client, instance, log },
-          isOurs: (name) => following.has(name) || deletions.knows(name),
+          isOurs: (name) => following.has(name) || deletions.has(name),
           remove: (name) => deletions.add(name),
         },
         closing.signal,

@@ -2,18 +2,20 @@ import { setMaxListeners } from 'node:events';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
 import type { KubernetesClient } from './client.ts';
-import { type Failure, toError } from './failure.ts';
+import { type Failure, type FailureKind, toError } from './failure.ts';
 
 /** Removes objects behind the callers' backs. Bounded; what it gives up on is left to the sweep. */
 export interface DeleteQueue {
-  /** Idempotent while it is under way, and for a while after. */
+  /** Idempotent while it is under way. */
   add(name: string): void;
-  /** True while it is queued, or was deleted a short time ago. */
-  knows(name: string): boolean;
+  /** It is queued: somebody sees to it. */
+  has(name: string): boolean;
+  /** It was deleted a short time ago, or must not be: what a watch tells of it is no reason to try again. */
+  wasDeleted(name: string): boolean;
   /** Resolves when an object of this name is no longer to be deleted. Rejects with the signal's reason. */
   gone(name: string, signal: AbortSignal): Promise<void>;
   readonly size: number;
-  /** Waits for what is under way, at most five seconds. Idempotent. */
+  /** Waits for what is under way as long as something is deleted, at most five seconds. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -25,33 +27,42 @@ const LONGEST_PAUSE_MS = 5_000;
 const LONGEST_RETRY_AFTER_MS = 30_000;
 /** Failures in a row, some ten minutes of them, after which all is left to the sweep. */
 const MAX_FAILURES = 120;
-/** A server that is away when we close is not waited for long. */
-const MAX_FAILURES_AT_END = 4;
+/** An object that the cluster does not want to have deleted is asked for so often, then it is left to the sweep. */
+const MAX_REFUSALS = 3;
+/** They are about one object: others may do well. */
+const REFUSALS: ReadonlySet<FailureKind> = new Set(['denied', 'invalid', 'conflict']);
 const MAX_REMEMBERED = 4_096;
 const CLOSE_TIMEOUT_MS = 5_000;
+/** A server that is away when we close is not waited for long. */
+const CLOSE_STALL_MS = 1_500;
+/** One line of a kind in this time, however many objects it is about. */
+const COMPLAIN_EVERY_MS = 60_000;
 
 export function createDeleteQueue(
   client: Pick<KubernetesClient, 'delete'>,
   { clock, random, log }: Pick<IssuerDeps, 'clock' | 'random' | 'log'>,
 ): DeleteQueue {
   const queued = new Map<string, { readonly done: Promise<void>; finish(): void }>();
-  const waiting: string[] = [];
-  /** Late events about them are no reason to delete them again. In the order of their end. */
+  const waiting = new Set<string>();
+  /** In the order of their end. */
   const deleted = new Set<string>();
+  const complaints = new Map<string, { atMs: number; unsaid: number }>();
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
   let workers = 0;
   /** In a row, over all objects: while the server is not well, one worker alone tries. */
   let failures = 0;
   let resting: AbortController | undefined;
+  let onProgress = () => {};
   let closed: Promise<void> | undefined;
 
   async function work(): Promise<void> {
     workers += 1;
     try {
       while (!closing.signal.aborted && (failures === 0 || workers === 1)) {
-        const name = waiting.shift();
+        const [name] = waiting;
         if (name === undefined) return;
+        waiting.delete(name);
         const failure = await remove(name);
         if (failure === undefined) {
           failures = 0;
@@ -60,10 +71,9 @@ export function createDeleteQueue(
           continue;
         }
         failures += 1;
-        waiting.push(name);
-        if (failures === 1)
-          log.warn({ name, err: toError(failure) }, 'a CertificateRequest cannot be deleted: tried again');
-        if (failures >= (closed === undefined ? MAX_FAILURES : MAX_FAILURES_AT_END)) return giveUp(failure);
+        waiting.add(name);
+        complain('a CertificateRequest cannot be deleted: tried again', { name, err: toError(failure) });
+        if (failures >= MAX_FAILURES) return giveUpAll(failure);
         if (workers === 1) await rest(pauseMs(failure));
       }
     } catch {
@@ -80,14 +90,24 @@ export function createDeleteQueue(
   }
 
   function startWorkers(): void {
-    const wanted = failures === 0 ? Math.min(WORKERS, waiting.length) : 1;
+    const wanted = failures === 0 ? Math.min(WORKERS, waiting.size) : 1;
     while (workers < wanted) void work();
   }
 
-  /** The failure; undefined when it is gone. Lost and garbled answers, and conflicts, are found out by asking again. */
+  /** The failure; undefined when no more is to be done. Lost and garbled answers are found out by asking again. */
   async function remove(name: string): Promise<Failure | undefined> {
-    const outcome = await client.delete(name, { signal: closing.signal, timeoutMs: TIMEOUT_MS });
-    return outcome.ok || outcome.failure.kind === 'gone' ? undefined : outcome.failure;
+    for (let refusals = 1; ; refusals += 1) {
+      const outcome = await client.delete(name, { signal: closing.signal, timeoutMs: TIMEOUT_MS });
+      if (outcome.ok) remember(name);
+      if (outcome.ok || outcome.failure.kind === 'gone') return undefined;
+      if (!REFUSALS.has(outcome.failure.kind)) return outcome.failure;
+      if (refusals === MAX_REFUSALS) {
+        remember(name);
+        complain('the cluster does not let a CertificateRequest be deleted', { name, err: toError(outcome.failure) });
+        return undefined;
+      }
+      await clock.sleep(FIRST_PAUSE_MS * 2 ** refusals, closing.signal);
+    }
   }
 
   function pauseMs({ retryAfterMs = 0 }: Failure): number {
@@ -95,31 +115,60 @@ export function createDeleteQueue(
     return Math.max(growing * (0.5 + random.uniform() / 2), Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS));
   }
 
-  function settle(name: string): void {
-    queued.get(name)?.finish();
-    queued.delete(name);
+  function remember(name: string): void {
     deleted.add(name);
     const [oldest] = deleted;
     if (deleted.size > MAX_REMEMBERED && oldest !== undefined) deleted.delete(oldest);
   }
 
-  function giveUp(failure: Failure): void {
-    log.warn(
-      { count: waiting.length, err: toError(failure) },
-      'CertificateRequests are not deleted: left to the sweep',
-    );
-    for (const name of waiting.splice(0)) {
-      queued.get(name)?.finish();
-      queued.delete(name);
-    }
+  function settle(name: string): void {
+    queued.get(name)?.finish();
+    queued.delete(name);
+    onProgress();
+  }
+
+  function giveUpAll(failure: Failure): void {
+    const count = waiting.size;
+    log.warn({ count, err: toError(failure) }, 'CertificateRequests are not deleted: left to the sweep');
+    for (const name of waiting) settle(name);
+    waiting.clear();
     failures = 0;
+  }
+
+  function complain(message: string, fields: Readonly<Record<string, unknown>>): void {
+    const last = complaints.get(message);
+    const nowMs = clock.monotonicMs();
+    if (last !== undefined && nowMs - last.atMs < COMPLAIN_EVERY_MS) {
+      last.unsaid += 1;
+      return;
+    }
+    complaints.set(message, { atMs: nowMs, unsaid: 0 });
+    log.warn({ ...fields, ...(last !== undefined && last.unsaid > 0 && { unsaid: last.unsaid }) }, message);
+  }
+
+  /** Until all is deleted, the time is over, or nothing was deleted for a while. */
+  async function drain(): Promise<void> {
+    const deadline = clock.deadline(CLOSE_TIMEOUT_MS);
+    try {
+      while (queued.size > 0 && !deadline.signal.aborted) {
+        const progress = new Promise<void>((resolve) => {
+          onProgress = resolve;
+        });
+        const stall = clock.deadline(CLOSE_STALL_MS, deadline.signal);
+        await orAborted(progress, stall.signal).finally(() => stall.clear());
+      }
+    } catch {
+      // What is left is for the sweep.
+    } finally {
+      deadline.clear();
+    }
   }
 
   return {
     add(name) {
       if (queued.has(name) || closing.signal.aborted) return;
       if (queued.size >= MAX_QUEUED) {
-        log.warn({ name }, 'too many CertificateRequests wait for deletion: left to the sweep');
+        complain('too many CertificateRequests wait for deletion: left to the sweep', { name });
         return;
       }
       let finish = () => {};
@@ -127,10 +176,11 @@ export function createDeleteQueue(
         finish = resolve;
       });
       queued.set(name, { done, finish });
-      waiting.push(name);
+      waiting.add(name);
       startWorkers();
     },
-    knows: (name) => queued.has(name) || deleted.has(name),
+    has: (name) => queued.has(name),
+    wasDeleted: (name) => deleted.has(name),
     async gone(name, signal) {
       const entry = queued.get(name);
       if (entry !== undefined) await orAborted(entry.done, signal);
@@ -143,10 +193,7 @@ export function createDeleteQueue(
       closed ??= (async () => {
         failures = Math.min(failures, 1);
         resting?.abort();
-        const deadline = clock.deadline(CLOSE_TIMEOUT_MS);
-        const all = Promise.all([...queued.values()].map(({ done }) => done));
-        await orAborted(all, deadline.signal).catch(() => {});
-        deadline.clear();
+        await drain();
         closing.abort(new Error('closing'));
         resting?.abort();
       })();

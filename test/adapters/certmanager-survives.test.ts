@@ -50,6 +50,22 @@ describe('a create call', () => {
     expect(await leftovers()).toEqual([]);
   });
 
+  it('leaves nothing when it is done after its caller has hung up', async () => {
+    const { sign, kube, controller, leftovers } = await startBackend(onTestFinished);
+    await sign('before');
+    controller.outcome = () => 'pending';
+    kube.faults.add({ fault: { kind: 'slow', ms: 300 }, verbs: ['create'], times: 1 });
+    const caller = new AbortController();
+    const signed = sign('late', { signal: caller.signal });
+    signed.catch(() => {});
+    await waitUntil(() => kube.faults.struck === 1);
+    caller.abort(new Error('hung up'));
+    await expect(signed).rejects.toThrow('hung up');
+    // The deletion found nothing; the object came after it.
+    await waitUntil(async () => (await kube.counts()).requests.delete >= 3);
+    expect(await leftovers()).toEqual([]);
+  });
+
   it('is not repeated when a rule of the cluster refuses it', async () => {
     const { sign, kube } = await startBackend(onTestFinished);
     kube.faults.add({ fault: { kind: 'webhook-denial', message: 'no meshes here' }, verbs: ['create'] });
@@ -132,6 +148,30 @@ describe('a waiting request', () => {
 
 /** The controller's and the administrator's own. */
 const CONNECTIONS_OF_THE_TEST = 6;
+
+describe('a deletion', () => {
+  it('that the cluster refuses is asked for three times and left to the sweep', async () => {
+    const { sign, kube, leftovers } = await startBackend(onTestFinished);
+    const refuse = kube.faults.add({ fault: { kind: 'webhook-denial', message: 'stays' }, verbs: ['delete'] });
+    await sign('stays');
+    const left = await leftovers();
+    refuse();
+    await sign('goes');
+    expect(await leftovers()).toEqual(left);
+    expect(left).toHaveLength(1);
+    expect((await kube.counts()).requests.delete).toBe(4);
+  });
+
+  it('of a server that hangs does not hold up the end of mesh-ca', async () => {
+    const { sign, kube, close } = await startBackend(onTestFinished);
+    kube.faults.add({ fault: { kind: 'hang' }, verbs: ['delete'] });
+    await sign();
+    const startedMs = systemClock.monotonicMs();
+    await close();
+    // Less than what one call may take.
+    expect(systemClock.monotonicMs() - startedMs).toBeLessThan(2_900);
+  });
+});
 
 describe('what a crash left behind', () => {
   const objectOf = async (instance: string, expiresAt: Date) => {
