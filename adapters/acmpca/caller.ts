@@ -14,17 +14,22 @@ export interface Caller {
 }
 
 /**
+ * @param party whose calls these are: parties share the quotas in equal parts
  * @param getClient @throws ConfigError when the credentials cannot be loaded
  */
-export function createCaller(getClient: (signal: AbortSignal) => Promise<AcmPcaClient>, limits: CallLimits): Caller {
+export function createCaller(
+  getClient: (signal: AbortSignal) => Promise<AcmPcaClient>,
+  limits: CallLimits,
+  party: string,
+): Caller {
   async function inTurn<T>(
     operation: Operation,
     signal: AbortSignal,
     call: (client: AcmPcaClient) => Promise<Outcome<T>>,
-    options: { readonly patient?: boolean } = {},
+    patient = false,
   ): Promise<Outcome<T>> {
     const client = await getClient(signal);
-    await limits.of(operation).take(signal, options);
+    await limits.of(operation).take(signal, { party, patient });
     const outcome = await call(client);
     if (!outcome.ok && outcome.failure.kind === 'throttled') limits.of(operation).slowDown();
     return outcome;
@@ -38,7 +43,7 @@ export function createCaller(getClient: (signal: AbortSignal) => Promise<AcmPcaC
       }),
     // Its certificate is paid for: it waits however long the queue is.
     getCertificate: (certificateArn, signal) =>
-      inTurn('GetCertificate', signal, (client) => client.getCertificate(certificateArn, signal), { patient: true }),
+      inTurn('GetCertificate', signal, (client) => client.getCertificate(certificateArn, signal), true),
     describe: (signal) =>
       twiceIfTransient(() => inTurn('DescribeCertificateAuthority', signal, (client) => client.describe(signal))),
     getCaCertificate: (signal) =>

@@ -35,7 +35,7 @@ const LOAD_TIMEOUT_MS = 10_000;
 /** A file of `caCert` that changed is noticed after this; a secret at once, by a new issuer. */
 const PINNED_MAX_AGE_MS = 600_000;
 
-export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, deps: IssuerDeps): Issuer & ConfChecker {
+export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, deps: IssuerDeps): Issuer & ConfChecker {
   const { arn: ca } = conf;
   const { clock } = deps;
   const closing = new AbortController();
@@ -46,7 +46,7 @@ export function createAcmPcaIssuer(_context: IssuerContext, conf: AcmPcaConf, de
   const transport = createTransport(clock);
   const connector = createConnector(conf, { template, endpoint, transport }, deps, closing.signal);
   const limits = leaseCallLimits(ca, endpoint.url, deps);
-  const caller = createCaller((signal) => connector.get(signal), limits.value);
+  const caller = createCaller((signal) => connector.get(signal), limits.value, context.mesh);
   const facts = createKnownFacts(ca, caller, { clock, closing: closing.signal });
   const pinned = remember((signal) => loadPinned(conf, deps, signal), {
     ...{ clock, closing: closing.signal },

@@ -6,8 +6,8 @@ import { createAcmPcaIssuer } from './issuer.ts';
 export const module: IssuerModule<AcmPcaConf> = {
   type: 'acmpca',
   local: false,
-  // Each waits for its turn under the quota and for AWS to finish: what is under way at once has to cover a few seconds of quota.
-  concurrentCalls: 128,
+  // The queue is the limiter's, which knows the quota, shares it among meshes, and sends away who would wait too long. It must see them all.
+  concurrentCalls: 2000,
   parseConf,
   usedSecrets(conf) {
     const sources = [conf.caCert, conf.awsCredentials?.accessKey, conf.awsCredentials?.accessKeySecret];

@@ -72,6 +72,8 @@ describe('a token bucket', () => {
 });
 
 describe('a limiter', () => {
+  const A = { party: 'a' };
+  const B = { party: 'b' };
   const start = (ratePerSecond = 10) => {
     const clock = createFakeClock(TEST_START);
     return { clock, limiter: new Limiter({ clock, operation: 'IssueCertificate', ratePerSecond, burst: 1 }) };
@@ -86,7 +88,7 @@ describe('a limiter', () => {
   it('serves in the order of asking, at its rate', async () => {
     const { clock, limiter } = start();
     const served: number[] = [];
-    const all = [0, 1, 2, 3].map((i) => limiter.take(live()).then(() => served.push(i)));
+    const all = [0, 1, 2, 3].map((i) => limiter.take(live(), A).then(() => served.push(i)));
     await settled();
     expect(served).toEqual([0]);
     await run(clock, 110);
@@ -98,11 +100,11 @@ describe('a limiter', () => {
 
   it('rejects who gives up with the reason, and gives the turn to the next', async () => {
     const { clock, limiter } = start();
-    await limiter.take(live());
+    await limiter.take(live(), A);
     const gaveUp = new AbortController();
-    const lost = errorOf(limiter.take(gaveUp.signal));
+    const lost = errorOf(limiter.take(gaveUp.signal, A));
     let isServed = false;
-    const next = limiter.take(live()).then(() => (isServed = true));
+    const next = limiter.take(live(), A).then(() => (isServed = true));
     const reason = new Error('enough');
     gaveUp.abort(reason);
     expect(await lost).toBe(reason);
@@ -114,20 +116,64 @@ describe('a limiter', () => {
 
   it('refuses who would wait too long, with the wait, but not who is patient', async () => {
     const { limiter } = start();
-    const waiting = Array.from({ length: 101 }, () => errorOf(limiter.take(live())));
+    const waiting = Array.from({ length: 101 }, () => errorOf(limiter.take(live(), A)));
     await settled();
-    const refused = await errorOf(limiter.take(live()));
+    const refused = await errorOf(limiter.take(live(), A));
     expect(refused).toBeInstanceOf(RateLimitedError);
     expect(refused).toMatchObject({ retryAfterMs: 10_100 });
-    waiting.push(errorOf(limiter.take(live(), { patient: true })));
+    waiting.push(errorOf(limiter.take(live(), { ...A, patient: true })));
     limiter.close();
     expect((await Promise.all(waiting)).filter((error) => error instanceof RateLimitedError)).toHaveLength(101);
   });
 
+  it('serves parties in turn, however many calls one of them makes', async () => {
+    const { clock, limiter } = start();
+    const served: string[] = [];
+    const turns = [...Array.from({ length: 20 }, () => A), B, B];
+    const all = turns.map((turn) => limiter.take(live(), turn).then(() => served.push(turn.party)));
+    await run(clock, 520);
+    expect(served.join('')).toBe('aababa');
+    await run(clock, 2000);
+    await Promise.all(all);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('that is full sends away the last of the longest queue, not the first of another party', async () => {
+    const { clock, limiter } = start();
+    const ends: string[] = [];
+    const ask = (turn: typeof A, name: string) =>
+      limiter.take(live(), turn).then(
+        () => ends.push(`${name} served`),
+        (error: unknown) => ends.push(`${name} ${error instanceof RateLimitedError ? 'sent away' : error}`),
+      );
+    const all = Array.from({ length: 101 }, (_, i) => ask(A, `a${i}`));
+    await settled();
+    all.push(ask(B, 'b'));
+    await settled();
+    expect(ends).toEqual(['a0 served', 'a100 sent away']);
+    await run(clock, 220);
+    expect(ends).toContain('b served');
+    limiter.close();
+    await Promise.all(all);
+  });
+
+  it('tells each who is sent away a time of his own, a minute at most', async () => {
+    const { limiter } = start();
+    const waiting = Array.from({ length: 101 }, () => errorOf(limiter.take(live(), A)));
+    const waits: number[] = [];
+    for (let i = 0; i < 700; i += 1) {
+      waits.push(Number(Object(await errorOf(limiter.take(live(), A))).retryAfterMs));
+    }
+    expect(waits.slice(0, 3)).toEqual([10_100, 10_200, 10_300]);
+    expect(Math.max(...waits)).toBe(60_000);
+    limiter.close();
+    await Promise.all(waiting);
+  });
+
   it('leaves no timer when it is closed', async () => {
     const { clock, limiter } = start();
-    await limiter.take(live());
-    const waiting = errorOf(limiter.take(live()));
+    await limiter.take(live(), A);
+    const waiting = errorOf(limiter.take(live(), A));
     await settled();
     expect(clock.pending).toBe(1);
     limiter.close();
