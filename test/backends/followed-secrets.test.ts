@@ -42,7 +42,10 @@ it('a secret that an issuer follows is told to it, and any other used secret mak
     mtls: { enabledBackend: 'ca-1', backends: [{ name: 'ca-1', type: 'fake' }] },
   });
   const issue = () =>
-    app.ok('POST', '/meshes/default/dataplanes/web-1/_certificate', { tags: { 'kuma.io/service': 'web' }, force: true });
+    app.ok('POST', '/meshes/default/dataplanes/web-1/_certificate', {
+      tags: { 'kuma.io/service': 'web' },
+      force: true,
+    });
   await issue();
   const before = { created: backend.created, closed: backend.closed };
 
