@@ -4,6 +4,8 @@ import { type Certificate, parseCertificate, verifyCertificateSignature } from '
 import { buildChain } from '../../src/x509/chain.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import type { CaArn } from './ca-arn.ts';
+import { nameOf } from './describe-error.ts';
 
 /** The way from a leaf to what proxies trust: certificates between, and roots. */
 export interface Path {
@@ -24,7 +26,7 @@ export interface ChainReader {
 const FIX_ROOT = "set caCert to the CA's root certificate, with the intermediates above the CA";
 
 /** AWS tells the same text with each certificate until the CA changes: it is read and verified once; of each further leaf only its own signature. */
-export function createChainReader(ca: string): ChainReader {
+export function createChainReader(ca: CaArn): ChainReader {
   let last: { readonly text: string; readonly cas: readonly Certificate[] } | undefined;
   let verified: { readonly issuer: Certificate; readonly path: Path } | undefined;
   let lastPool: readonly (readonly Certificate[])[] = [];
@@ -39,7 +41,7 @@ export function createChainReader(ca: string): ChainReader {
       }
       if (verified !== undefined && isIssuedBy(leaf, verified.issuer)) return verified.path;
       const told = last?.cas ?? [];
-      const path = pinned.length > 0 ? pinnedPath(ca, leaf, told, pinned) : freePath(ca, leaf, told, known);
+      const path = pinned.length > 0 ? pinnedPath(ca, leaf, told, pinned) : freePath(nameOf({ ca }), leaf, told, known);
       const issuer = path.chain[0] ?? path.roots[0];
       if (issuer !== undefined) verified = { issuer, path };
       return path;
@@ -47,7 +49,7 @@ export function createChainReader(ca: string): ChainReader {
   };
 }
 
-function pinnedPath(ca: string, leaf: Certificate, told: readonly Certificate[], pinned: readonly Certificate[]): Path {
+function pinnedPath(ca: CaArn, leaf: Certificate, told: readonly Certificate[], pinned: readonly Certificate[]): Path {
   // A root that comes with the chain is no root here: only a pinned one is.
   const between = told.filter((one) => !isRoot(one) || pinned.some((pin) => pin.der.equals(one.der)));
   const { chain, roots, complete } = buildChain(leaf, [...between, ...pinned]);
@@ -56,10 +58,10 @@ function pinnedPath(ca: string, leaf: Certificate, told: readonly Certificate[],
   const own = free.roots[0]?.subject;
   throw new IssuerResponseError(
     own === undefined
-      ? `${ca} gave a certificate whose chain does not lead to the root in caCert`
-      : `${ca} gave a certificate under the root ${JSON.stringify(own)}, which is not the one in caCert`,
+      ? `${nameOf({ ca })} gave a certificate whose chain does not lead to the root in caCert`
+      : `${nameOf({ ca })} gave a certificate under the root ${JSON.stringify(own)}, which is not the one in caCert`,
     {
-      fix: 'compare caCert with the CA: aws acm-pca get-certificate-authority-certificate --certificate-authority-arn <arn>',
+      fix: `compare caCert with the CA: aws acm-pca get-certificate-authority-certificate --certificate-authority-arn ${ca.text}`,
     },
   );
 }

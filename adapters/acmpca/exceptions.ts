@@ -85,6 +85,14 @@ export const EXCEPTION_RULES: readonly (Rule & { readonly names: readonly string
     fix: whereCredentials,
   },
   {
+    // Of the SDK itself, before anything is sent.
+    names: ['EndpointError'],
+    kind: 'conf',
+    message: 'cannot be asked: the endpoint does not go with what the environment says about endpoints',
+    fix: ({ endpoint }) =>
+      `unset AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT, which are for the endpoints of AWS's own names${endpoint.from === 'region' ? '' : `, or ${endpoint.from}`}`,
+  },
+  {
     names: ['RequestExpired', 'RequestTimeTooSkewed', 'RequestInTheFuture'],
     kind: 'clock',
     message: 'refuses the signature because the clocks are too far apart',

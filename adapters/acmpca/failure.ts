@@ -14,7 +14,7 @@ export type Failure = FailureOf<FailureKind>;
 
 /** Who must act, for each kind of failure: the class of error it becomes. */
 const CLASSES = {
-  /** A secret, file or variable of the conf cannot be loaded or used. */
+  /** What is configured contradicts itself: nothing can be sent. */
   conf: ConfigError,
   network: IssuerUnavailableError,
   tls: IssuerUnavailableError,

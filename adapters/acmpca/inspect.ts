@@ -39,6 +39,7 @@ const UNREACHABLE: ReadonlySet<FailureKind> = new Set([
   'malformed',
   'server',
   'throttled',
+  'conf',
 ]);
 
 /**

@@ -53,7 +53,7 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
     ...{ loadTimeoutMs: LOAD_TIMEOUT_MS, maxAgeMs: PINNED_MAX_AGE_MS },
   });
   const attempts = createAttempts(clock);
-  const chains = createChainReader(nameOf({ ca }));
+  const chains = createChainReader(ca);
   const issueDeps = { ca, template, caller, clock, facts, readyTime: new ReadyTime() };
   const abilities = { sign: true, signsCsrAsIs: template.signsCsrAsIs, issueKeyPair: false, keyTypes: KEY_TYPES };
 

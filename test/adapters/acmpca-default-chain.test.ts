@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { IssuerDeniedError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import { ConfigError, IssuerDeniedError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { makeServerCertificate } from '../../testcontainers/server-certificate.ts';
 import { live } from '../conformance/issuer.ts';
@@ -201,6 +201,22 @@ describe('the endpoint', () => {
     const issuer = issuerOf(pca, depsOf(pca, { clock }), { endpoint: undefined, arn: ARN_NOWHERE });
     expect(await errorOf(sign({ issuer }))).toMatchObject({ name: 'IssuerUnavailableError' });
     expect(elsewhere.calls).toHaveLength(0);
+  });
+});
+
+describe('an endpoint that does not go with FIPS or dual stack of the environment', () => {
+  it.each(['AWS_USE_FIPS_ENDPOINT', 'AWS_USE_DUALSTACK_ENDPOINT'])('is told by %s', async (variable) => {
+    await hideEnvironment();
+    vi.stubEnv(variable, 'true');
+    const pca = await startFake();
+    const issuer = issuerOf(pca, depsOf(pca));
+    const error = await errorOf(sign({ issuer }));
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error).toMatchObject({ fix: expect.stringContaining(variable) });
+    expect(await issuer.inspect(live())).toContainEqual(
+      expect.objectContaining({ name: 'acmpca.address-reachable', ok: false }),
+    );
+    expect(pca.calls).toHaveLength(0);
   });
 });
 
