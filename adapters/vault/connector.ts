@@ -35,12 +35,16 @@ export interface Connector {
   close(): Promise<void>;
 }
 
-/** @param closing fires before `close` is called, with the reason that calls under way reject with */
+/**
+ * @param closing fires before `close` is called, with the reason that calls under way reject with
+ * @param onNewToken another token is in use: it may have other rights
+ */
 export function createConnector(
   context: IssuerContext,
   conf: VaultConf,
   deps: IssuerDeps,
   closing: AbortSignal,
+  onNewToken: () => void,
 ): Connector {
   const { pki, role } = conf;
   const exchange = createExchange({ ...conf, mesh: context.mesh, clock: deps.clock });
@@ -49,6 +53,7 @@ export function createConnector(
   const keeper = createTokenKeeper({
     ...{ source, obtain, calls: createTokenCalls({ exchange, transport: connections, pki, role }), closing },
     ...{ clock: deps.clock, random: deps.random, log: deps.log, secrets: deps.secrets },
+    onReplaced: onNewToken,
     checkIntervalMs: hasChangingData(conf.auth) ? deps.settings.vaultTokenChangeCheckIntervalMs : 0,
   });
   const client = createVaultClient({ pki, role, exchange, transport: connections, tokens: keeper, closing });

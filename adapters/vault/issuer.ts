@@ -47,7 +47,7 @@ export function createVaultIssuer(
   const { clock, log } = deps;
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
-  const connector = createConnector(context, conf, deps, closing.signal);
+  const connector = createConnector(context, conf, deps, closing.signal, () => knowledge.forget());
   const options = { clock, closing: closing.signal, loadTimeoutMs: PREPARE_TIMEOUT_MS };
   const open = (signal: AbortSignal) => connector.open(signal);
   const state = createStateExplainer(open, clock, closing.signal);

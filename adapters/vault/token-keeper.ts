@@ -54,6 +54,8 @@ export interface TokenKeeperOptions extends Pick<TokenObtainerOptions, 'source' 
   readonly secrets: Pick<IssuerDeps['secrets'], 'onChange'>;
   /** How often data sources are looked at for changes. 0: never. */
   readonly checkIntervalMs: number;
+  /** Another token is in use: it may have other rights. */
+  onReplaced(): void;
   /** Fires with the reason that callers get once it is closed. */
   readonly closing: AbortSignal;
 }
@@ -127,6 +129,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     start();
     if (old === undefined) return;
     log.info({ method: source.method }, 'a new vault token is in use');
+    options.onReplaced();
     if (isOurs(old)) revoker.later(old.token);
   }
 
@@ -246,7 +249,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     if (verdict === 'same' && !hasToldOfEnd) {
       hasToldOfEnd = true;
       const fix =
-        'put a new token where fromCp.auth.token points to, or give it a period: vault token create -period=24h';
+        'put a new token where fromCp.auth.token points to, or make one with a period: vault token create -orphan -period=24h -policy=<its policies>';
       log.warn({ expiresAt: expiryOf(held), fix }, 'the vault token ends and cannot be renewed any longer');
     }
     return verdict;

@@ -262,6 +262,20 @@ describe('what a vault issuer may do', () => {
     expect(await issuer.abilities(live())).toMatchObject({ sign: true, issueKeyPair: true });
   });
 
+  it('knows the rights of a new token as soon as that is in use', async () => {
+    const { vault, deps } = await startBackend(onTestFinished, ['issue']);
+    deps.stored.set('vault-token', Buffer.from(vault.token));
+    const conf = confFor(vault, { auth: { token: { secret: 'vault-token' } } });
+    const issuer = module.create(CONTEXT, module.parseConf(conf, CONTEXT), deps);
+    onTestFinished(() => issuer.close());
+    expect(await issuer.abilities(live())).toMatchObject({ sign: false });
+    vault.grants.set(...GRANTS.sign);
+    Object.assign(vault, { token: `${vault.token}-2` });
+    deps.stored.set('vault-token', Buffer.from(vault.token));
+    deps.tellSecretsChanged();
+    await expect.poll(() => issuer.abilities(live())).toMatchObject({ sign: true });
+  });
+
   it('serves again as soon as a token that was refused is replaced in its secret', async () => {
     const { vault, deps } = await startBackend(onTestFinished);
     deps.stored.set('vault-token', Buffer.from('stale\n'));

@@ -120,6 +120,7 @@ export function startKeeper(options: KeeperWorldOptions = {}): KeeperWorld {
         return () => void followers.delete(listener);
       },
     },
+    onReplaced: ignore,
     checkIntervalMs,
     closing: closing.signal,
   });
