@@ -18,6 +18,7 @@ import {
   depsOf,
   errorOf,
   exception,
+  fasterClock,
   faultOf,
   issuerOf,
   reply,
@@ -37,7 +38,8 @@ function lifeSeconds({ leaf }: IssuedCertificate): number {
 
 describe('the number of calls', () => {
   it('is one to issue and one to fetch, once it is known how long AWS takes', async () => {
-    const bench = await startBench({ readyAfterMs: 60 }, {}, { clock: systemClock });
+    const clock = fasterClock(10);
+    const bench = await startBench({ readyAfterMs: 300, clock }, {}, { clock });
     for (let i = 0; i < 3; i += 1) await sign(bench, { requestId: `warm-${i}` });
     const before = bench.pca.calls.length;
     for (let i = 0; i < 8; i += 1) await sign(bench, { requestId: `r-${i}` });
@@ -51,10 +53,11 @@ describe('the number of calls', () => {
 
   it('stays within the quota of the account, whichever mesh asks', async () => {
     const quotas = { IssueCertificate: 20, GetCertificate: 60 };
-    const pca = await startFake({ quotas });
+    const clock = fasterClock(5);
+    const pca = await startFake({ quotas, clock });
     const shared = createSharedResources();
     const settings = { acmpcaIssuesPerSecond: 20, acmpcaGetsPerSecond: 60 };
-    const issuers = [1, 2, 3].map(() => issuerOf(pca, depsOf(pca, { shared, settings, clock: systemClock })));
+    const issuers = [1, 2, 3].map(() => issuerOf(pca, depsOf(pca, { shared, settings, clock })));
     await Promise.all(issuers.flatMap((issuer) => Array.from({ length: 7 }, () => sign({ issuer }))));
     expect(pca.issuedCount).toBe(21);
     expect(pca.calls.filter(({ error }) => error === 'ThrottlingException')).toEqual([]);
@@ -136,15 +139,13 @@ describe('a certificate that is paid for', () => {
 
   it('is fetched later when AWS has not finished it in time', async () => {
     // Twenty seconds of waiting in a fifth of one.
-    const monotonicMs = () => systemClock.monotonicMs() * 100;
-    const sleep: typeof systemClock.sleep = (ms, signal) => systemClock.sleep(ms / 100, signal);
-    const bench = await startBench({ readyAfterMs: 400 }, {}, { clock: { ...systemClock, monotonicMs, sleep } });
+    const bench = await startBench({ readyAfterMs: 250 }, {}, { clock: fasterClock(100) });
     const request = await wish(bench.issuer);
     const pending = await errorOf(bench.issuer.sign(request, live()));
     expect(pending).toBeInstanceOf(IssuancePendingError);
     expect(Object(pending).retryAfterMs).toBeGreaterThan(0);
     expect(callsOf(bench.pca, 'GetCertificate')).toBeLessThan(30);
-    await systemClock.sleep(450);
+    await systemClock.sleep(260);
     await bench.issuer.sign({ ...request, requestId: 'another' }, live());
     expect([bench.pca.issuedCount, callsOf(bench.pca, 'IssueCertificate')]).toEqual([1, 1]);
   });
