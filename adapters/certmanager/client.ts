@@ -75,7 +75,7 @@ export function createKubernetesClient(namespace: string, clock: IssuerDeps['clo
   function transportFor(now: Access): Transport {
     if (closing.signal.aborted) throw closing.signal.reason;
     if (wire?.connectionHash !== now.connectionHash) {
-      void wire?.transport.close();
+      wire?.transport.retire();
       wire = { transport: createTransport(now), connectionHash: now.connectionHash };
       server = now.server;
     }

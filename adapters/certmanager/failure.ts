@@ -55,6 +55,9 @@ const PASSING: ReadonlySet<FailureKind> = new Set([
   'malformed',
 ]);
 
+/** There was no answer: the server, or the way to it, is away. */
+export const AWAY: ReadonlySet<FailureKind> = new Set(['unreachable', 'broken', 'timeout']);
+
 export type Outcome<T> = OutcomeOf<T, Failure>;
 
 export function isPassing({ kind }: Failure): boolean {
@@ -63,4 +66,4 @@ export function isPassing({ kind }: Failure): boolean {
 
 export { failed };
 
-export const { toError, valueOrThrow } = createErrors<FailureKind>(CLASSES);
+export const { toError } = createErrors<FailureKind>(CLASSES);

@@ -1,9 +1,11 @@
 import { hash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
 import { failed, type Outcome } from './failure.ts';
+import { findTokenFile } from './token-file.ts';
 
 /** How the API server is reached and who we are to it, now. */
 export interface Access {
@@ -26,10 +28,13 @@ export interface KubeAccess {
   refresh(): boolean;
 }
 
-/** A rotated service account token is read again after this; client-node itself keeps one for a minute. */
+/** Files that a kubeconfig names are read again after this; of a Pod's token client-node itself keeps one for a minute. */
 const FRESH_FOR_MS = 10_000;
-/** The kubeconfig itself is read again after this, so that new files, tokens and certificates in it are noticed. */
+/** The kubeconfig itself is read again after this. As long as it says the same, an `exec` plug-in is run only when its credentials end. */
 const RELOAD_AFTER_MS = 30_000;
+/** What worked before is used so long while it is read again, or cannot be: somebody may be writing the kubeconfig. */
+const KEEP_MS = 60_000;
+const RETRY_MS = 1_000;
 const REFRESH_PAUSE_MS = 500;
 /** An `exec` credential plug-in may ask another service. */
 const LOAD_TIMEOUT_MS = 15_000;
@@ -39,40 +44,47 @@ const NO_CLUSTER_FIX =
 
 /** Reads the cluster as kubectl does: KUBECONFIG, ~/.kube/config, else the service account of the Pod. */
 export function createKubeAccess(clock: IssuerDeps['clock']): KubeAccess {
-  let config: { readonly kube: KubeConfig; readonly atMs: number } | undefined;
-  let current: { readonly access: Access; readonly atMs: number } | undefined;
+  let config: Config | undefined;
+  let reloadAtMs = Number.NEGATIVE_INFINITY;
+  let current: { readonly access: Access; readonly atMs: number; freshUntilMs: number } | undefined;
   let loading: Promise<Outcome<Access>> | undefined;
   let refreshedMs = Number.NEGATIVE_INFINITY;
 
   async function load(): Promise<Outcome<Access>> {
     const nowMs = clock.monotonicMs();
+    const deadline = clock.deadline(LOAD_TIMEOUT_MS);
     try {
-      if (config === undefined || nowMs - config.atMs >= RELOAD_AFTER_MS) {
-        config = { kube: await loadKubeConfig(), atMs: nowMs };
+      if (nowMs >= reloadAtMs) {
+        const found = await loadKubeConfig();
+        if (found.text !== config?.text) config = found;
+        reloadAtMs = nowMs + RELOAD_AFTER_MS;
       }
-      const deadline = clock.deadline(LOAD_TIMEOUT_MS);
-      try {
-        const access = await orAborted(readAccess(config.kube), deadline.signal);
-        current = { access, atMs: nowMs };
-        return { ok: true, value: access };
-      } finally {
-        deadline.clear();
-      }
+      if (config === undefined) throw new TypeError('no kubeconfig');
+      const read = config;
+      // A plug-in that hangs is waited for, not started beside itself.
+      read.reading ??= readAccess(read).finally(() => {
+        read.reading = undefined;
+      });
+      const access = await orAborted(read.reading, deadline.signal);
+      current = { access, atMs: nowMs, freshUntilMs: nowMs + FRESH_FOR_MS };
+      return { ok: true, value: access };
     } catch (error) {
-      config = undefined;
+      reloadAtMs = Number.NEGATIVE_INFINITY;
+      if (current !== undefined) current.freshUntilMs = nowMs + RETRY_MS;
       return failed({ kind: 'kubeconfig', ...describe(error), cause: error });
     } finally {
+      deadline.clear();
       loading = undefined;
     }
   }
 
   return {
     async get(signal) {
-      if (current !== undefined && clock.monotonicMs() - current.atMs < FRESH_FOR_MS) {
-        return { ok: true, value: current.access };
-      }
-      loading ??= load();
-      return orAborted(loading, signal);
+      const nowMs = clock.monotonicMs();
+      if (current === undefined || nowMs >= current.freshUntilMs) loading ??= load();
+      // A plug-in may take its time: meanwhile what worked before is used, as long as it is not refused.
+      if (current !== undefined && nowMs - current.atMs < KEEP_MS) return { ok: true, value: current.access };
+      return orAborted(loading ?? load(), signal);
     },
     refresh() {
       const nowMs = clock.monotonicMs();
@@ -80,9 +92,18 @@ export function createKubeAccess(clock: IssuerDeps['clock']): KubeAccess {
       refreshedMs = nowMs;
       config = undefined;
       current = undefined;
+      reloadAtMs = Number.NEGATIVE_INFINITY;
       return true;
     },
   };
+}
+
+interface Config {
+  readonly kube: KubeConfig;
+  readonly tokenFile: string | undefined;
+  /** Equal when nothing has changed. Holds credentials. */
+  readonly text: string;
+  reading?: Promise<Access> | undefined;
 }
 
 /** Errors of other libraries stay out, also as causes: a YAML parser quotes the lines around its error, a plug-in's may hold anything. */
@@ -96,15 +117,15 @@ class AccessError extends Error {
 }
 
 /** 357 ms and 85 MB: only for those who use cert-manager, at their first call. */
-async function loadKubeConfig(): Promise<KubeConfig> {
-  let kube: KubeConfig;
-  try {
-    kube = new (await import('@kubernetes/client-node')).KubeConfig();
-  } catch {
+async function loadKubeConfig(): Promise<Config> {
+  const library = await import('@kubernetes/client-node').catch(() => {
     throw new AccessError('the package @kubernetes/client-node cannot be loaded', 'install it again: npm ci');
-  }
+  });
+  const kube = new library.KubeConfig();
+  let tokenFile: string | undefined;
   try {
     kube.loadFromDefault();
+    tokenFile = await findTokenFile(kube.getCurrentUser()?.name ?? '', library.loadYaml);
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'it is no kubeconfig';
     throw new AccessError(
@@ -112,10 +133,11 @@ async function loadKubeConfig(): Promise<KubeConfig> {
       'check the file that KUBECONFIG names, or ~/.kube/config: kubectl config view',
     );
   }
-  return kube;
+  const { clusters, users, contexts, currentContext } = kube;
+  return { kube, tokenFile, text: JSON.stringify([clusters, users, contexts, currentContext, tokenFile]) };
 }
 
-async function readAccess(kube: KubeConfig): Promise<Access> {
+async function readAccess({ kube, tokenFile }: Config): Promise<Access> {
   const cluster = kube.getCurrentCluster();
   if (cluster === null || typeof cluster.server !== 'string') {
     throw new AccessError(
@@ -141,6 +163,9 @@ async function readAccess(kube: KubeConfig): Promise<Access> {
   const options: RequestOptions = {};
   try {
     await kube.applyToHTTPSOptions(options);
+    if (tokenFile !== undefined) {
+      options.headers = { ...options.headers, Authorization: `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}` };
+    }
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
     const isPlain = server.startsWith('http:');

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { CallOptions, KubernetesClient } from './client.ts';
-import type { Failure, FailureKind } from './failure.ts';
+import { AWAY, type Failure } from './failure.ts';
 import { createFollowers, type Follow } from './followers.ts';
 import { listRequests } from './list-requests.ts';
 import type { CertificateRequest } from './replies.ts';
@@ -45,8 +45,6 @@ const SILENCE_MS = 1_000;
 const LONGEST_SILENCE_MS = 5_000;
 const LONGEST_RETRY_AFTER_MS = 30_000;
 const LOOK_MS = 250;
-/** The watch may be as dead as the list that failed so. */
-const DEAD: ReadonlySet<FailureKind> = new Set(['timeout', 'broken', 'unreachable']);
 
 export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
   const { client, clock, random, log, instance, onStranger } = options;
@@ -97,7 +95,8 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
       const timeoutSeconds = WATCH_SECONDS + Math.floor(random.uniform() * 60);
       const opened = await client.watch({ selector, resourceVersion: version, timeoutSeconds }, call);
       if (!opened.ok) {
-        if (opened.failure.kind === 'expired') version = undefined;
+        // Another cluster, or one from a backup, may not know the version: 410, or 504 for one from the future.
+        if (!AWAY.has(opened.failure.kind)) version = undefined;
         return opened.failure;
       }
       health.noteGood();
@@ -178,7 +177,8 @@ export function createRequestWatch(options: RequestWatchOptions): RequestWatch {
     if (!listed.ok) {
       const { kind, retryAfterMs = SILENCE_MS } = listed.failure;
       silenceMs = Math.min(Math.max(silenceMs, retryAfterMs), LONGEST_RETRY_AFTER_MS);
-      if (DEAD.has(kind)) stream?.abort();
+      // The watch may be as dead as the list.
+      if (AWAY.has(kind)) stream?.abort();
       return;
     }
     const isNews = take(listed.value.items);

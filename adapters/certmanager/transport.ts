@@ -26,6 +26,8 @@ export interface Transport {
   stream(request: TransportRequest): Promise<{ readonly reply: TransportReply; readonly lines: AsyncIterable<string> }>;
   /** A call got no answer: later ones take new connections, those under way finish as they can. */
   renew(): void;
+  /** Another takes its place: streams end, calls under way finish as they can. */
+  retire(): void;
   close(): Promise<void>;
 }
 
@@ -97,6 +99,11 @@ export function createTransport(access: Access): Transport {
       calls = open(MAX_CONNECTIONS);
       // What is under way has a deadline; then its connection goes, too.
       void old.close().catch(() => {});
+    },
+    retire() {
+      isClosed = true;
+      void calls.close().catch(() => {});
+      void streams.destroy().catch(() => {});
     },
     async close() {
       isClosed = true;

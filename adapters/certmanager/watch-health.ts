@@ -1,5 +1,5 @@
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
-import { type Failure, type FailureKind, isPassing, toError } from './failure.ts';
+import { AWAY, type Failure, isPassing, toError } from './failure.ts';
 
 /** Whether the watch stands; who waits for it; how long to wait before the next attempt. */
 export interface WatchHealth {
@@ -24,7 +24,6 @@ export interface WatchHealth {
 const PATIENCE_MS = 10_000;
 /** kube-apiserver 1.34 answers 403 and 404 for about a second after its port is open. */
 const STARTING_MS = 3_000;
-const AWAY: ReadonlySet<FailureKind> = new Set(['unreachable', 'broken', 'timeout']);
 const FIRST_PAUSE_MS = 100;
 /** Not longer, so that the end of a fault is noticed within two seconds. */
 const LONGEST_PAUSE_MS = 1_500;
