@@ -68,6 +68,7 @@ describe('somebody who types every command of a page', { timeout: PAGE_TIMEOUT_M
       'certs/web-1.crt: OK',
       'subject=CN = web-front.mesh',
       'certs/backend-1.crt: OK',
+      'certs-2/backend-1.crt: OK',
       'Digital Signature, Key Encipherment, Key Agreement',
       'Public-Key: (256 bit)',
     ]) {
