@@ -19,8 +19,9 @@ export interface Connector {
 }
 
 const LOAD_TIMEOUT_MS = 10_000;
-const FIRST_PAUSE_MS = 1000;
-const LONGEST_PAUSE_MS = 30_000;
+const FIRST_PAUSE_MS = 500;
+/** Good credentials are found again within two seconds; a file, or STS, that is asked once in two seconds is not hammered. */
+const LONGEST_PAUSE_MS = 1500;
 /** AWS takes signatures that are five minutes off; certificates of a clock that far off are of little use. */
 const TOLERATED_SKEW_MS = 60_000;
 

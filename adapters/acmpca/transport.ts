@@ -118,8 +118,9 @@ export function createTransport(clock: IssuerDeps['clock']): Transport {
       }
       function fail(error: unknown): void {
         if (!settle()) return;
-        // What failed on one connection may wait on the others: they are not asked again.
-        if (!state.hasAnswer && ours === pool) renewPool();
+        // What failed on one connection may wait on the others: they are not asked again. A caller who hung up early shows nothing.
+        const isHangUp = signal.aborted && clock.monotonicMs() - state.startedMs < FIRST_BYTE_MS;
+        if (!state.hasAnswer && !isHangUp && ours === pool) renewPool();
         call.destroy();
         reject(error);
       }

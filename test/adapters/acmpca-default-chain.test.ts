@@ -16,7 +16,7 @@ import {
   stsRefusal,
 } from '../fakes/acmpca/credential-servers.ts';
 import { makeTempDir } from '../support/temp-dir.ts';
-import { depsOf, errorOf, issuerOf, sign, startFake } from './acmpca-setup.ts';
+import { depsOf, errorOf, hurriedClock, issuerOf, sign, startFake } from './acmpca-setup.ts';
 
 const warned = vi.spyOn(process, 'emitWarning');
 afterAll(() => warned.mockRestore());
@@ -78,6 +78,36 @@ describe("AWS's default chain", () => {
     if (old !== undefined) old.isExpired = true;
     use(fresh);
     expect(await errorOf(sign({ issuer }))).toMatchObject({ message: expect.stringContaining('expired') });
+    await sign({ issuer });
+  });
+});
+
+describe('credentials that AWS refused for long', () => {
+  it('are used within two seconds of being replaced, and looked for no more often than twice a second', async () => {
+    await hideEnvironment();
+    const pca = await startFake();
+    let laterMs = 0;
+    const clock = { ...hurriedClock, monotonicMs: () => systemClock.monotonicMs() + laterMs };
+    const key = { secret: 'old-key' };
+    let loads = 0;
+    const deps = depsOf(pca, { clock, secrets: { 'old-key': 'AKIAREVOKED12345' } });
+    const load: typeof deps.load = (source, options) => {
+      loads += 1;
+      return deps.load(source.kind === 'secret' && source.secret === 'old-key' ? current : source, options);
+    };
+    let current: Parameters<typeof load>[0] = { kind: 'secret', secret: 'old-key' };
+    const auth = { awsCredentials: { accessKey: key, accessKeySecret: { secret: 'aws-secret' } } };
+    const issuer = issuerOf(pca, { ...deps, load }, { auth });
+    for (let i = 0; i < 60; i += 1) {
+      expect(await errorOf(sign({ issuer }))).toBeInstanceOf(IssuerDeniedError);
+      laterMs += 100;
+    }
+    expect(loads).toBeLessThan(2 * 2 * 6 + 2);
+    laterMs += 60_000;
+    for (let i = 0; i < 2; i += 1) await errorOf(sign({ issuer }));
+    current = { kind: 'secret', secret: 'aws-key' };
+    laterMs += 1900;
+    expect(await errorOf(sign({ issuer }))).toBeInstanceOf(IssuerDeniedError);
     await sign({ issuer });
   });
 });

@@ -71,6 +71,24 @@ describe('connections that died without a word', () => {
   });
 });
 
+describe('a caller who hangs up', () => {
+  it('costs the others no connection', async () => {
+    const { pca, proxy, issuer, sign } = await startWire();
+    await sign();
+    const hungUp = new AbortController();
+    pca.fault = (call) => (call.operation === 'IssueCertificate' ? 'hang' : undefined);
+    const request = await wish(issuer, { requestId: 'hung-up' });
+    const lost = errorOf(issuer.sign(request, { signal: hungUp.signal }));
+    await until(() => pca.counts('IssueCertificate').calls === 2);
+    hungUp.abort(new Error('enough'));
+    await lost;
+    pca.fault = () => undefined;
+    const { accepted } = proxy.counters();
+    await sign();
+    expect(proxy.counters().accepted).toBe(accepted);
+  });
+});
+
 describe('a way to AWS that is broken', () => {
   it.each(['refuse', 'reset', 'garbage'] as const)(
     '(%s) fails the call, and is used again as soon as it is whole',
