@@ -7,10 +7,9 @@ import { createConnections } from './connections.ts';
 import { createExchange } from './exchange.ts';
 import { type Outcome, valueOrThrow } from './failure.ts';
 import { createTokenCalls, logIn } from './token-calls.ts';
-import { createTokenKeeper, type TokenStatus } from './token-keeper.ts';
+import { createTokenKeeper } from './token-keeper.ts';
+import type { TokenStatus } from './token-status.ts';
 import type { TransportCounts } from './transport.ts';
-
-export type { TokenStatus } from './token-keeper.ts';
 
 /** The way to one Vault: connections, and a token that is kept alive and replaced behind the caller's back. No remote call before the first use. */
 export interface Connector {

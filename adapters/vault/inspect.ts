@@ -5,11 +5,12 @@ import { explainNoRight } from './abilities.ts';
 import { bundleOf, parseCas } from './chain.ts';
 import type { VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
-import type { Connector, TokenStatus } from './connector.ts';
+import type { Connector } from './connector.ts';
 import { renewCa } from './error-rules.ts';
 import { type Failure, type FailureKind, failed, type Outcome, toError } from './failure.ts';
 import type { MountIssuers } from './mount-issuers.ts';
 import { findRoleFindings } from './role-findings.ts';
+import type { TokenStatus } from './token-status.ts';
 
 /** A certificate of Vault's starts 30 s before its clock; beyond that a clock ahead of ours makes it not valid yet. */
 const CLOCK_SKEW_MAX_MS = 30_000;

@@ -1,13 +1,12 @@
 import { ConfigError } from '../../src/issuer/errors.ts';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
-import type { AuthMethod, TokenLife } from './auth/token-source.ts';
 import type { Tokens } from './client.ts';
 import { isRefused } from './exchange.ts';
 import { type Failure, failed } from './failure.ts';
+import { createSourceWatch } from './source-watch.ts';
 import { LOOKUP_PATH, type TokenCalls } from './token-calls.ts';
 import {
-  backoffMs,
   lifeAfterRenewal,
   lifeFromLookup,
   nextStep,
@@ -27,6 +26,7 @@ import {
 } from './token-obtainer.ts';
 import { createTokenPace } from './token-pace.ts';
 import { createTokenRevoker } from './token-revoker.ts';
+import { expiryOf, type TokenStatus } from './token-status.ts';
 
 /**
  * Keeps one token alive: renews it, replaces it before it ends, when its data source changed and when Vault refuses it. Does nothing before the
@@ -36,16 +36,6 @@ export interface TokenKeeper extends Tokens {
   status(): TokenStatus;
   /** Ends the loop, then revokes what came from a login. Idempotent. */
   close(): Promise<void>;
-}
-
-export interface TokenStatus {
-  readonly method: AuthMethod;
-  readonly type: TokenLife['type'];
-  /** `unknown`: no token yet, or one that may not look itself up. */
-  readonly expiresAt: Date | 'never' | 'unknown';
-  readonly renewable: boolean;
-  /** Why the last renewal, login or reading of the token failed. Undefined after the next success. Holds no secret. */
-  readonly lastFailure: string | undefined;
 }
 
 export interface TokenKeeperOptions extends Pick<TokenObtainerOptions, 'source' | 'obtain' | 'clock' | 'log'> {
@@ -84,6 +74,14 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     note: (problem) => note(problem, 'no vault token to be had'),
   });
 
+  const watch = createSourceWatch({
+    ...{ clock, random: options.random, secrets: options.secrets, intervalMs: options.checkIntervalMs },
+    onChange() {
+      pace.hasten();
+      wake();
+    },
+  });
+
   let held: HeldToken | undefined;
   let step: Step | undefined;
   let tries: Tries = { ...NO_TRIES, lastMs: 0 };
@@ -92,10 +90,6 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   let hasToldOfEnd = false;
   let loop: Promise<void> | undefined;
   let wake = () => {};
-  let stopFollowing: (() => void) | undefined;
-  let mayHaveChanged = false;
-  let nextCheckMs = Number.POSITIVE_INFINITY;
-  let failedChecks = 0;
   let isClosed = false;
 
   function plan(): void {
@@ -137,17 +131,16 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
 
   function start(): void {
     if (loop !== undefined || isClosed) return;
-    nextCheckMs = checkAfter(options.checkIntervalMs);
+    watch.start();
     loop = run();
   }
-  const checkAfter = (ms: number) => (ms === 0 ? Number.POSITIVE_INFINITY : Math.ceil(now() + ms));
 
   async function run(): Promise<void> {
     while (!isClosed) {
       try {
-        if (mayHaveChanged || now() >= nextCheckMs) await check();
+        if (watch.isDue()) await check();
         else if (step !== undefined && now() >= step.atMs) await act(step.kind);
-        else await sleepUntil(Math.min(step?.atMs ?? Number.POSITIVE_INFINITY, nextCheckMs));
+        else await sleepUntil(Math.min(step?.atMs ?? Number.POSITIVE_INFINITY, watch.nextMs()));
       } catch (error) {
         if (isClosed || closing.aborted) return;
         log.error({ err: error }, 'looking after the vault token failed');
@@ -169,15 +162,14 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
 
   /** Looks whether the data sources hold something new. */
   async function check(): Promise<void> {
-    mayHaveChanged = false;
-    nextCheckMs = checkAfter(options.checkIntervalMs);
+    watch.look();
     const deadline = clock.deadline(OBTAIN_TIMEOUT_MS, closing);
     try {
       const fingerprint = await orAborted(source.fingerprint(deadline.signal), deadline.signal);
       if (trouble instanceof ConfigError) trouble = undefined;
       if (fingerprint === held?.fingerprint || pace.isRejected(fingerprint)) return;
       if (!pace.mayTryNews()) {
-        nextCheckMs = checkAfter(pace.waitMs());
+        watch.lookAgainIn(pace.waitMs());
         return;
       }
     } catch (error) {
@@ -189,13 +181,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     } finally {
       deadline.clear();
     }
-    if ((await obtainer.once()) !== 'failed') {
-      failedChecks = 0;
-      return;
-    }
-    failedChecks += 1;
-    const again = { failures: failedChecks, lastMs: now(), retryAfterMs: 0 };
-    nextCheckMs = Math.min(nextCheckMs, checkAfter(backoffMs(again, options.random.uniform())));
+    watch.tried((await obtainer.once()) === 'failed');
   }
 
   async function act(kind: Step['kind']): Promise<void> {
@@ -250,7 +236,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       hasToldOfEnd = true;
       const fix =
         'put a new token where fromCp.auth.token points to, or make one with a period: vault token create -orphan -period=24h -policy=<its policies>';
-      log.warn({ expiresAt: expiryOf(held), fix }, 'the vault token ends and cannot be renewed any longer');
+      log.warn({ expiresAt: expiresAt(), fix }, 'the vault token ends and cannot be renewed any longer');
     }
     return verdict;
   }
@@ -259,26 +245,14 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     return source.logsIn && life.type === 'service' && life.endsAtMs - now() > REVOKE_WORTH_MS;
   }
 
-  function expiryOf(one: HeldToken | undefined): TokenStatus['expiresAt'] {
-    const { end, endsAtMs } = one?.life ?? UNTOLD_LIFE;
-    if (end === 'at') return new Date(clock.now().getTime() + endsAtMs - now());
-    return end === 'never' ? 'never' : 'unknown';
-  }
-
-  function follow(): void {
-    stopFollowing ??= options.secrets.onChange(() => {
-      pace.hasten();
-      mayHaveChanged = true;
-      wake();
-    });
-  }
+  const expiresAt = () => expiryOf(held?.life ?? UNTOLD_LIFE, clock);
 
   return {
     async current(signal) {
       signal.throwIfAborted();
       closing.throwIfAborted();
       if (held !== undefined && held.life.endsAtMs > now()) return { ok: true, value: held.token };
-      follow();
+      watch.follow();
       if (obtainer.isUnderWay || pace.mayTry()) await orAborted(obtainer.once(), signal);
       // Vault has the last word about a token that was given to us.
       if (held !== undefined && (held.life.endsAtMs > now() || !source.logsIn)) return { ok: true, value: held.token };
@@ -306,7 +280,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     status: () => ({
       method: source.method,
       type: held?.life.type ?? 'unknown',
-      expiresAt: expiryOf(held),
+      expiresAt: expiresAt(),
       renewable: held?.life.canRenew ?? false,
       lastFailure: trouble?.message,
     }),
@@ -314,7 +288,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     async close() {
       const last = isClosed ? undefined : held;
       isClosed = true;
-      stopFollowing?.();
+      watch.close();
       wake();
       await revoker.close(last !== undefined && isOurs(last) ? last.token : undefined);
       await loop;
