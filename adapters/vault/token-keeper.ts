@@ -265,11 +265,13 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       if (held !== undefined && held.token !== token) return { ok: true, value: held.token };
       if (pace.isDenied(path)) return undefined;
       // Revoked a moment after its login: nobody is sent away for the sake of the pace.
-      if (source.logsIn && obtainer.trouble === undefined && !obtainer.isUnderWay && !pace.mayTry()) {
+      const mustWait = source.logsIn && obtainer.trouble === undefined && !obtainer.isUnderWay && !pace.mayTry();
+      if (mustWait) {
         await orAborted(clock.sleep(pace.waitMs(), closing), signal);
         if (held !== undefined && held.token !== token) return { ok: true, value: held.token };
       }
-      if (obtainer.isUnderWay || pace.mayTry()) await orAborted(obtainer.unlessRejected(), signal);
+      // Timers may fire a little early: who has waited need not ask.
+      if (mustWait || obtainer.isUnderWay || pace.mayTry()) await orAborted(obtainer.unlessRejected(), signal);
       if (held !== undefined && held.token !== token) return { ok: true, value: held.token };
       const { trouble: why } = obtainer;
       return why === undefined || why instanceof ConfigError || !source.logsIn ? undefined : failed(why);
