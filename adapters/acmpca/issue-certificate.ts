@@ -6,7 +6,7 @@ import type { CaArn } from './ca-arn.ts';
 import { type CaFacts, SHORT_LIVED_SECONDS, stateFailure } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
 import { nameOf } from './describe-error.ts';
-import { type Failure, isTransient, toError } from './failure.ts';
+import { type Failure, type FailureKind, isTransient, toError } from './failure.ts';
 import type { KnownFacts } from './known-facts.ts';
 import type { ReadyTime } from './ready-time.ts';
 import type { CertificateReply } from './replies.ts';
@@ -81,7 +81,7 @@ async function ask(
     }
     const { failure } = outcome;
     const mayRepeat = budget.left > 0 && !isRepeated;
-    if (failure.kind === 'throttled' || isTransient(failure)) {
+    if (failure.kind === 'throttled' || failure.kind === 'credentials' || isTransient(failure)) {
       if (!mayRepeat) throw toError(failure);
       isRepeated = true;
       continue;
@@ -147,6 +147,9 @@ function isSame(one: Plan, other: Plan): boolean {
   return one.signingAlgorithm === other.signingAlgorithm && apart < SAME_LIFE_SECONDS;
 }
 
+/** What the next look may be spared: refused credentials are loaded anew, and the certificate is paid for. */
+const PASSING: ReadonlySet<FailureKind> = new Set(['throttled', 'credentials', 'no-credentials']);
+
 /** Looks until it is there. `lost`: AWS does not know it. */
 async function poll(
   certificateArn: string,
@@ -173,7 +176,7 @@ async function poll(
     if (failure.kind === 'absent') {
       misses += 1;
       if (isRemembered || misses === MAX_MISSES) return 'lost';
-    } else if (failure.kind !== 'throttled' && !isTransient(failure)) {
+    } else if (!PASSING.has(failure.kind) && !isTransient(failure)) {
       if (failure.kind === 'issue-failed') startAnew(attempt);
       throw toError(failure);
     }

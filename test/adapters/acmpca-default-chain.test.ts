@@ -16,7 +16,7 @@ import {
   stsRefusal,
 } from '../fakes/acmpca/credential-servers.ts';
 import { makeTempDir } from '../support/temp-dir.ts';
-import { depsOf, errorOf, hurriedClock, issuerOf, sign, startFake } from './acmpca-setup.ts';
+import { callsOf, depsOf, errorOf, hurriedClock, issuerOf, sign, startFake, until } from './acmpca-setup.ts';
 
 const warned = vi.spyOn(process, 'emitWarning');
 afterAll(() => warned.mockRestore());
@@ -77,8 +77,30 @@ describe("AWS's default chain", () => {
     await sign({ issuer });
     if (old !== undefined) old.isExpired = true;
     use(fresh);
-    expect(await errorOf(sign({ issuer }))).toMatchObject({ message: expect.stringContaining('expired') });
-    await sign({ issuer });
+    await sign({ issuer }, { requestId: 'r2' });
+    expect(callsOf(pca, 'IssueCertificate')).toBe(3);
+  });
+
+  it('is asked anew when what it found expires before the certificate is fetched, which is paid for', async () => {
+    await hideEnvironment();
+    const pca = await startFake();
+    const [old, fresh] = [1, 2].map(() => pca.createUser({ policies: pca.user.policies, temporary: true }));
+    const use = (user: typeof old) => {
+      vi.stubEnv('AWS_ACCESS_KEY_ID', user?.accessKeyId);
+      vi.stubEnv('AWS_SECRET_ACCESS_KEY', user?.secretAccessKey);
+      vi.stubEnv('AWS_SESSION_TOKEN', user?.sessionToken);
+    };
+    use(old);
+    pca.fault = ({ operation }) => {
+      if (operation === 'GetCertificate' && old !== undefined) old.isExpired = true;
+      return undefined;
+    };
+    const issuer = issuerOf(pca, depsOf(pca), { auth: undefined });
+    const signed = sign({ issuer });
+    await until(() => pca.issuedCount === 1);
+    use(fresh);
+    await signed;
+    expect(pca.issuedCount).toBe(1);
   });
 });
 
