@@ -36,6 +36,7 @@ export interface Cluster {
 }
 
 const SWEEP_INTERVAL_MS = 60_000;
+const RETRY_SWEEP_MS = 10_000;
 const MAX_KNOWN_CAS = 1_000;
 
 type ClusterDeps = Pick<IssuerDeps, 'clock' | 'random' | 'log' | 'settings'>;
@@ -65,10 +66,12 @@ export function createCluster(namespace: string, deps: ClusterDeps): Cluster {
   let holders = 0;
   let sweeping: Promise<void> | undefined;
   let hasSwept = false;
+  let sweepAtMs = Number.NEGATIVE_INFINITY;
 
   /** While there are requests, and until nothing is left that may once have to go. */
   async function sweepOn(): Promise<void> {
     for (;;) {
+      await clock.sleep(Math.max(0, sweepAtMs - clock.monotonicMs()), closing.signal);
       const left = await sweep(
         {
           ...{ client, instance, log },
@@ -78,8 +81,8 @@ export function createCluster(namespace: string, deps: ClusterDeps): Cluster {
         closing.signal,
       );
       hasSwept ||= left !== undefined;
+      sweepAtMs = clock.monotonicMs() + (left === undefined ? RETRY_SWEEP_MS : SWEEP_INTERVAL_MS);
       if (holders === 0 && (left === undefined || left === 0)) return;
-      await clock.sleep(SWEEP_INTERVAL_MS, closing.signal);
     }
   }
 

@@ -70,6 +70,16 @@ describe('what a crash left behind', () => {
     expect(await leftovers()).toEqual([alive.metadata.name]);
   });
 
+  it('is looked for once a minute, however many requests come one after the other', async () => {
+    const { sign, kube, leftovers } = await startBackend(onTestFinished);
+    for (const request of ['one', 'two', 'three', 'four']) {
+      await sign(request);
+      await leftovers();
+    }
+    // One for the watch to begin with, one for the sweep.
+    expect((await kube.counts()).requests.list).toBe(2);
+  });
+
   it('is judged by the clock of the cluster, not by ours', async () => {
     const { kube, sign, startReplica, controller, leftovers } = await startBackend(onTestFinished);
     kube.faults.clockOffsetMs = 600_000;
