@@ -15,6 +15,8 @@ export type Failure = FailureOf<FailureKind>;
 const CLASSES = {
   /** No kubeconfig, or one that cannot be used. */
   kubeconfig: ConfigError,
+  /** An exec plug-in, or a file that the kubeconfig names, gives none: it may in a moment. */
+  credentials: IssuerUnavailableError,
   /** The request never reached the server. */
   unreachable: IssuerUnavailableError,
   /** The connection broke: whether the request was served is not known. */

@@ -25,6 +25,7 @@ const VERBS: readonly Verb[] = ['create', 'get', 'list', 'watch', 'delete'];
 /** Up to which check an attempt to list has come, by how it failed. */
 const REACHED: Readonly<Partial<Record<FailureKind, 'nothing' | 'kubeconfig' | 'address'>>> = {
   kubeconfig: 'nothing',
+  credentials: 'nothing',
   unreachable: 'kubeconfig',
   broken: 'kubeconfig',
   timeout: 'kubeconfig',

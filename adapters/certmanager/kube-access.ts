@@ -71,7 +71,7 @@ export function createKubeAccess(clock: IssuerDeps['clock']): KubeAccess {
     } catch (error) {
       reloadAtMs = Number.NEGATIVE_INFINITY;
       if (current !== undefined) current.freshUntilMs = nowMs + RETRY_MS;
-      return failed({ kind: 'kubeconfig', ...describe(error), cause: error });
+      return failed({ ...describe(error), cause: error });
     } finally {
       deadline.clear();
       loading = undefined;
@@ -109,10 +109,12 @@ interface Config {
 /** Errors of other libraries stay out, also as causes: a YAML parser quotes the lines around its error, a plug-in's may hold anything. */
 class AccessError extends Error {
   readonly fix: string;
+  readonly kind: 'kubeconfig' | 'credentials';
 
-  constructor(message: string, fix: string) {
+  constructor(message: string, fix: string, kind: AccessError['kind'] = 'kubeconfig') {
     super(message);
     this.fix = fix;
+    this.kind = kind;
   }
 }
 
@@ -176,6 +178,7 @@ async function readAccess({ kube, tokenFile }: Config): Promise<Access> {
       isPlain
         ? 'write https://, or allow it with insecure-skip-tls-verify: true'
         : 'check the files, and the exec plug-in, of the current user in the kubeconfig',
+      isPlain ? 'kubeconfig' : 'credentials',
     );
   }
   const { ca, cert, key, pfx, passphrase, servername, rejectUnauthorized } = options;
@@ -197,9 +200,10 @@ async function readAccess({ kube, tokenFile }: Config): Promise<Access> {
   };
 }
 
-function describe(error: unknown): { message: string; fix: string } {
-  if (error instanceof AccessError) return { message: error.message, fix: error.fix };
+function describe(error: unknown): Pick<AccessError, 'kind' | 'message' | 'fix'> {
+  if (error instanceof AccessError) return { kind: error.kind, message: error.message, fix: error.fix };
   return {
+    kind: 'credentials',
     message: `the credentials of the kubeconfig could not be had within ${LOAD_TIMEOUT_MS} ms`,
     fix: 'look at the exec plug-in of the current user in the kubeconfig',
   };

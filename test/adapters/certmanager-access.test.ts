@@ -118,12 +118,13 @@ describe('the credentials of the cluster', () => {
   });
 
   it.each([
-    ['none', 'kind: Config', /no Kubernetes cluster|no cluster in its current context/],
-    ['garbage', '{{{', /kubeconfig cannot be read/],
-    ['a plug-in that is not there', undefined, /credentials of the kubeconfig cannot be read/],
-  ])('are told when there are %s', async (_name, text, expected) => {
-    const { write, tokenNow } = await start(EXEC);
+    ['none', 'kind: Config', 'kubeconfig', /no Kubernetes cluster|no cluster in its current context/],
+    ['garbage', '{{{', 'kubeconfig', /kubeconfig cannot be read/],
+    ['a plug-in that is not there', undefined, 'credentials', /credentials of the kubeconfig cannot be read/],
+  ])('are told when there are %s', async (_name, text, kind, message) => {
+    const { write, access } = await start(EXEC);
     if (text !== undefined) await write(text);
-    expect(await tokenNow()).toMatch(expected);
+    const failure = { kind, message: expect.stringMatching(message), fix: expect.stringMatching(/./) };
+    expect(await access.get(live().signal)).toMatchObject({ ok: false, failure });
   });
 });
