@@ -44,7 +44,14 @@ describe('a vault backend that is configured anew a thousand times', () => {
         };
       },
     };
-    const before = resources();
+    // The server of the test before may still be going.
+    let before = resources();
+    await expect
+      .poll(() => {
+        before = resources();
+        return [before.TCPServerWrap, before.Timeout];
+      })
+      .toEqual([1, undefined]);
 
     for (let i = 0; i < TIMES; i++) {
       const issuer = createIssuer(confFor(vault, { auth: auth() }), { ...deps, secrets });

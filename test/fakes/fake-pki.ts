@@ -75,18 +75,28 @@ export const NORMAL_CHAIN: ChainStyle = {
 
 const MAX_TTL_SECONDS = 720 * 3600;
 
-export async function createFakePki(now: () => Date): Promise<FakePki> {
+/** What all fakes of a test file sign with: to make it takes longer than most tests. */
+let material: ReturnType<typeof makeMaterial> | undefined;
+async function makeMaterial() {
   const rootCa = await makeCa({ name: 'fake root' });
-  const intermediateCa = await makeCa({ name: 'fake intermediate', issuer: rootCa });
-  const foreignCa = await makeCa({ name: 'fake intermediate' });
-  const endedCa = await makeCa({ name: 'ended root', fromDay: -100, toDay: -10 });
+  const [intermediateCa, foreignCa, endedCa, otherKey, issuedKey] = await Promise.all([
+    makeCa({ name: 'fake intermediate', issuer: rootCa }),
+    makeCa({ name: 'fake intermediate' }),
+    makeCa({ name: 'ended root', fromDay: -100, toDay: -10 }),
+    generateKeyPair('EC-P256'),
+    generateKeyPair('EC-P256'),
+  ]);
+  return { rootCa, intermediateCa, foreignCa, endedCa, otherKey, issuedKey };
+}
+
+export async function createFakePki(now: () => Date): Promise<FakePki> {
+  material ??= makeMaterial();
+  const { rootCa, intermediateCa, foreignCa, endedCa, otherKey, issuedKey } = await material;
   const signerOf = (ca: typeof intermediateCa) => {
     const certificate = firstCertificate(ca.certPem);
     return createLeafSigner({ certificate, privateKey: loadPrivateKey(ca.keyPem) });
   };
   const signers = { own: signerOf(intermediateCa), foreign: signerOf(foreignCa), ended: signerOf(endedCa) };
-  const otherKey = await generateKeyPair('EC-P256');
-  const issuedKey = await generateKeyPair('EC-P256');
   const cas = { intermediate: intermediateCa.certPem, root: rootCa.certPem };
 
   const pki: FakePki = {
