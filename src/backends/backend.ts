@@ -66,6 +66,8 @@ export class Backend {
   readonly #log: Log;
   readonly #limit: LimitFunction;
   #underWay = 0;
+  /** Calls under way, and certificates of which one call is done and the next is to come: the issuer stays open for them. */
+  #holders = 0;
   #retired = false;
   #closed: Promise<void> | undefined;
 
@@ -119,6 +121,7 @@ export class Backend {
     options: CallOptions,
   ): Promise<T> {
     this.#underWay += 1;
+    this.#holders += 1;
     const startedMs = this.#clock.monotonicMs();
     const observe = (result: string) => this.#metrics?.observe(name, result, this.#clock.monotonicMs() - startedMs);
     try {
@@ -131,8 +134,13 @@ export class Backend {
       throw told;
     } finally {
       this.#underWay -= 1;
-      if (this.#retired && this.#underWay === 0) void this.#close();
+      this.#leave();
     }
+  }
+
+  #leave(): void {
+    this.#holders -= 1;
+    if (this.#retired && this.#holders === 0) void this.#close();
   }
 
   /**
@@ -147,6 +155,7 @@ export class Backend {
   ): Promise<T> {
     const timeoutMs = limit === 'roots' ? this.limits.rootTimeoutMs : this.limits.issueTimeoutMs;
     const deadline = this.#clock.deadline(timeoutMs, options.signal);
+    this.#holders += 1;
     const working = work({ signal: deadline.signal });
     try {
       return await orAborted(working, deadline.signal);
@@ -159,6 +168,7 @@ export class Backend {
       return await this.#lastWords(working, withIssuerPrefix(late, this.type, this.name));
     } finally {
       deadline.clear();
+      this.#leave();
     }
   }
 
@@ -216,7 +226,7 @@ export class Backend {
   /** No new call should come; those under way finish, then the issuer is closed. */
   retire(): void {
     this.#retired = true;
-    if (this.#underWay === 0) void this.#close();
+    if (this.#holders === 0) void this.#close();
   }
 
   /** Closes now. Idempotent. */

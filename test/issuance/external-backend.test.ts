@@ -320,6 +320,21 @@ describe('an issuer', () => {
   });
 });
 
+describe('an issuer that is replaced', () => {
+  it('stays open between the calls of one certificate', async () => {
+    let isChanged = false;
+    backend.onCall = async (call) => {
+      if (call !== 'abilities' || isChanged) return;
+      isChanged = true;
+      await useBackends({ ...FAKE, conf: { changed: true } });
+      await issue('web-of-the-new-issuer');
+    };
+    expect((await issue('web')).status).toBe(201);
+    expect([isChanged, backend.signs]).toEqual([true, 2]);
+    await until(() => backend.created - backend.closed === 1);
+  });
+});
+
 describe('a mesh', () => {
   it('that is applied again with its keys in another order changes nothing', async () => {
     const conf = { address: 'x', more: { a: 1, b: [1, 2] } };
