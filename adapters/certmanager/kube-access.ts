@@ -34,6 +34,7 @@ const FRESH_FOR_MS = 10_000;
 const RELOAD_AFTER_MS = 30_000;
 /** What worked before is used so long while it is read again, or cannot be: somebody may be writing the kubeconfig. */
 const KEEP_MS = 60_000;
+const PATIENCE_MS = 500;
 const RETRY_MS = 1_000;
 const REFRESH_PAUSE_MS = 500;
 /** An `exec` credential plug-in may ask another service. */
@@ -81,10 +82,16 @@ export function createKubeAccess(clock: IssuerDeps['clock']): KubeAccess {
   return {
     async get(signal) {
       const nowMs = clock.monotonicMs();
-      if (current === undefined || nowMs >= current.freshUntilMs) loading ??= load();
-      // A plug-in may take its time: meanwhile what worked before is used, as long as it is not refused.
-      if (current !== undefined && nowMs - current.atMs < KEEP_MS) return { ok: true, value: current.access };
-      return orAborted(loading ?? load(), signal);
+      const before = current;
+      if (before !== undefined && nowMs < before.freshUntilMs) return { ok: true, value: before.access };
+      loading ??= load();
+      if (before === undefined || nowMs - before.atMs >= KEEP_MS) return orAborted(loading, signal);
+      // A plug-in may take its time: then what worked before is used, as long as it is not refused.
+      const deadline = clock.deadline(PATIENCE_MS, signal);
+      const now = await orAborted(loading, deadline.signal).catch(() => undefined);
+      deadline.clear();
+      signal.throwIfAborted();
+      return now?.ok ? now : { ok: true, value: before.access };
     },
     refresh() {
       const nowMs = clock.monotonicMs();
