@@ -19,6 +19,7 @@ import { createMeshRules } from './resources/mesh-rules.ts';
 import { Overviews } from './resources/overview.ts';
 import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
+import { createCalmLog } from './runtime/calm-log.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
 import type { Log } from './runtime/log.ts';
 import { createMetrics } from './runtime/metrics.ts';
@@ -50,7 +51,8 @@ export interface App {
  * @throws ConfigError when the settings cannot be carried out (store, key file, token file, address)
  */
 export async function startApp(settings: Settings, parts: AppParts): Promise<App> {
-  const { log, clock = systemClock, random = createSystemRandom(), adapters = ADAPTERS } = parts;
+  const { clock = systemClock, random = createSystemRandom(), adapters = ADAPTERS } = parts;
+  const log = createCalmLog(parts.log, clock);
   const apiToken = settings.apiTokenFile === undefined ? undefined : await readToken(settings.apiTokenFile);
   const metrics = createMetrics();
   const store = await openStore(settings.store, { keyFile: settings.storeKeyFile, clock, random, log });

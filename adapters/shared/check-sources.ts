@@ -4,7 +4,7 @@ import { parseCertificate } from '../../src/x509/certificate.ts';
 import { loadPrivateKey } from '../../src/x509/key-pair.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
-import { loadText } from './load-text.ts';
+import { confFieldError, loadText } from './load-text.ts';
 
 /** A data source of a conf, and what its content has to be. */
 export interface NamedSource {
@@ -30,7 +30,8 @@ export async function checkSources(
     sources.map(({ field, source, problem }) => async () => {
       const data = (await loadText({ load }, source, field, options.signal)).trim();
       const message = data === '' ? 'is empty' : problem(Buffer.from(data));
-      if (message !== undefined) throw new ConfigError(message, { violations: [{ field, message }] });
+      if (message !== undefined)
+        throw confFieldError(field, message, 'store the value alone, as the system that made it gave it out');
     }),
     options,
   );
