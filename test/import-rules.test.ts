@@ -74,7 +74,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@smithy/signature-v4': ['adapters/vault'],
   '@smithy/hash-node': ['adapters/vault'],
   '@aws-sdk/client-acm-pca': ['adapters/acmpca'],
-  '@aws-sdk/credential-providers': ['adapters/shared', 'adapters/vault'],
+  '@aws-sdk/credential-providers': ['adapters/shared'],
   '@kubernetes/client-node': ['adapters/certmanager'],
   undici: ['adapters/certmanager'],
   express: ['http'],

@@ -16,7 +16,7 @@ const MAX_ACTIONS = 16;
 /** Control and format characters, surrogates, private use, line and paragraph separators: nothing of a name. */
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
 
-/** White space beside an action may be cut off by a trim marker; what stays is refused when it is rendered. */
+/** White space beside an action may be cut off by a trim marker; what stays is refused. */
 const UNPRINTABLE_BUT_SPACE = /(?![\t\r\n])[\p{C}\p{Zl}\p{Zp}]/u;
 
 /** True when all of it may stand in a common name. */
@@ -36,6 +36,8 @@ export function readGoTemplate(source: string): TemplatePart[] {
   }
   return new Reader(source).parts();
 }
+
+const NOT_PRINTABLE = 'this text has a character that cannot be printed';
 
 function mistake(source: string, index: number, what: string): ConfigError {
   const message = `template ${JSON.stringify(source)}, column ${index + 1}: ${what}`;
@@ -58,7 +60,9 @@ class Reader {
     let actions = 0;
     let trimsNext = false;
     for (;;) {
+      const start = this.#at;
       const { text, open } = this.#text(trimsNext);
+      if (!isPrintable(text)) this.#fail(NOT_PRINTABLE, start);
       if (text !== '') parts.push({ kind: 'text', text });
       if (open === undefined) return parts;
       actions += 1;
@@ -145,7 +149,7 @@ class Reader {
       if (character === quote) break;
       text += character === '\\' && quote === '"' ? this.#escape() : character;
     }
-    if (!isPrintable(text)) this.#fail('this text has a character that cannot be printed', start);
+    if (!isPrintable(text)) this.#fail(NOT_PRINTABLE, start);
     return text;
   }
 

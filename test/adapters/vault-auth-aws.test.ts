@@ -177,7 +177,7 @@ describe('a login at vault by AWS IAM', () => {
 describe('AWS credentials for a login at vault', () => {
   it('that are not there are a mistake of the configuration, told without asking Vault', async () => {
     const { vault, logIn } = await startWorld();
-    expect(await logIn()).toMatchObject(refused(/found no AWS credentials/, /IRSA/, 'conf'));
+    expect(await logIn()).toMatchObject(refused(/found no AWS credentials/, /web identity/, 'conf'));
     expect(vault.seen).toEqual([]);
   });
 

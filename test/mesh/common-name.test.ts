@@ -72,7 +72,6 @@ describe('a commonName template', () => {
     ['__proto__', '{{ tag "__proto__" }}', 'needs the tag "__proto__"'],
     ['nothing left', '{{ tag "version" | replace "v1" "" }}', 'gives an empty name'],
     ['only spaces', ' ', 'gives an empty name'],
-    ['a line break', 'a\n{{ tag "version" }}', 'gives a name that cannot be printed'],
   ])('tells the data plane and the template: %s', (_, source, message) => {
     const error = errorOf(() => render(source, 'web'));
     expect(error).toBeInstanceOf(RequestInvalidError);
@@ -149,6 +148,8 @@ describe('a commonName template that is refused', () => {
     ['closing braces only', 'a }}', 3, 'a brace outside of an action cannot be part of a name'],
     ['one brace', '{ tag "a" }', 1, 'a brace outside of an action cannot be part of a name'],
     ['a trim marker that touches', '{{-tag "a"}}', 3, 'unexpected "-", expected tag'],
+    ['a line break', 'a\n{{ tag "a" }}', 1, 'this text has a character that cannot be printed'],
+    ['a carriage return at the end', '{{ tag "a" }}.mesh\r', 14, 'this text has a character that cannot be printed'],
     ['17 actions', '{{ tag "a" }}'.repeat(17), 209, 'has more than 16 actions'],
   ])('%s', (_, source, column, message) => {
     const [violation] = violationsOf(() => parseCommonName(source));

@@ -1,6 +1,7 @@
 import type { IssuerDeps } from '../../../src/issuer/issuer.ts';
+import type { AwsCredentials } from '../../shared/aws-default-chain.ts';
 import type { AwsAuth } from './auth-conf.ts';
-import { type AwsCredentials, findAwsCredentials } from './aws-credentials.ts';
+import { findAwsCredentials } from './aws-credentials.ts';
 import type { LoginMethod } from './login-source.ts';
 import { findStsEndpoint, type StsEndpoint } from './sts-endpoint.ts';
 
