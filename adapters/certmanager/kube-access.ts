@@ -67,7 +67,7 @@ export function createKubeAccess(clock: IssuerDeps['clock']): KubeAccess {
         read.reading = undefined;
       });
       const access = await orAborted(read.reading, deadline.signal);
-      current = { access, atMs: nowMs, freshUntilMs: nowMs + FRESH_FOR_MS };
+      current = { access, atMs: nowMs, freshUntilMs: Math.min(nowMs + FRESH_FOR_MS, reloadAtMs) };
       return { ok: true, value: access };
     } catch (error) {
       reloadAtMs = Number.NEGATIVE_INFINITY;
