@@ -1,9 +1,16 @@
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { CaBundle } from '../../src/issuer/issuer.ts';
-import { type Certificate, parseCertificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
 import { buildChain } from '../../src/x509/chain.ts';
-import { decodePem } from '../../src/x509/pem.ts';
-import { X509Error } from '../../src/x509/x509-error.ts';
+import {
+  findPathEnd,
+  isIssuedBy,
+  isRoot,
+  readCertificates,
+  readSomeCertificates,
+  readTold,
+  sortCas,
+} from '../shared/ca-certificates.ts';
 import type { CaArn } from './ca-arn.ts';
 import { nameOf } from './describe-error.ts';
 
@@ -24,6 +31,7 @@ export interface ChainReader {
 }
 
 const FIX_ROOT = "set caCert to the CA's root certificate, with the intermediates above the CA";
+const FIX_ANSWER = 'check what stands between mesh-ca and AWS, and ask again';
 
 /** AWS tells the same text with each certificate until the CA changes: it is read and verified once; of each further leaf only its own signature. */
 export function createChainReader(ca: CaArn): ChainReader {
@@ -70,29 +78,25 @@ function freePath(ca: string, leaf: Certificate, told: readonly Certificate[], k
   const first = buildChain(leaf, told);
   const { chain, roots, complete } = first.complete ? first : buildChain(leaf, [...told, ...known]);
   if (complete) return { chain, roots };
-  const end = chain.at(-1) ?? leaf;
-  const isNamed = [...told, ...known].some(({ subjectDer }) => subjectDer.equals(end.issuerDer));
+  const { wanted, isNamed } = findPathEnd(leaf, [...told, ...known]);
   throw isNamed
     ? new IssuerResponseError(
-        `${ca} gave a certificate whose signature does not verify with the CA ${JSON.stringify(end.issuer)} that it tells`,
-        { fix: 'check what stands between mesh-ca and AWS, and ask again' },
+        `${ca} gave a certificate whose signature does not verify with the CA ${JSON.stringify(wanted)} that it tells`,
+        { fix: FIX_ANSWER },
       )
-    : new IssuerResponseError(`${ca} tells no certificate of ${JSON.stringify(end.issuer)}, where the chain goes on`, {
+    : new IssuerResponseError(`${ca} tells no certificate of ${JSON.stringify(wanted)}, where the chain goes on`, {
         fix: FIX_ROOT,
       });
 }
 
 /**
- * CA certificates sorted into what proxies are to trust and what only leads there.
+ * CA certificates, sorted.
  * @throws IssuerResponseError when there is no root among them
  */
 export function bundleOf(ca: string, certificates: readonly Certificate[]): CaBundle {
-  const roots = certificates.filter(isRoot);
-  if (roots.length === 0) throw new IssuerResponseError(`${ca} tells no root certificate`, { fix: FIX_ROOT });
-  return {
-    roots: roots.map(({ der }) => der),
-    intermediates: certificates.filter((one) => !roots.includes(one)).map(({ der }) => der),
-  };
+  const bundle = sortCas(certificates);
+  if (bundle.roots.length === 0) throw new IssuerResponseError(`${ca} tells no root certificate`, { fix: FIX_ROOT });
+  return bundle;
 }
 
 /**
@@ -100,32 +104,10 @@ export function bundleOf(ca: string, certificates: readonly Certificate[]): CaBu
  * @throws IssuerResponseError when one cannot be read
  */
 export function parseCertificates(pem: string): readonly Certificate[] {
-  try {
-    return decodePem(pem)
-      .filter(({ label }) => label === 'CERTIFICATE')
-      .map(({ der }) => parseCertificate(der));
-  } catch (cause) {
-    if (!(cause instanceof X509Error)) throw cause;
-    throw new IssuerResponseError(`AWS gave a certificate that cannot be read: ${cause.message}`, {
-      cause,
-      fix: 'check what stands between mesh-ca and AWS, and ask again',
-    });
-  }
+  return readTold('AWS gave a certificate', FIX_ANSWER, () => readCertificates(pem));
 }
 
 /** @throws IssuerResponseError */
 export function parseLeaf(pem: string): Certificate {
-  const [leaf] = parseCertificates(pem);
-  if (leaf !== undefined) return leaf;
-  throw new IssuerResponseError('AWS gave no certificate where one was promised', {
-    fix: 'check what stands between mesh-ca and AWS, and ask again',
-  });
-}
-
-export function isRoot(certificate: Certificate): boolean {
-  return certificate.isSelfIssued && verifyCertificateSignature(certificate, certificate);
-}
-
-function isIssuedBy(leaf: Certificate, issuer: Certificate): boolean {
-  return leaf.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(leaf, issuer);
+  return readTold('AWS gave a certificate', FIX_ANSWER, () => readSomeCertificates(pem)[0]);
 }

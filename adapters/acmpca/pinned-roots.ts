@@ -1,10 +1,9 @@
 import type { ConfigError } from '../../src/issuer/errors.ts';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
-import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
-import { decodePem } from '../../src/x509/pem.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { isRoot, readSomeCertificates } from '../shared/ca-certificates.ts';
 import { confFieldError, loadText } from '../shared/load-text.ts';
-import { isRoot } from './chain.ts';
 import type { AcmPcaConf } from './config.ts';
 
 const FIELD = 'caCert';
@@ -29,10 +28,7 @@ export async function loadPinned(
 function parse(text: string): readonly Certificate[] {
   if (text.trim() === '') throw refuse('is empty');
   try {
-    const blocks = decodePem(text);
-    const certificates = blocks.filter(({ label }) => label === 'CERTIFICATE').map(({ der }) => parseCertificate(der));
-    if (certificates.length === 0) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE in it');
-    return certificates;
+    return readSomeCertificates(text);
   } catch (cause) {
     if (!(cause instanceof X509Error)) throw cause;
     throw refuse(`holds no usable CA certificate: ${cause.message}`, cause);

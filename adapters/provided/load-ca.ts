@@ -2,10 +2,10 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import type { Violation } from '../../src/issuer/errors.ts';
 import type { CallOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
 import { loadCaKeyPair } from '../../src/x509/ca-key-pair.ts';
-import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
 import { loadPrivateKey } from '../../src/x509/key-pair.ts';
-import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { readCertificates } from '../shared/ca-certificates.ts';
 import type { CaKeyPair } from '../shared/in-process-ca.ts';
 import { findCaPath, pathOf } from './ca-path.ts';
 import type { ProvidedConf } from './config.ts';
@@ -59,8 +59,7 @@ export function pairViolations(error: X509Error, sources: CaSources): Violation[
 
 function ownerOfKey({ certPem, keyPem }: CaSources): number {
   const publicKey = createPublicKey(loadPrivateKey(keyPem));
-  const certificates = decodePem(certPem).filter(({ label }) => label === 'CERTIFICATE');
-  return certificates.map(({ der }) => parseCertificate(der)).findIndex((one) => hasKey(one, publicKey));
+  return readCertificates(certPem).findIndex((one) => hasKey(one, publicKey));
 }
 
 function hasKey(certificate: Certificate, publicKey: KeyObject): boolean {

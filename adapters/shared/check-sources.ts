@@ -1,9 +1,8 @@
 import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
 import type { CallOptions, ConfFindings, DataSource, IssuerDeps } from '../../src/issuer/issuer.ts';
-import { parseCertificate } from '../../src/x509/certificate.ts';
 import { loadPrivateKey } from '../../src/x509/key-pair.ts';
-import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { readCertificates } from './ca-certificates.ts';
 import { confFieldError, loadText } from './load-text.ts';
 
 /** A data source of a conf, and what its content has to be. */
@@ -74,10 +73,8 @@ export function wordProblem(data: Buffer): string | undefined {
 
 export function certificatesProblem(data: Buffer): string | undefined {
   return x509Problem('holds no PEM certificate that can be read', () => {
-    const blocks = decodePem(data.toString('utf8')).filter(({ label }) => label === 'CERTIFICATE');
-    if (blocks.length === 0) return 'holds no PEM block CERTIFICATE';
-    for (const { der } of blocks) parseCertificate(der);
-    return undefined;
+    const isEmpty = readCertificates(data.toString('utf8')).length === 0;
+    return isEmpty ? 'holds no PEM block CERTIFICATE' : undefined;
   });
 }
 

@@ -1,9 +1,8 @@
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { CaBundle } from '../../src/issuer/issuer.ts';
-import { type Certificate, parseCertificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
+import { type Certificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
 import { buildChain } from '../../src/x509/chain.ts';
-import { decodePem } from '../../src/x509/pem.ts';
-import { X509Error } from '../../src/x509/x509-error.ts';
+import { findPathEnd, readCertificates, readSomeCertificates, readTold, sortCas } from '../shared/ca-certificates.ts';
 
 /** As an issuer answers them, in DER, and as they were read. */
 export interface Chain {
@@ -22,11 +21,13 @@ export interface ChainReader {
   read(leaf: Certificate, caPems: readonly string[], signal: AbortSignal): Promise<Chain>;
 }
 
-export interface MountCas {
+interface MountCas {
   get(signal: AbortSignal): Promise<readonly Certificate[]>;
   peek(): readonly Certificate[] | undefined;
   forget(): void;
 }
+
+const UNREADABLE_FIX = 'check that fromCp.address is a Vault server and fromCp.pki a PKI mount of it';
 
 export function createChainReader(pki: string, mountCas: MountCas): ChainReader {
   // A mount answers with the same CA text until its CA changes: parsed once.
@@ -51,7 +52,7 @@ export function createChainReader(pki: string, mountCas: MountCas): ChainReader 
     async read(leaf, caPems, signal) {
       const text = caPems.join('\n');
       if (text !== last.text) {
-        last = { text, cas: parseCas(pki, text) };
+        last = { text, cas: parseCertificates(pki, text) };
         verified = undefined;
         mountCas.forget();
       }
@@ -67,37 +68,26 @@ export function createChainReader(pki: string, mountCas: MountCas): ChainReader 
 }
 
 /** @throws IssuerResponseError */
-export function parseCas(pki: string, text: string): readonly Certificate[] {
-  return parseOrRefuse(pki, 'a CA certificate', () =>
-    decodePem(text)
-      .filter(({ label }) => label === 'CERTIFICATE')
-      .map(({ der }) => parseCertificate(der)),
-  );
+export function parseCertificates(pki: string, pem: string): readonly Certificate[] {
+  return readTold(`mount ${pki} gave a CA certificate`, UNREADABLE_FIX, () => readCertificates(pem));
 }
 
 /** @throws IssuerResponseError */
 export function parseLeaf(pki: string, pem: string): Certificate {
-  return parseOrRefuse(pki, 'a certificate', () => {
-    const [first] = decodePem(pem).filter(({ label }) => label === 'CERTIFICATE');
-    if (first === undefined) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE');
-    return parseCertificate(first.der);
-  });
+  return readTold(`mount ${pki} gave a certificate`, UNREADABLE_FIX, () => readSomeCertificates(pem)[0]);
 }
 
 /**
- * The CA certificates of a mount, sorted into what proxies are to trust and what only leads there.
+ * The CA certificates of a mount, sorted.
  * @throws IssuerResponseError when there is no root among them
  */
 export function bundleOf(pki: string, cas: readonly Certificate[]): CaBundle {
-  const roots = cas.filter((ca) => ca.isSelfIssued && verifyCertificateSignature(ca, ca));
-  if (roots.length === 0) throw rootMissing(pki, `CA certificates (${cas.length}) but no root among them`);
-  return {
-    roots: roots.map(({ der }) => der),
-    intermediates: cas.filter((ca) => !roots.includes(ca)).map(({ der }) => der),
-  };
+  const bundle = sortCas(cas);
+  if (bundle.roots.length === 0) throw rootMissing(pki, `CA certificates (${cas.length}) but no root among them`);
+  return bundle;
 }
 
-export function rootMissing(pki: string, what: string): IssuerResponseError {
+function rootMissing(pki: string, what: string): IssuerResponseError {
   return new IssuerResponseError(`mount ${pki} tells ${what}`, {
     fix: `give the mount its whole chain, the intermediate first and the root last: vault write ${pki}/intermediate/set-signed certificate=@intermediate-and-root.pem`,
   });
@@ -113,24 +103,10 @@ function namesIssuer(leaf: Certificate, issuer: Certificate): boolean {
 }
 
 function incompleteChain(pki: string, leaf: Certificate, known: readonly Certificate[]): IssuerResponseError {
-  const { chain } = buildChain(leaf, known);
-  const end = chain.at(-1) ?? leaf;
-  const isNamed = known.some(({ subjectDer }) => subjectDer.equals(end.issuerDer));
-  if (!isNamed) return rootMissing(pki, `no certificate of ${JSON.stringify(end.issuer)}, where the chain goes on`);
+  const { wanted, isNamed } = findPathEnd(leaf, known);
+  if (!isNamed) return rootMissing(pki, `no certificate of ${JSON.stringify(wanted)}, where the chain goes on`);
   return new IssuerResponseError(
-    `mount ${pki} gave a certificate whose signature does not verify with the CA ${JSON.stringify(end.issuer)} that it tells`,
+    `mount ${pki} gave a certificate whose signature does not verify with the CA ${JSON.stringify(wanted)} that it tells`,
     { fix: `compare the issuers of the mount (vault list ${pki}/issuers) with the CA that proxies are to trust` },
   );
-}
-
-function parseOrRefuse<T>(pki: string, what: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (cause) {
-    if (!(cause instanceof X509Error)) throw cause;
-    throw new IssuerResponseError(`mount ${pki} gave ${what} that cannot be read: ${cause.message}`, {
-      cause,
-      fix: 'check that fromCp.address is a Vault server and fromCp.pki a PKI mount of it',
-    });
-  }
 }

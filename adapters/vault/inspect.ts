@@ -2,7 +2,7 @@ import { CaError, ConfigError } from '../../src/issuer/errors.ts';
 import type { Check, IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { explainNoRight } from './abilities.ts';
-import { bundleOf, parseCas } from './chain.ts';
+import { bundleOf, parseCertificates } from './chain.ts';
 import type { VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import type { Connector } from './connector.ts';
@@ -222,7 +222,7 @@ async function inspectCas(
   const current = await client.readCaChain(signal);
   if (!current.ok) return;
   const signers = await attempt(
-    Promise.resolve(current.value).then((pem) => parseCas(conf.pki, pem)),
+    Promise.resolve(current.value).then((pem) => parseCertificates(conf.pki, pem)),
     signal,
   );
   if (!(signers instanceof CaError)) inspectEnds(signers, { pki: conf.pki, mesh }, clock.now(), findings);

@@ -1,6 +1,6 @@
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
-import { parseCas } from './chain.ts';
+import { parseCertificates } from './chain.ts';
 import type { VaultClient } from './client.ts';
 import type { FailureKind, Outcome } from './failure.ts';
 import type { IssuersReply } from './replies.ts';
@@ -39,14 +39,14 @@ export function createMountIssuers(pki: string, options: MountIssuersOptions): M
     const pem = await client.readIssuer(id, signal);
     // Deleted a moment ago.
     if (!pem.ok && pem.failure.kind === 'absent') return;
-    known.set(id, parseCas(pki, await toValue(pem, signal)));
+    known.set(id, parseCertificates(pki, await toValue(pem, signal)));
   }
 
   return {
     async read(signal) {
       const client = await open(signal);
       const list = await client.listIssuers(signal);
-      if (!hasIssuers(list)) return parseCas(pki, await toValue(await client.readCaChain(signal), signal));
+      if (!hasIssuers(list)) return parseCertificates(pki, await toValue(await client.readCaChain(signal), signal));
       const told = await toValue(list, signal);
       const ids = chooseIssuers(told, issuerRef() ?? 'default');
       const count = told.keys.length;

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createChainReader, parseCas, parseLeaf } from '../../adapters/vault/chain.ts';
+import { createChainReader, parseCertificates, parseLeaf } from '../../adapters/vault/chain.ts';
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { live } from '../conformance/issuer.ts';
@@ -60,7 +60,7 @@ const parts = fc.array(fc.constantFrom(...PARTS), { maxLength: 12 });
 function read(told: readonly string[], mount: readonly Part[]) {
   let cas: readonly Certificate[] | undefined;
   const get = async () => {
-    cas = parseCas('pki', mount.map((part) => bag[part]).join('\n'));
+    cas = parseCertificates('pki', mount.map((part) => bag[part]).join('\n'));
     return cas;
   };
   const reader = createChainReader('pki', { get, peek: () => cas, forget: () => {} });
