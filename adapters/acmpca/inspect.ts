@@ -4,6 +4,7 @@ import type { Certificate } from '../../src/x509/certificate.ts';
 import { buildChain } from '../../src/x509/chain.ts';
 import { isRoot } from '../shared/ca-certificates.ts';
 import { caLifeCheck } from '../shared/ca-life.ts';
+import { attempt, createChecks } from '../shared/checks.ts';
 import type { CaArn } from './ca-arn.ts';
 import { stateFailure } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
@@ -28,6 +29,8 @@ export interface InspectDeps {
   loadPinned(signal: AbortSignal): Promise<readonly Certificate[]>;
 }
 
+const { pass, fail, clock: clockCheck } = createChecks('acmpca');
+
 /** AWS takes signatures five minutes off; a certificate begins 10 s ago. */
 const CLOCK_SKEW_MAX_MS = 60_000;
 /** AWS was not asked in our name, or did not take that it was us. */
@@ -49,12 +52,12 @@ const UNREACHABLE: ReadonlySet<FailureKind> = new Set([
  */
 export async function inspectAcmPca(deps: InspectDeps, signal: AbortSignal): Promise<readonly Check[]> {
   const { ca, caller, template } = deps;
-  const credentials = await attempt(deps.loadCredentials(signal), signal);
-  if (credentials instanceof CaError) return [failed('credentials-loaded', credentials)];
+  const credentials = await attempt(() => deps.loadCredentials(signal), signal);
+  if (credentials instanceof CaError) return [fail('credentials-loaded', credentials)];
   const from = deps.credentialsFrom === 'conf' ? 'the access key is there' : "AWS's default chain is asked for them";
-  const checks = [passed('credentials-loaded', from)];
-  const pinned = await attempt(deps.loadPinned(signal), signal);
-  if (pinned instanceof CaError) checks.push(failed('ca-cert-loaded', pinned));
+  const checks = [pass('credentials-loaded', from)];
+  const pinned = await attempt(() => deps.loadPinned(signal), signal);
+  if (pinned instanceof CaError) checks.push(fail('ca-cert-loaded', pinned));
 
   const description = await caller.describe(signal);
   checks.push(...checkAnswer(description, deps));
@@ -63,9 +66,9 @@ export async function inspectAcmPca(deps: InspectDeps, signal: AbortSignal): Pro
   checks.push(checkState(description, ca));
   const certificate = await caller.getCertificate(`${ca.text}/certificate/${'0'.repeat(32)}`, signal);
   const getRight = certificate.ok ? 'absent' : certificate.failure.kind;
-  if (!certificate.ok && getRight === 'denied') checks.push(failed('get-permitted', toError(certificate.failure)));
-  if (getRight === 'absent') checks.push(passed('get-permitted', 'acm-pca:GetCertificate is allowed'));
-  checks.push(passed('issue-template', `certificates are issued with ${template.arn}`));
+  if (!certificate.ok && getRight === 'denied') checks.push(fail('get-permitted', toError(certificate.failure)));
+  if (getRight === 'absent') checks.push(pass('get-permitted', 'acm-pca:GetCertificate is allowed'));
+  checks.push(pass('issue-template', `certificates are issued with ${template.arn}`));
   const trusted = pinned instanceof CaError ? [] : pinned;
   return [...checks, ...(await checkRoots(trusted, deps, signal))];
 }
@@ -73,40 +76,29 @@ export async function inspectAcmPca(deps: InspectDeps, signal: AbortSignal): Pro
 /** What any answer shows, whatever it is: the way there, the clocks, the credentials. */
 function checkAnswer(answer: Outcome<unknown>, { ca, endpoint, transport }: InspectDeps): readonly Check[] {
   const failure = answer.ok ? undefined : answer.failure;
-  if (failure !== undefined && UNREACHABLE.has(failure.kind)) return [failed('address-reachable', toError(failure))];
+  if (failure !== undefined && UNREACHABLE.has(failure.kind)) return [fail('address-reachable', toError(failure))];
   const isAnswered = transport.clockSkewMs !== undefined;
   const checks = isAnswered
-    ? [passed('address-reachable', `${endpoint.url ?? `AWS's endpoint of ${ca.region}`} answers`)]
+    ? [pass('address-reachable', `${endpoint.url ?? `AWS's endpoint of ${ca.region}`} answers`)]
     : [];
-  if (isAnswered) checks.push(checkClock(transport.clockSkewMs));
+  if (isAnswered) checks.push(clockCheck(transport.clockSkewMs, CLOCK_SKEW_MAX_MS, "AWS's"));
   if (failure !== undefined && WITHOUT_IDENTITY.has(failure.kind))
-    checks.push(failed('credentials-accepted', toError(failure)));
-  else checks.push(passed('credentials-accepted', 'AWS knows the credentials'));
+    checks.push(fail('credentials-accepted', toError(failure)));
+  else checks.push(pass('credentials-accepted', 'AWS knows the credentials'));
   return checks;
-}
-
-function checkClock(skewMs: number): Check {
-  if (Math.abs(skewMs) <= CLOCK_SKEW_MAX_MS) return passed('clock', 'the clocks agree');
-  return {
-    name: 'acmpca.clock',
-    ok: false,
-    message: `AWS's clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`,
-    cause: 'certificates are dated by our clock, and would not be valid yet, or end too early',
-    fix: 'synchronise the clock of this machine (NTP)',
-  };
 }
 
 function checkState(description: Outcome<CaDescription>, ca: CaArn): Check {
   if (!description.ok) {
-    if (description.failure.kind !== 'denied') return failed('ca-active', toError(description.failure));
+    if (description.failure.kind !== 'denied') return fail('ca-active', toError(description.failure));
     const message = 'the state may not be read (acm-pca:DescribeCertificateAuthority); the first certificate will tell';
-    return passed('ca-active', message, description.failure.fix);
+    return pass('ca-active', message, description.failure.fix);
   }
   const state = stateFailure(description.value, ca);
-  if (state !== undefined) return failed('ca-active', toError(state));
+  if (state !== undefined) return fail('ca-active', toError(state));
   const key = description.value.CertificateAuthorityConfiguration?.KeyAlgorithm ?? 'unknown';
   const mode = description.value.UsageMode === 'SHORT_LIVED_CERTIFICATE' ? ', certificates live 7 days at most' : '';
-  return passed('ca-active', `${nameOf({ ca })} is active, with a key of type ${key}${mode}`);
+  return pass('ca-active', `${nameOf({ ca })} is active, with a key of type ${key}${mode}`);
 }
 
 async function checkRoots(
@@ -120,19 +112,16 @@ async function checkRoots(
   if (!read.ok && read.failure.kind === 'denied') {
     const instead = pinned.length > 0 ? 'caCert is used' : 'the first certificate will tell it';
     const message = `the chain may not be read (acm-pca:GetCertificateAuthorityCertificate): ${instead}`;
-    checks.push(passed('chain-readable', message, read.failure.fix));
+    checks.push(pass('chain-readable', message, read.failure.fix));
   } else {
-    const parsed = await attempt(
-      (async () => {
-        const { Certificate: own, CertificateChain: above } = valueOrThrow(read);
-        return parseCertificates(`${own}\n${above ?? ''}`);
-      })(),
-      signal,
-    );
-    if (parsed instanceof CaError) checks.push(failed('chain-readable', parsed));
+    const parsed = await attempt(() => {
+      const { Certificate: own, CertificateChain: above } = valueOrThrow(read);
+      return parseCertificates(`${own}\n${above ?? ''}`);
+    }, signal);
+    if (parsed instanceof CaError) checks.push(fail('chain-readable', parsed));
     else {
       told = parsed;
-      checks.push(passed('chain-readable', `the CA tells ${told.length} certificate${told.length === 1 ? '' : 's'}`));
+      checks.push(pass('chain-readable', `the CA tells ${told.length} certificate${told.length === 1 ? '' : 's'}`));
     }
   }
   if (told.length === 0 && pinned.length === 0) return checks;
@@ -143,9 +132,9 @@ async function checkRoots(
       ? "the CA's chain does not lead to the root in caCert"
       : 'the CA tells no root certificate';
     const fix = "set caCert to the CA's root certificate, with the intermediates above the CA";
-    return [...checks, { name: 'acmpca.root-known', ok: false, message, fix }];
+    return [...checks, fail('root-known', { message, fix })];
   }
-  checks.push(passed('root-known', pinned.length > 0 ? 'the root is that of caCert' : 'the chain ends in a root'));
+  checks.push(pass('root-known', pinned.length > 0 ? 'the root is that of caCert' : 'the chain ends in a root'));
   const renew = `renew the CA: aws acm-pca get-certificate-authority-csr --certificate-authority-arn ${ca.text}, have it signed, then import-certificate-authority-certificate`;
   return [...checks, caLifeCheck('acmpca.ca-valid', path, clock.now(), renew)];
 }
@@ -159,23 +148,4 @@ function pathToRoot(told: readonly Certificate[], pinned: readonly Certificate[]
   const between = above.filter((one) => !isRoot(one) || isTrusted(one));
   const { chain, roots, complete } = buildChain(own, [...between, ...pinned]);
   return complete ? [own, ...chain, ...roots] : undefined;
-}
-
-function passed(name: string, message: string, fix?: string): Check {
-  return { name: `acmpca.${name}`, ok: true, message, ...(fix === undefined ? {} : { fix }) };
-}
-
-function failed(name: string, { message, fix }: CaError): Check {
-  return { name: `acmpca.${name}`, ok: false, message, ...(fix === undefined ? {} : { fix }) };
-}
-
-/** The value, or the error of ours that it failed with; anything else is rethrown. */
-async function attempt<T>(work: Promise<T>, signal: AbortSignal): Promise<T | CaError> {
-  try {
-    return await work;
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof CaError) return error;
-    throw error;
-  }
 }
