@@ -205,7 +205,7 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
     fix: (c) => `${endpointFix(c)}, or the DNS of this machine`,
   },
   {
-    codes: /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|CONNECT_TIMEOUT)$/,
+    codes: /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/,
     kind: 'network',
     message: 'cannot be asked: the endpoint cannot be reached over the network',
     fix: (c) => `open the way (routes, security groups, VPC endpoint) to ${placeOf(c)}`,

@@ -1,9 +1,10 @@
 import http from 'node:http';
 import https from 'node:https';
-import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
-import { createIdleConnections } from './idle-connections.ts';
+import { limitConnect, onSilence } from '../shared/connection-limits.ts';
+import { createIdleConnections } from '../shared/idle-connections.ts';
+import { readAnswer } from '../shared/read-answer.ts';
 
 /** What node-vault hands to its HTTP client; `signal` and `repeat` are ours, carried through its request options. */
 export interface TransportRequest {
@@ -66,15 +67,6 @@ export interface TransportCounts {
 
 export const createCounts = (): TransportCounts => ({ sent: 0, repeated: 0, droppedIdle: 0, connectTimeouts: 0 });
 
-export class ResponseTooLargeError extends Error {
-  readonly code = 'RESPONSE_TOO_LARGE';
-}
-
-export class ConnectTimeoutError extends Error {
-  readonly code = 'ETIMEDOUT';
-}
-
-export const RESPONSE_MAX_BYTES = 1024 * 1024;
 const PLAIN_TEXT_MAX = 200;
 const MAX_CONNECTIONS = 64;
 /** Shorter than the idle time after which Vault's listener closes connections (5 min) and most load balancers do (60 s). */
@@ -88,7 +80,6 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_DOUBT_MS = 250;
 const SILENCE_LIMIT_MS = 1_000;
 const NO_DOUBT_MS = 60_000;
-const TCP_KEEP_ALIVE_MS = 15_000;
 const BROKEN = /^(ECONNRESET|EPIPE|ECONNABORTED)$/;
 
 interface SecondCall {
@@ -115,10 +106,13 @@ export function createTransport(
     : new http.Agent(connections);
   const start = isHttps ? https.request : http.request;
   const underWay = new Set<http.ClientRequest>();
-  const idle = createIdleConnections(agent, clock);
+  const idle = createIdleConnections([agent], clock);
   let doubtFromMs = Number.NEGATIVE_INFINITY;
   let isRetired = false;
   let isClosed = false;
+  const onLate = () => {
+    counts.connectTimeouts += 1;
+  };
 
   function exchange(request: TransportRequest, isRepeated: boolean): Promise<TransportReply> {
     if (isClosed) return Promise.reject(new Error('the connection is closed'));
@@ -143,10 +137,10 @@ export function createTransport(
       });
       call.once('socket', (socket) => {
         wait.on(socket);
-        if (socket.connecting) limitConnect(call, socket);
+        if (socket.connecting) limitConnect(call, socket, { ms: CONNECT_TIMEOUT_MS, clock, onLate });
         const isDoubtful = call.reusedSocket && idle.silentForMs(socket) >= IDLE_DOUBT_MS;
         if (isDoubtful && request.repeat === 'always' && !isRepeated && clock.monotonicMs() >= doubtFromMs) {
-          onSilence(call, socket, () => {
+          onSilence(call, socket, { ms: SILENCE_LIMIT_MS, clock }, () => {
             second = startSecond(request);
             second.answer.then(
               (reply) => {
@@ -179,7 +173,8 @@ export function createTransport(
       });
       call.once('response', (response) => {
         hasAnswer = true;
-        readBody(response).then((text) => {
+        readAnswer(response).then((bytes) => {
+          const text = bytes.toString('utf8');
           if (second !== undefined) doubtFromMs = clock.monotonicMs() + NO_DOUBT_MS;
           second?.end();
           const parsed = parseJson(text);
@@ -191,26 +186,6 @@ export function createTransport(
     });
   }
 
-  function limitConnect(call: http.ClientRequest, socket: Socket): void {
-    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-    const end = limit(CONNECT_TIMEOUT_MS, () => {
-      counts.connectTimeouts += 1;
-      call.destroy(new ConnectTimeoutError(`no connection within ${CONNECT_TIMEOUT_MS} ms`));
-    });
-    socket.once(isHttps ? 'secureConnect' : 'connect', end);
-    socket.once('close', end);
-  }
-
-  function onSilence(call: http.ClientRequest, socket: Socket, act: () => void): void {
-    const end = limit(SILENCE_LIMIT_MS, act);
-    const endAll = () => {
-      socket.removeListener('data', endAll);
-      end();
-    };
-    socket.once('data', endAll);
-    call.once('close', endAll);
-  }
-
   function startSecond(request: TransportRequest): SecondCall {
     counts.repeated += 1;
     const controller = new AbortController();
@@ -220,16 +195,6 @@ export function createTransport(
       request.signal.removeEventListener('abort', end),
     );
     return { answer, end };
-  }
-
-  /** Returns what calls it off. */
-  function limit(ms: number, onLate: () => void): () => void {
-    const deadline = clock.deadline(ms);
-    deadline.signal.addEventListener('abort', onLate, { once: true });
-    return () => {
-      deadline.signal.removeEventListener('abort', onLate);
-      deadline.clear();
-    };
   }
 
   function endCalls(): void {
@@ -254,23 +219,6 @@ export function createTransport(
     endCalls,
     close,
   };
-}
-
-function readBody(response: http.IncomingMessage): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    response.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > RESPONSE_MAX_BYTES) {
-        response.destroy(new ResponseTooLargeError(`an answer of more than ${RESPONSE_MAX_BYTES} bytes`));
-      } else chunks.push(chunk);
-    });
-    response.on('error', reject);
-    response.once('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
-    // Said last in any case: nobody waits for the rest of an answer whose connection is gone.
-    response.once('close', () => reject(new Error('the answer was cut off')));
-  });
 }
 
 function parseJson(text: string): unknown {

@@ -1,7 +1,8 @@
 import net from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { createTransport, RESPONSE_MAX_BYTES, type Repeat, type Transport } from '../../adapters/vault/transport.ts';
+import { ANSWER_MAX_BYTES } from '../../adapters/shared/read-answer.ts';
+import { createTransport, type Repeat, type Transport } from '../../adapters/vault/transport.ts';
 import { createFakeClock, TEST_START } from '../conformance/issuer-deps.ts';
 
 /** What a server does with one request. Default: it answers `{}`. */
@@ -239,7 +240,7 @@ const BROKEN_ANSWERS: readonly [string, Act, object][] = [
   ],
   [
     'that never ends',
-    (socket) => void socket.write(`HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(RESPONSE_MAX_BYTES + 1)}`),
+    (socket) => void socket.write(`HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(ANSWER_MAX_BYTES + 1)}`),
     { code: 'RESPONSE_TOO_LARGE' },
   ],
   [

@@ -6,7 +6,7 @@ import type { IssuerDeps } from '../../src/issuer/issuer.ts';
  * Knows which idle connections may be dead without having said so: a firewall or load balancer forgot them, or a server went away without a
  * word. A call that gets no byte for a while is the sign; every connection that gave its last byte before that call began is suspected.
  */
-export interface IdleConnections {
+interface IdleConnections {
   /** Tells about one call. */
   watch(): WatchedCall;
   /** Destroys the idle connections that a hanging call makes suspect; how many. Called before a connection is taken. */
@@ -16,7 +16,7 @@ export interface IdleConnections {
   silentForMs(socket: Socket): number;
 }
 
-export interface WatchedCall {
+interface WatchedCall {
   /** The connection it got. */
   on(socket: Socket): void;
   /** It has ended. When it had hung, suspects go now: nothing would tell of them later. How many went. */
@@ -28,7 +28,7 @@ const HANGS_AFTER_MS = 1_000;
 /** One that ended after so long without a byte was given up by its caller. */
 const GIVEN_UP_AFTER_MS = 250;
 
-export function createIdleConnections(agent: http.Agent, clock: IssuerDeps['clock']): IdleConnections {
+export function createIdleConnections(agents: readonly http.Agent[], clock: IssuerDeps['clock']): IdleConnections {
   /** The calls under way by their last byte, or since when they wait for the first; oldest first. */
   const waiting = new Map<object, number>();
   const lastByteMs = new WeakMap<Socket, number>();
@@ -46,12 +46,10 @@ export function createIdleConnections(agent: http.Agent, clock: IssuerDeps['cloc
 
   function drop(isSuspect: (socket: Socket) => boolean): number {
     let dropped = 0;
-    for (const sockets of Object.values(agent.freeSockets)) {
-      for (const socket of sockets ?? []) {
-        if (!isSuspect(socket)) continue;
-        socket.destroy();
-        dropped += 1;
-      }
+    for (const socket of agents.flatMap(({ freeSockets }) => Object.values(freeSockets).flat())) {
+      if (socket === undefined || !isSuspect(socket)) continue;
+      socket.destroy();
+      dropped += 1;
     }
     return dropped;
   }
