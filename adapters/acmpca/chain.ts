@@ -3,7 +3,6 @@ import type { CaBundle } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { buildChain } from '../../src/x509/chain.ts';
 import {
-  findPathEnd,
   isIssuedBy,
   isRoot,
   readCertificates,
@@ -11,14 +10,9 @@ import {
   readTold,
   sortCas,
 } from '../shared/ca-certificates.ts';
+import { findPathEnd, type Path } from '../shared/issued-certificate.ts';
 import type { CaArn } from './ca-arn.ts';
 import { nameOf } from './describe-error.ts';
-
-/** The way from a leaf to what proxies trust: certificates between, and roots. */
-export interface Path {
-  readonly chain: readonly Certificate[];
-  readonly roots: readonly Certificate[];
-}
 
 export interface ChainReader {
   /**

@@ -1,5 +1,4 @@
-import { setMaxListeners } from 'node:events';
-import { IssuerDeniedError, IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import { IssuerDeniedError, IssuerResponseError } from '../../src/issuer/errors.ts';
 import {
   type ConfChecker,
   type IssuedCertificate,
@@ -11,12 +10,14 @@ import {
 } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { collectFindings, inlineWarnings } from '../shared/check-sources.ts';
+import { issuedCertificate, type Path, wrongKey } from '../shared/issued-certificate.ts';
+import { createLifetime } from '../shared/lifetime.ts';
 import { remember } from '../shared/remembered.ts';
 import { type Attempt, createAttempts, startAnew } from './attempts.ts';
 import { SHORT_LIVED_SECONDS } from './ca-facts.ts';
 import { leaseCallLimits } from './call-limits.ts';
 import { createCaller } from './caller.ts';
-import { bundleOf, createChainReader, type Path, parseLeaf } from './chain.ts';
+import { bundleOf, createChainReader, parseLeaf } from './chain.ts';
 import type { AcmPcaConf } from './config.ts';
 import { createConnector } from './connector.ts';
 import { credentialChecks } from './credentials.ts';
@@ -25,7 +26,6 @@ import { findEndpoint } from './endpoint.ts';
 import { inspectAcmPca } from './inspect.ts';
 import { issueCertificate } from './issue-certificate.ts';
 import { createKnownFacts } from './known-facts.ts';
-import { linkSignals } from './link-signals.ts';
 import { loadPinned } from './pinned-roots.ts';
 import { ReadyTime } from './ready-time.ts';
 import { chooseTemplate } from './template.ts';
@@ -38,36 +38,23 @@ const PINNED_MAX_AGE_MS = 600_000;
 export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, deps: IssuerDeps): Issuer & ConfChecker {
   const { arn: ca } = conf;
   const { clock } = deps;
-  const closing = new AbortController();
-  // One listener for each call under way.
-  setMaxListeners(0, closing.signal);
+  const lifetime = createLifetime();
+  const { signal: closing, whileOpen } = lifetime;
   const template = chooseTemplate(ca, conf.commonName !== undefined);
   const endpoint = findEndpoint(conf, process.env);
   const transport = createTransport(clock);
-  const connector = createConnector(conf, { template, endpoint, transport }, deps, closing.signal);
+  const connector = createConnector(conf, { template, endpoint, transport }, deps, closing);
   const limits = leaseCallLimits(ca, endpoint.url, deps);
   const caller = createCaller((signal) => connector.get(signal), limits.value, context.mesh);
-  const facts = createKnownFacts(ca, caller, { clock, closing: closing.signal });
+  const facts = createKnownFacts(ca, caller, { clock, closing });
   const pinned = remember((signal) => loadPinned(conf, deps, signal), {
-    ...{ clock, closing: closing.signal },
+    ...{ clock, closing },
     ...{ loadTimeoutMs: LOAD_TIMEOUT_MS, maxAgeMs: PINNED_MAX_AGE_MS },
   });
   const attempts = createAttempts(clock);
   const chains = createChainReader(ca);
   const issueDeps = { ca, template, caller, clock, facts, readyTime: new ReadyTime() };
   const abilities = { sign: true, signsCsrAsIs: template.signsCsrAsIs, issueKeyPair: false, keyTypes: KEY_TYPES };
-
-  /** Gives work a signal that fires when the caller gives up or the issuer is closed. */
-  async function whileOpen<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    signal.throwIfAborted();
-    closing.signal.throwIfAborted();
-    const linked = linkSignals(signal, closing.signal);
-    try {
-      return await work(linked.signal);
-    } finally {
-      linked.unlink();
-    }
-  }
 
   async function signOnce(request: SignRequest, attempt: Attempt, signal: AbortSignal): Promise<IssuedCertificate> {
     const trusted = await pinned.get(signal);
@@ -82,7 +69,7 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
     }
     attempt.isDone = true;
     facts.learn(path, isCutShort(request, leaf, path));
-    return toIssued(leaf, path);
+    return issuedCertificate(leaf, path);
   }
 
   /** A certificate that is not what was asked for never becomes it: the next request asks for another. */
@@ -147,9 +134,7 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
       ),
 
     async close() {
-      closing.abort(
-        new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' }),
-      );
+      lifetime.close();
       connector.close();
       await limits.release();
     },
@@ -157,16 +142,6 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
 }
 
 const NONE: readonly Certificate[] = [];
-
-function toIssued(leaf: Certificate, { chain, roots }: Path): IssuedCertificate {
-  return {
-    leaf: leaf.der,
-    chain: chain.map(({ der }) => der),
-    roots: roots.map(({ der }) => der),
-    notBefore: leaf.notBefore,
-    notAfter: leaf.notAfter,
-  };
-}
 
 /** AWS gave no more than the life of short-lived mode, though more was wished for and the CA lives on. */
 function isCutShort({ ttlSeconds }: SignRequest, leaf: Certificate, { chain, roots }: Path): boolean {
@@ -180,12 +155,6 @@ function withoutBundle(error: IssuerDeniedError): IssuerDeniedError {
   return new IssuerDeniedError(error.message, {
     cause: error,
     fix: `${error.fix ?? ''}; or set caCert to the CA's root certificate, which takes no right`,
-  });
-}
-
-function wrongKey(ca: string): IssuerResponseError {
-  return new IssuerResponseError(`${ca} gave a certificate for another key`, {
-    fix: 'check what stands between mesh-ca and AWS: an answer must never be cached or mixed up',
   });
 }
 

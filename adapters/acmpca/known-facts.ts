@@ -1,10 +1,11 @@
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { isRoot } from '../shared/ca-certificates.ts';
+import type { Path } from '../shared/issued-certificate.ts';
 import { type RememberOptions, remember } from '../shared/remembered.ts';
 import type { CaArn } from './ca-arn.ts';
 import { type CaFacts, combineFacts, factsOf, SHORT_LIVED_SECONDS } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
-import { type Path, parseCertificates } from './chain.ts';
+import { parseCertificates } from './chain.ts';
 import { type Outcome, toError, valueOrThrow } from './failure.ts';
 
 /** What is known of the CA, read at most once in ten minutes and corrected by what its answers teach. */

@@ -1,11 +1,8 @@
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { CaBundle } from '../../src/issuer/issuer.ts';
 import { type Certificate, parseCertificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
-import { buildChain } from '../../src/x509/chain.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
-
-/** The certificates that a remote CA or a conf gives as PEM: read, sorted, and what is missing among them. */
 
 /**
  * Every certificate of a PEM text; blocks of another kind are left out.
@@ -58,17 +55,4 @@ export function sortCas(cas: readonly Certificate[]): CaBundle {
     roots: roots.map(({ der }) => der),
     intermediates: cas.filter((ca) => !roots.includes(ca)).map(({ der }) => der),
   };
-}
-
-/** Where a path that leads to no root ends. */
-export interface PathEnd {
-  /** Subject of the CA that would come next. */
-  readonly wanted: string;
-  /** There are certificates of that name, but the signature is of none of them. */
-  readonly isNamed: boolean;
-}
-
-export function findPathEnd(leaf: Certificate, known: readonly Certificate[]): PathEnd {
-  const last = buildChain(leaf, known).chain.at(-1) ?? leaf;
-  return { wanted: last.issuer, isNamed: known.some(({ subjectDer }) => subjectDer.equals(last.issuerDer)) };
 }

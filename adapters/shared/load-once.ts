@@ -1,6 +1,7 @@
 import { IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import type { CallOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
+import { closedError } from './lifetime.ts';
 
 /** Longest wait for secrets and files: local storage that takes longer is not well. */
 const LOAD_TIMEOUT_MS = 10_000;
@@ -53,9 +54,7 @@ export function loadOnce<T>(load: (options: CallOptions) => Promise<T>, clock: I
     },
     close() {
       value = undefined;
-      closing.abort(
-        new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' }),
-      );
+      closing.abort(closedError());
     },
   };
 }

@@ -2,15 +2,8 @@ import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { CaBundle } from '../../src/issuer/issuer.ts';
 import { type Certificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
 import { buildChain } from '../../src/x509/chain.ts';
-import { findPathEnd, readCertificates, readSomeCertificates, readTold, sortCas } from '../shared/ca-certificates.ts';
-
-/** As an issuer answers them, in DER, and as they were read. */
-export interface Chain {
-  readonly chain: readonly Buffer[];
-  readonly roots: readonly Buffer[];
-  readonly intermediateCas: readonly Certificate[];
-  readonly rootCas: readonly Certificate[];
-}
+import { readCertificates, readSomeCertificates, readTold, sortCas } from '../shared/ca-certificates.ts';
+import { findPathEnd, type Path } from '../shared/issued-certificate.ts';
 
 export interface ChainReader {
   /**
@@ -18,7 +11,7 @@ export interface ChainReader {
    * missing is asked of the mount.
    * @throws IssuerResponseError when no root is known or a signature does not verify
    */
-  read(leaf: Certificate, caPems: readonly string[], signal: AbortSignal): Promise<Chain>;
+  read(leaf: Certificate, caPems: readonly string[], signal: AbortSignal): Promise<Path>;
 }
 
 interface MountCas {
@@ -33,17 +26,14 @@ export function createChainReader(pki: string, mountCas: MountCas): ChainReader 
   // A mount answers with the same CA text until its CA changes: parsed once.
   let last: { readonly text: string; readonly cas: readonly Certificate[] } = { text: '', cas: [] };
   // The way from there to the roots is verified once. The signature of each further leaf is the caller's to verify: once is enough.
-  let verified: { readonly issuer: Certificate; readonly path: Chain } | undefined;
+  let verified: { readonly issuer: Certificate; readonly path: Path } | undefined;
 
-  function pathOf(leaf: Certificate, cas: readonly Certificate[]): Chain | undefined {
+  function pathOf(leaf: Certificate, cas: readonly Certificate[]): Path | undefined {
     if (verified !== undefined && namesIssuer(leaf, verified.issuer)) return verified.path;
     const { chain, roots, complete } = buildChain(leaf, cas);
     const issuer = chain[0] ?? roots[0];
     if (!complete || issuer === undefined) return undefined;
-    const path = {
-      ...{ chain: chain.map(({ der }) => der), roots: roots.map(({ der }) => der) },
-      ...{ intermediateCas: chain, rootCas: roots },
-    };
+    const path = { chain, roots };
     verified = { issuer, path };
     return path;
   }

@@ -1,6 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { setMaxListeners } from 'node:events';
-import { CaError, IssuerResponseError, IssuerUnavailableError, NotSupportedError } from '../../src/issuer/errors.ts';
+import { CaError, IssuerResponseError, NotSupportedError } from '../../src/issuer/errors.ts';
 import type {
   ConfChecker,
   Identity,
@@ -15,6 +14,8 @@ import { loadPrivateKey } from '../../src/x509/key-pair.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
 import { checkSources } from '../shared/check-sources.ts';
+import { issuedCertificate, wrongKey } from '../shared/issued-certificate.ts';
+import { createLifetime } from '../shared/lifetime.ts';
 import { remember } from '../shared/remembered.ts';
 import { abilitiesOf, findKnowledge, type Knowledge } from './abilities.ts';
 import { bundleOf, createChainReader, parseLeaf } from './chain.ts';
@@ -45,12 +46,12 @@ export function createVaultIssuer(
   deps: IssuerDeps,
 ): Issuer & KeyPairIssuer & ConfChecker {
   const { clock, log } = deps;
-  const closing = new AbortController();
-  setMaxListeners(0, closing.signal);
-  const connector = createConnector(context, conf, deps, closing.signal, () => knowledge.forget());
-  const options = { clock, closing: closing.signal, loadTimeoutMs: PREPARE_TIMEOUT_MS };
+  const lifetime = createLifetime();
+  const { signal: closing } = lifetime;
+  const connector = createConnector(context, conf, deps, closing, () => knowledge.forget());
+  const options = { clock, closing, loadTimeoutMs: PREPARE_TIMEOUT_MS };
   const open = (signal: AbortSignal) => connector.open(signal);
-  const state = createStateExplainer(open, clock, closing.signal);
+  const state = createStateExplainer(open, clock, closing);
   const toValue: ToValue = async (outcome, signal) => {
     if (outcome.ok) return outcome.value;
     throw toError(await state.explain(outcome.failure, signal));
@@ -99,8 +100,7 @@ export function createVaultIssuer(
     const caPems = [reply.issuing_ca ?? '', ...(reply.ca_chain ?? [])];
     const path = await chains.read(leaf, caPems, signal);
     await checkValidity(leaf, path, { conf, mesh: context.mesh, clock, open }, signal);
-    const { chain, roots } = path;
-    return { leaf: leaf.der, chain, roots, notBefore: leaf.notBefore, notAfter: leaf.notAfter };
+    return issuedCertificate(leaf, path);
   }
 
   return {
@@ -116,7 +116,7 @@ export function createVaultIssuer(
       const body = { ...subjectBody(identity, ttlSeconds), csr: encodePem('CERTIFICATE REQUEST', csrDer) };
       const reply = await request(used, (client) => client.sign(body, signal), signal);
       const leaf = parseLeaf(conf.pki, reply.certificate);
-      if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(conf);
+      if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(`vault at ${conf.endpoint}`);
       // The role takes names from the CSR since it was read.
       if (!used.role.signsCsrAsIs && !isSameSet(leaf.uriSans, identity.uriSans)) forget(used);
       return toIssued(reply, leaf, signal);
@@ -130,13 +130,13 @@ export function createVaultIssuer(
       const leaf = parseLeaf(conf.pki, reply.certificate);
       const privateKey = parsePrivateKey(reply.private_key ?? '');
       const spkiDer = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
-      if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(conf);
+      if (!leaf.spkiDer.equals(spkiDer)) throw wrongKey(`vault at ${conf.endpoint}`);
       const issued = await toIssued(reply, leaf, signal);
       return { ...issued, privateKeyDer: privateKey.export({ type: 'pkcs8', format: 'der' }) };
     },
 
     async trustBundle({ signal }) {
-      closing.signal.throwIfAborted();
+      closing.throwIfAborted();
       const cas = await issuers.read(signal);
       mountCas.set(cas);
       return bundleOf(conf.pki, cas);
@@ -147,9 +147,7 @@ export function createVaultIssuer(
     inspect: ({ signal }) => inspectVault({ conf, mesh: context.mesh, connector, issuers, clock }, signal),
 
     async close() {
-      closing.abort(
-        new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' }),
-      );
+      lifetime.close();
       await connector.close();
     },
   };
@@ -193,11 +191,5 @@ function parsePrivateKey(pem: string): KeyObject {
 function notPermitted({ pki, role }: VaultConf, wanted: 'sign' | 'issue', other: 'sign' | 'issue'): NotSupportedError {
   return new NotSupportedError(`the token may use ${pki}/${other}/${role} but not ${pki}/${wanted}/${role}`, {
     fix: `add to a policy of the token: path "${pki}/${wanted}/${role}" { capabilities = ["update"] }`,
-  });
-}
-
-function wrongKey(conf: VaultConf): IssuerResponseError {
-  return new IssuerResponseError(`vault at ${conf.endpoint} gave a certificate for another key`, {
-    fix: 'check what stands between mesh-ca and Vault: an answer must never be cached or mixed up',
   });
 }

@@ -1,6 +1,6 @@
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
-import type { Chain } from './chain.ts';
+import type { Path } from '../shared/issued-certificate.ts';
 import type { VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
 import { renewCa } from './error-rules.ts';
@@ -24,7 +24,7 @@ export interface ValidityContext {
  */
 export async function checkValidity(
   leaf: Certificate,
-  path: Pick<Chain, 'intermediateCas' | 'rootCas'>,
+  path: Path,
   context: ValidityContext,
   signal: AbortSignal,
 ): Promise<void> {
@@ -42,9 +42,9 @@ export async function checkValidity(
 }
 
 /** The CA of the path that has ended: an intermediate, or the root where none of those with its name and key is still good. */
-function findEnded({ intermediateCas, rootCas }: Pick<Chain, 'intermediateCas' | 'rootCas'>, now: Date) {
+function findEnded({ chain, roots }: Path, now: Date) {
   const isOver = ({ notAfter }: Certificate) => notAfter < now;
-  return intermediateCas.find(isOver) ?? (rootCas.every(isOver) ? rootCas[0] : undefined);
+  return chain.find(isOver) ?? (roots.every(isOver) ? roots[0] : undefined);
 }
 
 function caEnded(ca: Certificate, { conf, mesh }: ValidityContext): Failure {

@@ -83,13 +83,15 @@ describe('the chain of a leaf, whatever vault tells in whatever order', () => {
           return;
         }
         const { chain, roots } = await result;
-        const path = [parseLeaf('pki', bag.leaf).der, ...chain].map((der) => new X509Certificate(der));
+        const path = [parseLeaf('pki', bag.leaf).der, ...chain.map(({ der }) => der)].map(
+          (der) => new X509Certificate(der),
+        );
         for (const [i, below] of path.entries()) {
           const above = path[i + 1];
           if (above !== undefined) expect(below.verify(above.publicKey) && below.checkIssued(above)).toBe(true);
         }
         expect(roots.length).toBeGreaterThan(0);
-        for (const root of roots.map((der) => new X509Certificate(der))) {
+        for (const root of roots.map(({ der }) => new X509Certificate(der))) {
           expect(root.verify(root.publicKey)).toBe(true);
           expect(path.at(-1)?.verify(root.publicKey)).toBe(true);
         }
@@ -97,7 +99,7 @@ describe('the chain of a leaf, whatever vault tells in whatever order', () => {
         // A mount is only asked where the answer alone is not enough: the way over the old root may be complete by itself.
         const byItself = ['lower', 'upper', 'crossSigned', 'oldRoot'].every((part) => told.some((one) => one === part));
         const names = told.includes('root') || !byItself ? expected : ['lower', 'upper', 'crossSigned'];
-        expect(chain.map((der) => der.toString('base64'))).toEqual(
+        expect(chain.map(({ der }) => der.toString('base64'))).toEqual(
           names.map((part) => new X509Certificate(bag[part as Part]).raw.toString('base64')),
         );
       }),
@@ -112,7 +114,7 @@ describe('the chain of a leaf, whatever vault tells in whatever order', () => {
     const reader = createChainReader('pki', none);
     const old = [bag.lower, bag.upper, bag.root];
     const rootsOf = async (leaf: string, told: readonly string[]) =>
-      (await reader.read(parseLeaf('pki', leaf), told, live().signal)).roots.map((der) => der.toString('base64'));
+      (await reader.read(parseLeaf('pki', leaf), told, live().signal)).roots.map(({ der }) => der.toString('base64'));
     const raw = (pem: string) => new X509Certificate(pem).raw.toString('base64');
     expect(await rootsOf(bag.leaf, old)).toEqual([raw(bag.root)]);
     expect(await rootsOf(nextLeaf.certPem, [next.certPem])).toEqual([raw(next.certPem)]);
