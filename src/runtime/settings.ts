@@ -190,5 +190,5 @@ export function settingsMarkdown(): string {
 export function showDefault(key: SettingKey, quote = ''): string {
   const row: SettingRow = SETTINGS[key];
   const text = row.defaultForm ?? row.default;
-  return typeof text === 'string' ? `${quote}${text}${quote}` : 'none';
+  return typeof text === 'string' && text !== '' ? `${quote}${text}${quote}` : 'none';
 }

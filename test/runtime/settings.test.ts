@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError, type Violation } from '../../src/issuer/errors.ts';
-import { loadSettings, type SettingSources, settingsMarkdown } from '../../src/runtime/settings.ts';
+import { loadSettings, type SettingSources, settingsMarkdown, showDefault } from '../../src/runtime/settings.ts';
 import { SETTING_KEYS, settingNames } from '../../src/runtime/settings-table.ts';
 
 const NOTHING: SettingSources = { flags: {}, env: {} };
@@ -191,5 +191,9 @@ describe('settings', () => {
       const { flag, env, yaml } = settingNames(key);
       expect(lines.filter((line) => line.startsWith(`| \`${yaml}\` | \`${flag}\` | \`${env}\` |`))).toHaveLength(1);
     }
+  });
+
+  it('have a default that a reader can see, if it is that there is none', () => {
+    for (const key of SETTING_KEYS) expect(showDefault(key), key).toMatch(/\S/);
   });
 });
