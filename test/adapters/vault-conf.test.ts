@@ -34,6 +34,7 @@ function violationsOfConf(conf: unknown): Record<string, string> {
 
 const pathRule = expect.stringContaining('may hold letters');
 const addressRule = expect.stringContaining('http or https URL');
+const stsRule = 'has to be an http or https URL such as https://sts.eu-west-1.amazonaws.com';
 const onlyOne = (got: string) => `exactly one of token, tls, aws, approle, kubernetes, jwt has to be set, got ${got}`;
 const wordRule = expect.stringContaining('one word of printable ASCII');
 const mountRule = pathRule;
@@ -166,7 +167,7 @@ const BAD_AUTH: readonly [string, unknown, Record<string, unknown>][] = [
   ['an aws role with a slash', { aws: { role: 'a/b' } }, { 'aws.role': pathRule }],
   ['a server id with a line end', { aws: { iamServerIdHeader: 'a\r\nb: c' } }, { 'aws.iamServerIdHeader': wordRule }],
   ['a server id with umlauts', { aws: { iamServerIdHeader: 'v\u00e4ult' } }, { 'aws.iamServerIdHeader': wordRule }],
-  ['an STS endpoint that is no URL', { aws: { stsEndpoint: 'sts' } }, { 'aws.stsEndpoint': addressRule }],
+  ['an STS endpoint that is no URL', { aws: { stsEndpoint: 'sts' } }, { 'aws.stsEndpoint': stsRule }],
   ['an STS endpoint with a path', { aws: { stsEndpoint: 'https://a/b' } }, { 'aws.stsEndpoint': 'cannot have a path' }],
   ['a region that is a host', { aws: { stsRegion: 'evil.example/?' } }, { 'aws.stsRegion': regionRule }],
   ['approle without a role id', { approle: {} }, { 'approle.roleId': 'has to be defined' }],

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import type { Violation } from '../../../src/issuer/errors.ts';
 import type { DataSource } from '../../../src/issuer/issuer.ts';
 import { isJsonObject, type JsonObject, readShape } from '../../../src/mesh/violations.ts';
-import { addViolations, dataSource, optional } from '../../shared/conf-fields.ts';
-import { address, name, path, word } from '../conf-fields.ts';
+import { addViolations, dataSource, optional, serverUrl } from '../../shared/conf-fields.ts';
+import { name, path, word } from '../conf-fields.ts';
 import { REGION } from './sts-endpoint.ts';
 import { AUTH_METHODS, type AuthMethod } from './token-source.ts';
 
@@ -65,9 +65,12 @@ const awsType = z
   .transform((type) => AWS_TYPES[type ?? 'IAM']);
 
 /** Its requests are signed for the path `/`. */
-const stsEndpoint = address.refine((text) => text === '' || new URL(text).pathname === '/', {
-  error: 'cannot have a path',
-});
+const stsEndpoint = serverUrl('https://sts.eu-west-1.amazonaws.com').refine(
+  (text) => text === '' || new URL(text).pathname === '/',
+  {
+    error: 'cannot have a path',
+  },
+);
 
 const region = z.string().regex(REGION, { error: 'has to be an AWS region such as eu-west-1' });
 
