@@ -5,6 +5,7 @@ import { type CommonNameTemplate, DNS_NAMES } from '../../src/mesh/common-name.t
 import { isJsonObject, readShapeAndRules } from '../../src/mesh/violations.ts';
 import { confError } from '../shared/conf-error.ts';
 import { commonName, dataSource, nameTemplate, optional } from '../shared/conf-fields.ts';
+import { isNoDnsName } from './dns-names.ts';
 
 /** Which issuer of cert-manager, or of an external issuer's own API group, is to sign. */
 export interface IssuerRef {
@@ -56,7 +57,7 @@ export function parseConf(conf: unknown, context: IssuerContext): CertManagerCon
   if (isJsonObject(conf) && conf.ca !== undefined && conf.ca !== null) {
     violations.push({ field: 'ca', message: 'is called caCert since Kong Mesh 2.2: rename it' });
   }
-  const shape = readShapeAndRules(schema, conf, () => [], violations);
+  const shape = readShapeAndRules(schema, conf, ({ dnsNames }) => dnsNamesThatAreNone(dnsNames ?? []), violations);
   if (shape === undefined) throw confError('certmanager', context, violations);
   const { name, kind, group } = shape.issuerRef;
   return {
@@ -65,4 +66,10 @@ export function parseConf(conf: unknown, context: IssuerContext): CertManagerCon
     dnsNames: shape.dnsNames?.flatMap((one) => one ?? []) ?? [],
     caCert: shape.caCert ?? undefined,
   };
+}
+
+function dnsNamesThatAreNone(templates: readonly (CommonNameTemplate | undefined)[]): readonly Violation[] {
+  return templates.flatMap((template, index) =>
+    template !== undefined && isNoDnsName(template) ? [{ field: `dnsNames[${index}]`, message: 'is no DNS name' }] : [],
+  );
 }

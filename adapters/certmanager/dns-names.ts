@@ -5,6 +5,11 @@ const LABEL = '[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?';
 /** RFC 1123 host names; a wildcard in the place of the first label. */
 const DNS_NAME = new RegExp(`^(?:\\*\\.)?${LABEL}(?:\\.${LABEL})*$`);
 
+/** For a template without any action, of which it is known before there is a data plane. */
+export function isNoDnsName({ source }: CommonNameTemplate): boolean {
+  return !source.includes('{{') && !DNS_NAME.test(source);
+}
+
 /**
  * The DNS names of a data plane, each once.
  * @throws RequestInvalidError naming the data plane and the template: a tag is missing, or what comes out is no DNS name

@@ -70,6 +70,7 @@ async function runInPlace(options: RunOptions, place: Place): Promise<Issued> {
   const { cluster, clock, signal } = options;
   const object = options.createObject();
   const { name } = object;
+  const look = describeCommand(options.issuerRef, cluster.namespace);
   await cluster.deletions.gone(name, signal);
 
   const ended = new AbortController();
@@ -79,7 +80,7 @@ async function runInPlace(options: RunOptions, place: Place): Promise<Issued> {
     settle = resolve;
   });
   const take = (request: CertificateRequest | undefined) => {
-    const verdict: Verdict = request === undefined ? deleted() : verdictOf(request);
+    const verdict: Verdict = request === undefined ? deleted() : verdictOf(request, look);
     if (verdict.state !== 'pending') return settle(verdict);
     pending = verdict;
     if (verdict.told) place.park();
@@ -96,7 +97,7 @@ async function runInPlace(options: RunOptions, place: Place): Promise<Issued> {
     return verdict;
   } catch (error) {
     if (!signal.aborted) throw error;
-    throw pending === undefined ? signal.reason : stillPending(pending.message, options.issuerRef, signal);
+    throw pending === undefined ? signal.reason : stillPending(pending.message, options, look);
   } finally {
     ended.abort();
     follow.end();
@@ -178,11 +179,17 @@ function deleted(): Verdict {
 }
 
 /** The signal's own reason for a caller who hung up; for a time-out what cert-manager says. */
-function stillPending(message: string, { kind, name }: IssuerRef, { reason }: AbortSignal): unknown {
+function stillPending(message: string, { issuerRef: { kind, name }, signal }: RunOptions, look: string): unknown {
+  const reason: unknown = signal.reason;
   if (!(reason instanceof Error) || reason.name !== 'TimeoutError') return reason;
   return new IssuancePendingError(`the issuer ${kind}/${name} has not signed in time, still pending: ${message}`, {
     cause: reason,
     retryAfterMs: 5_000,
-    fix: `look at the issuer (kubectl describe ${kind.toLowerCase()} ${name}) and at cert-manager's log`,
+    fix: `look at the issuer (${look}) and at cert-manager's log`,
   });
+}
+
+/** The group goes along because other kinds of issuers have the same names; the namespace does no harm where the kind is in none. */
+function describeCommand({ kind, group, name }: IssuerRef, namespace: string): string {
+  return `kubectl -n ${namespace} describe ${kind.toLowerCase()}.${group} ${name}`;
 }

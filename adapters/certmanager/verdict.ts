@@ -19,22 +19,23 @@ const FAILED_RETRY_MS = 10_000;
 /**
  * Conditions as cert-manager documents them: Ready (True, or False for reason Pending, Failed, Denied), Approved, Denied, InvalidRequest.
  * https://cert-manager.io/docs/usage/certificaterequest/#conditions
+ * @param look the command that shows the issuer
  */
-export function verdictOf(request: CertificateRequest): Verdict {
+export function verdictOf(request: CertificateRequest, look: string): Verdict {
   const conditions = request.status?.conditions ?? [];
   const find = (type: string) => conditions.find((one) => one.type === type);
   const ready = find('Ready');
   const denied = find('Denied');
   const invalid = find('InvalidRequest');
 
-  if (denied?.status === 'True' || ready?.reason === 'Denied') return refused('denied', denied ?? ready);
-  if (invalid?.status === 'True') return refused('invalid', invalid);
+  if (denied?.status === 'True' || ready?.reason === 'Denied') return refused('denied', denied ?? ready, look);
+  if (invalid?.status === 'True') return refused('invalid', invalid, look);
   if (ready?.status === 'True') {
     const certificatePem = decode(request.status?.certificate);
     if (certificatePem === '') return { state: 'refused', failure: NO_CERTIFICATE };
     return { state: 'issued', certificatePem, caPem: decode(request.status?.ca) };
   }
-  if (ready?.reason === 'Failed') return refused('failed', ready);
+  if (ready?.reason === 'Failed') return refused('failed', ready, look);
   return { state: 'pending', told: ready !== undefined, message: pendingMessage(ready, find('Approved')) };
 }
 
@@ -42,28 +43,29 @@ export function verdictOf(request: CertificateRequest): Verdict {
 const NO_CERTIFICATE: Failure = {
   kind: 'malformed',
   message: 'the CertificateRequest is ready and holds no certificate',
-  fix: 'look at the issuer and its controller: kubectl describe certificaterequests',
+  fix: "look at the log of the issuer's controller",
 };
 
 const REFUSALS = {
   denied: {
     message: "cert-manager's approver denied the CertificateRequest",
-    fix: 'let the approver allow what mesh-ca asks for (with approver-policy: kubectl get certificaterequestpolicies)',
+    fix: () =>
+      'let the approver allow what mesh-ca asks for (with approver-policy: kubectl get certificaterequestpolicies)',
   },
   invalid: {
     message: 'cert-manager finds the CertificateRequest not valid',
-    fix: 'change what is asked for as it says',
+    fix: () => 'change what is asked for as it says',
   },
   failed: {
     message: 'the issuer of cert-manager failed to sign',
-    fix: 'look at the issuer: kubectl describe issuers,clusterissuers, and at the log of its controller',
+    fix: (look: string) => `look at the issuer: ${look}, and at the log of its controller`,
   },
 } as const;
 
-function refused(why: keyof typeof REFUSALS, condition: Condition | undefined): Verdict {
+function refused(why: keyof typeof REFUSALS, condition: Condition | undefined, look: string): Verdict {
   const text = cleanText(condition?.message ?? '');
   const { message, fix } = REFUSALS[why];
-  const told = { message: text === '' ? message : `${message}: ${text}`, fix };
+  const told = { message: text === '' ? message : `${message}: ${text}`, fix: fix(look) };
   if (why === 'invalid') return { state: 'refused', failure: { kind: 'invalid', ...told } };
   if (why === 'failed' && PASSING.test(condition?.message ?? '')) {
     return { state: 'refused', failure: { kind: 'server', ...told, retryAfterMs: FAILED_RETRY_MS } };

@@ -43,6 +43,11 @@ const BAD: readonly [string, unknown, Record<string, unknown>][] = [
     { issuerRef: REF, dnsNames: ['a', ''] },
     { 'dnsNames[1]': expect.stringContaining('is empty') },
   ],
+  [
+    'a DNS name without a tag that is none',
+    { issuerRef: REF, dnsNames: ['{{ tag "a" }}', 'web_1.mesh', '-web', '*.mesh'] },
+    { 'dnsNames[1]': 'is no DNS name', 'dnsNames[2]': 'is no DNS name' },
+  ],
   ['65 DNS names', { issuerRef: REF, dnsNames: Array(65).fill('a') }, { dnsNames: 'cannot have more than 64 items' }],
   ['a caCert of no form', { issuerRef: REF, caCert: {} }, { caCert: expect.stringContaining('has to be chosen') }],
   ['an empty secret', { issuerRef: REF, caCert: { secret: '' } }, { 'caCert.secret': 'cannot be empty' }],

@@ -114,6 +114,14 @@ describe('what cert-manager makes of a request', () => {
     await expect(pinned.sign()).rejects.toThrow('does not lead to a root of conf.caCert');
   });
 
+  it('says how to look at the issuer that failed, in its namespace', async () => {
+    const { sign, controller } = await startBackend(onTestFinished);
+    controller.outcome = () => 'fail';
+    await expect(sign()).rejects.toMatchObject({
+      fix: expect.stringContaining('kubectl -n kong-mesh-system describe issuer.cert-manager.io mesh-ca-issuer,'),
+    });
+  });
+
   it('is awaited until the caller gives up, and then told', async () => {
     const { sign, controller, leftovers, startReplica } = await startBackend(onTestFinished);
     controller.outcome = () => 'pending';
@@ -123,7 +131,10 @@ describe('what cert-manager makes of a request', () => {
       'still pending: Waiting on certificate issuance',
     );
     const lost = await startReplica({ conf: { issuerRef: { name: 'other' } } });
-    await expect(lost.sign('lost', { signal: late(300) })).rejects.toThrow('Referenced "Issuer" not found');
+    await expect(lost.sign('lost', { signal: late(300) })).rejects.toMatchObject({
+      message: expect.stringContaining('Referenced "Issuer" not found'),
+      fix: expect.stringContaining('kubectl -n kong-mesh-system describe issuer.cert-manager.io other'),
+    });
     const caller = new AbortController();
     const reason = new Error('hung up');
     setTimeout(() => caller.abort(reason), 100);
