@@ -20,7 +20,7 @@ const EXAMPLES = filesIn('examples', '.yaml');
 const PAGES = [
   ...filesIn('docs', '.md'),
   'README.md',
-  ...['builtin', 'provided', 'vault'].map((one) => `adapters/${one}/README.md`),
+  ...['builtin', 'provided', 'vault', 'acmpca', 'certmanager'].map((one) => `adapters/${one}/README.md`),
 ];
 const YAML_BLOCKS = PAGES.flatMap((page) =>
   findBlocks(read(page), 'yaml').map((text, index) => ({ name: `${page}, block ${index + 1}`, text })),
@@ -76,14 +76,14 @@ describe('the YAML of the pages', () => {
     expect(parseAll(text).length).toBeGreaterThan(0);
   });
 
-  it('is the same Mesh in vault.md and provided-ca.md as in the examples', () => {
-    for (const [page, example] of [
-      ['docs/vault.md', 'examples/vault.yaml'],
-      ['docs/provided-ca.md', 'examples/provided.yaml'],
-    ] as const) {
-      const [onPage] = findBlocks(read(page), 'yaml').flatMap((text) => parseDocuments(text));
-      expect(onPage?.body).toEqual(parseDocuments(read(example))[0]?.body);
-    }
+  it.each([
+    ['docs/vault.md', 'examples/vault.yaml'],
+    ['docs/provided-ca.md', 'examples/provided.yaml'],
+    ['docs/acmpca.md', 'examples/acmpca.yaml'],
+    ['docs/certmanager.md', 'examples/certmanager.yaml'],
+  ])('has in %s the Mesh of %s', (page, example) => {
+    const onPage = findBlocks(read(page), 'yaml').flatMap((text) => parseDocuments(text).map(({ body }) => body));
+    expect(onPage).toContainEqual(parseDocuments(read(example))[0]?.body);
   });
 });
 
