@@ -1,5 +1,4 @@
 import { failed, type Outcome } from '../failure.ts';
-import type { AwsAuth } from './auth-conf.ts';
 
 /** Where sts:GetCallerIdentity is signed for. */
 export interface StsEndpoint {
@@ -20,7 +19,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * AWS_REGION or AWS_DEFAULT_REGION, else us-east-1 with the global endpoint, which is what a Vault mount uses that was told nothing.
  */
 export function findStsEndpoint(
-  auth: Pick<AwsAuth, 'stsEndpoint' | 'stsRegion'>,
+  auth: { readonly stsEndpoint: string; readonly stsRegion: string },
   env: Environment,
 ): Outcome<StsEndpoint> {
   const endpoint = auth.stsEndpoint || env.AWS_ENDPOINT_URL_STS || '';
