@@ -1,16 +1,8 @@
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { CaBundle } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
-import { buildChain } from '../../src/x509/chain.ts';
-import {
-  isIssuedBy,
-  isRoot,
-  readCertificates,
-  readSomeCertificates,
-  readTold,
-  sortCas,
-} from '../shared/ca-certificates.ts';
-import { findPathEnd, type Path } from '../shared/issued-certificate.ts';
+import { isIssuedBy, readCertificates, readSomeCertificates, readTold, sortCas } from '../shared/ca-certificates.ts';
+import { findPath, findPathEnd, type Path } from '../shared/issued-certificate.ts';
 import type { CaArn } from './ca-arn.ts';
 import { nameOf } from './describe-error.ts';
 
@@ -52,12 +44,9 @@ export function createChainReader(ca: CaArn): ChainReader {
 }
 
 function pinnedPath(ca: CaArn, leaf: Certificate, told: readonly Certificate[], pinned: readonly Certificate[]): Path {
-  // A root that comes with the chain is no root here: only a pinned one is.
-  const between = told.filter((one) => !isRoot(one) || pinned.some((pin) => pin.der.equals(one.der)));
-  const { chain, roots, complete } = buildChain(leaf, [...between, ...pinned]);
-  if (complete) return { chain, roots };
-  const free = buildChain(leaf, told);
-  const own = free.roots[0]?.subject;
+  const path = findPath(leaf, told, pinned);
+  if (path !== undefined) return path;
+  const own = findPath(leaf, told)?.roots[0]?.subject;
   throw new IssuerResponseError(
     own === undefined
       ? `${nameOf({ ca })} gave a certificate whose chain does not lead to the root in caCert`
@@ -69,10 +58,10 @@ function pinnedPath(ca: CaArn, leaf: Certificate, told: readonly Certificate[], 
 }
 
 function freePath(ca: string, leaf: Certificate, told: readonly Certificate[], known: readonly Certificate[]): Path {
-  const first = buildChain(leaf, told);
-  const { chain, roots, complete } = first.complete ? first : buildChain(leaf, [...told, ...known]);
-  if (complete) return { chain, roots };
-  const { wanted, isNamed } = findPathEnd(leaf, [...told, ...known]);
+  const all = [...told, ...known];
+  const path = findPath(leaf, told) ?? findPath(leaf, all);
+  if (path !== undefined) return path;
+  const { wanted, isNamed } = findPathEnd(leaf, all);
   throw isNamed
     ? new IssuerResponseError(
         `${ca} gave a certificate whose signature does not verify with the CA ${JSON.stringify(wanted)} that it tells`,

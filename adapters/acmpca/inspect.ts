@@ -1,10 +1,10 @@
 import { CaError } from '../../src/issuer/errors.ts';
 import type { Check, IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
-import { buildChain } from '../../src/x509/chain.ts';
 import { isRoot } from '../shared/ca-certificates.ts';
 import { caLifeCheck } from '../shared/ca-life.ts';
 import { attempt, createChecks } from '../shared/checks.ts';
+import { findPath } from '../shared/issued-certificate.ts';
 import type { CaArn } from './ca-arn.ts';
 import { stateFailure } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
@@ -143,9 +143,7 @@ async function checkRoots(
 function pathToRoot(told: readonly Certificate[], pinned: readonly Certificate[]): readonly Certificate[] | undefined {
   const [own, ...above] = told;
   if (own === undefined) return pinned;
-  const isTrusted = (one: Certificate) => pinned.length === 0 || pinned.some(({ der }) => der.equals(one.der));
-  if (isRoot(own)) return isTrusted(own) ? [own] : undefined;
-  const between = above.filter((one) => !isRoot(one) || isTrusted(one));
-  const { chain, roots, complete } = buildChain(own, [...between, ...pinned]);
-  return complete ? [own, ...chain, ...roots] : undefined;
+  if (isRoot(own)) return pinned.length === 0 || pinned.some(({ der }) => der.equals(own.der)) ? [own] : undefined;
+  const path = findPath(own, above, pinned);
+  return path && [own, ...path.chain, ...path.roots];
 }

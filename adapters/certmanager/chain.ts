@@ -1,12 +1,12 @@
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { IssuedCertificate } from '../../src/issuer/issuer.ts';
-import { type Certificate, parseCertificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
-import { buildChain } from '../../src/x509/chain.ts';
-import { decodePem } from '../../src/x509/pem.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
 import { X509Error } from '../../src/x509/x509-error.ts';
+import { isIssuedBy, readCertificates, readTold } from '../shared/ca-certificates.ts';
+import { findPath, findPathEnd, issuedCertificate, type Path } from '../shared/issued-certificate.ts';
 import type { IssuerRef } from './config.ts';
 
-export interface TellChain {
+interface TellChain {
   readonly spkiDer: Buffer;
   /** `status.certificate`: leaf and intermediates, in any order, perhaps with the root. */
   readonly certificatePem: string;
@@ -66,26 +66,11 @@ export function createChainReader(issuerRef: IssuerRef): ChainReader {
       const { chain, roots } = pathOf(leaf, others, told);
       const ends = [...chain, ...roots.slice(0, 1)].map(({ notAfter }) => notAfter.getTime());
       return {
-        issued: {
-          leaf: leaf.der,
-          chain: chain.map(({ der }) => der),
-          roots: roots.map(({ der }) => der),
-          notBefore: leaf.notBefore,
-          notAfter: leaf.notAfter,
-        },
+        issued: issuedCertificate(leaf, { chain, roots }),
         caNotAfter: new Date(Math.min(...ends)),
       };
     },
   };
-}
-
-function isIssuedBy(leaf: Certificate, issuer: Certificate): boolean {
-  return leaf.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(leaf, issuer);
-}
-
-interface Path {
-  readonly chain: readonly Certificate[];
-  readonly roots: readonly Certificate[];
 }
 
 function toPinnedRoot(
@@ -94,14 +79,11 @@ function toPinnedRoot(
   others: readonly Certificate[],
   pinned: readonly Certificate[],
 ): Path {
-  const isPinned = (one: Certificate) => pinned.some(({ der }) => der.equals(one.der));
-  // Without foreign roots the way that is found is one to ours, however the CAs are cross-signed.
-  const pool = [...others.filter((one) => !one.isSelfIssued || isPinned(one)), ...pinned];
-  const { chain, roots, complete } = buildChain(leaf, pool);
-  if (complete) return { chain, roots: roots.filter(isPinned) };
-  const end = chain.at(-1) ?? leaf;
+  const path = findPath(leaf, others, pinned);
+  if (path !== undefined) return path;
+  const { wanted } = findPathEnd(leaf, [...others, ...pinned]);
   throw new IssuerResponseError(
-    `${who} gave a certificate that does not lead to a root of conf.caCert: the chain ends at ${JSON.stringify(end.issuer)}`,
+    `${who} gave a certificate that does not lead to a root of conf.caCert: the chain ends at ${JSON.stringify(wanted)}`,
     {
       fix: 'compare conf.caCert with the CA of the issuer; when its CA was replaced, give caCert both roots until every proxy has a new certificate',
     },
@@ -112,47 +94,27 @@ function toToldRoot(who: string, leaf: Certificate, others: readonly Certificate
   const selfIssued = cas.filter((one) => one.isSelfIssued);
   const intermediates = [...others, ...cas].filter((one) => !one.isSelfIssued);
   // `status.ca` first; a self-signed certificate beside the leaf only where that leads nowhere.
-  for (const pool of [
-    [...intermediates, ...selfIssued],
-    [...others, ...cas],
-  ]) {
-    const { chain, roots, complete } = buildChain(leaf, pool);
-    if (complete) return { chain, roots };
-  }
-  const { chain } = buildChain(leaf, [...others, ...cas]);
-  const end = chain.at(-1) ?? leaf;
-  const isNamed = [...others, ...cas].some(({ subjectDer }) => subjectDer.equals(end.issuerDer));
+  const all = [...others, ...cas];
+  const path = findPath(leaf, [...intermediates, ...selfIssued]) ?? findPath(leaf, all);
+  if (path !== undefined) return path;
+  const { wanted, isNamed } = findPathEnd(leaf, all);
   throw new IssuerResponseError(
     isNamed
-      ? `${who} tells a CA ${JSON.stringify(end.issuer)} that did not sign its certificate`
-      : `${who} tells no root: nothing of status.certificate and status.ca is the self-signed ${JSON.stringify(end.issuer)}`,
+      ? `${who} tells a CA ${JSON.stringify(wanted)} that did not sign its certificate`
+      : `${who} tells no root: nothing of status.certificate and status.ca is the self-signed ${JSON.stringify(wanted)}`,
     { fix: FALLBACK_FIX },
   );
 }
 
-/** The certificates of `conf.caCert`. @throws X509Error */
-export function parseRoots(pem: string): readonly Certificate[] {
-  return decodePem(pem)
-    .filter(({ label }) => label === 'CERTIFICATE')
-    .map(({ der }) => parseCertificate(der));
-}
-
 function parseAll(pem: string, what: string): readonly Certificate[] {
-  try {
-    return parseRoots(pem);
-  } catch (cause) {
-    if (!(cause instanceof X509Error)) throw cause;
-    throw new IssuerResponseError(`${what} that cannot be read: ${cause.message}`, {
-      cause,
-      fix: 'look at the issuer and its controller, and at the CertificateRequests that it fills',
-    });
-  }
+  const fix = 'look at the issuer and its controller, and at the CertificateRequests that it fills';
+  return readTold(what, fix, () => readCertificates(pem));
 }
 
 /** Where the root is pinned, `status.ca` is only a help. */
 function parseAllOrNone(pem: string): readonly Certificate[] {
   try {
-    return parseRoots(pem);
+    return readCertificates(pem);
   } catch (error) {
     if (error instanceof X509Error) return [];
     throw error;

@@ -3,11 +3,14 @@ import type { Check, IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
 import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
 import { caLifeCheck } from '../shared/ca-life.ts';
+import { attempt, createChecks } from '../shared/checks.ts';
 import type { Cluster } from './cluster.ts';
 import type { CertManagerConf } from './config.ts';
 import type { Verb } from './error-rules.ts';
 import type { Failure, FailureKind } from './failure.ts';
 import * as replies from './replies.ts';
+
+const { pass, fail, clock: clockCheck } = createChecks('certmanager');
 
 export interface Inspected {
   readonly conf: CertManagerConf;
@@ -53,25 +56,22 @@ export async function inspectCertManager(inspected: Inspected, signal: AbortSign
 
   const checks: Check[] = [];
   const end = (name: string, found: Failure) => [...checks, bad(name, found), ...rootCheck];
-  if (failure !== undefined && reached === 'nothing') return end('certmanager.kubeconfig-loaded', failure);
-  checks.push({ name: 'certmanager.kubeconfig-loaded', ok: true, message: `the cluster is ${client.server}` });
-  if (failure !== undefined && reached === 'kubeconfig') return end('certmanager.address-reachable', failure);
-  checks.push({ name: 'certmanager.address-reachable', ok: true, message: `${client.server} answers` });
-  if (failure !== undefined && reached === 'address') return end('certmanager.credentials-accepted', failure);
-  checks.push({
-    name: 'certmanager.credentials-accepted',
-    ok: true,
-    message: 'the API server accepts the credentials',
-  });
+  if (failure !== undefined && reached === 'nothing') return end('kubeconfig-loaded', failure);
+  checks.push(pass('kubeconfig-loaded', `the cluster is ${client.server}`));
+  if (failure !== undefined && reached === 'kubeconfig') return end('address-reachable', failure);
+  checks.push(pass('address-reachable', `${client.server} answers`));
+  if (failure !== undefined && reached === 'address') return end('credentials-accepted', failure);
+  checks.push(pass('credentials-accepted', 'the API server accepts the credentials'));
   checks.push(await checkRights(cluster, failure, call));
   if (failure?.kind !== 'forbidden') {
     checks.push(
       failure === undefined
-        ? { name: 'certmanager.crd-installed', ok: true, message: `CertificateRequests can be read in ${namespace}` }
-        : bad('certmanager.crd-installed', failure),
+        ? pass('crd-installed', `CertificateRequests can be read in ${namespace}`)
+        : bad('crd-installed', failure),
     );
   }
-  checks.push(checkClock(client.serverNow(), clock.now()));
+  const skewMs = client.serverNow().getTime() - clock.now().getTime();
+  checks.push(clockCheck(skewMs, CLOCK_SKEW_MAX_MS, "the API server's"));
   return [...checks, ...rootCheck, issuerCheck(conf)];
 }
 
@@ -80,99 +80,66 @@ async function checkRights(
   failure: Failure | undefined,
   call: { readonly signal: AbortSignal; readonly timeoutMs: number },
 ): Promise<Check> {
-  const name = 'certmanager.rights';
   const told = await Promise.all(VERBS.map((verb) => client.may(verb, call)));
   const missing = VERBS.filter((_, i) => {
     const answer = told[i];
     return answer?.ok === true && !answer.value;
   });
   if (missing.length > 0) {
-    return {
-      name,
-      ok: false,
-      message: `the user lacks ${missing.join(', ')} on certificaterequests.cert-manager.io in ${namespace}`,
-      cause: 'no role binding gives it',
-      fix: 'kubectl apply -f policies/kubernetes/',
-    };
+    const message = `the user lacks ${missing.join(', ')} on certificaterequests.cert-manager.io in ${namespace}`;
+    return fail('rights', { message, fix: 'kubectl apply -f policies/kubernetes/' }, 'no role binding gives it');
   }
-  if (failure?.kind === 'forbidden') return bad(name, failure);
+  if (failure?.kind === 'forbidden') return bad('rights', failure);
   const unknown = told.some((answer) => !answer.ok);
-  return {
-    name,
-    ok: true,
-    message: unknown
+  return pass(
+    'rights',
+    unknown
       ? `certificaterequests can be listed in ${namespace}; the API server does not tell the other rights`
       : `${VERBS.join(', ')} on certificaterequests.cert-manager.io in ${namespace}`,
-  };
+  );
 }
 
 async function checkRoot(
   { conf, cluster, clock, loadRoots }: Inspected,
   signal: AbortSignal,
 ): Promise<readonly Check[]> {
-  const name = 'certmanager.root-known';
-  const renew =
-    'give caCert the new root beside the old one, and take the old one out when every proxy has a new certificate';
-  try {
-    const pinned = await orAborted(loadRoots(), signal);
-    if (pinned !== undefined) {
-      return [
-        { name, ok: true, message: `caCert holds ${pinned.map(({ subject }) => JSON.stringify(subject)).join(', ')}` },
-        caLifeCheck('certmanager.ca-valid', pinned, clock.now(), renew),
-      ];
-    }
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    if (!(error instanceof CaError)) throw error;
-    return [{ name, ok: false, message: error.message, ...(error.fix === undefined ? {} : { fix: error.fix }) }];
+  const pinned = await attempt(() => orAborted(loadRoots(), signal), signal);
+  if (pinned instanceof CaError) return [fail('root-known', pinned)];
+  if (pinned !== undefined) {
+    const renew =
+      'give caCert the new root beside the old one, and take the old one out when every proxy has a new certificate';
+    return [
+      pass('root-known', `caCert holds ${subjects(pinned)}`),
+      caLifeCheck('certmanager.ca-valid', pinned, clock.now(), renew),
+    ];
   }
   const known = cluster.knownCa(conf.issuerRef);
   if (known === undefined) {
-    return [
-      {
-        name,
-        ok: true,
-        message: 'the root is not known yet: it comes with the first certificate (status.ca)',
-        fix: 'set caCert when the issuer leaves status.ca empty',
-      },
-    ];
+    const message = 'the root is not known yet: it comes with the first certificate (status.ca)';
+    return [pass('root-known', message, 'set caCert when the issuer leaves status.ca empty')];
   }
   const roots = known.roots.map(parseCertificate);
   const path = [...known.intermediates.map(parseCertificate), ...roots];
   return [
-    {
-      name,
-      ok: true,
-      message: `the last certificate led to ${roots.map(({ subject }) => JSON.stringify(subject)).join(', ')}`,
-    },
+    pass('root-known', `the last certificate led to ${subjects(roots)}`),
     caLifeCheck('certmanager.ca-valid', path, clock.now(), "renew the issuer's CA in cert-manager"),
   ];
 }
 
-function checkClock(theirs: Date, ours: Date): Check {
-  const name = 'certmanager.clock-in-step';
-  const skewMs = theirs.getTime() - ours.getTime();
-  const seconds = Math.round(Math.abs(skewMs) / 1000);
-  if (Math.abs(skewMs) <= CLOCK_SKEW_MAX_MS)
-    return { name, ok: true, message: "the API server's clock agrees with ours" };
-  return {
-    name,
-    ok: false,
-    message: `the API server's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`,
-    cause: 'certificates begin at the clock of the cluster: proxies may find them not valid yet',
-    fix: 'set both clocks by NTP: timedatectl status',
-  };
+function subjects(certificates: readonly Certificate[]): string {
+  return certificates.map(({ subject }) => JSON.stringify(subject)).join(', ');
 }
 
 /** Only a first certificate shows it: mesh-ca has no right to read issuers, as the product has none. */
 function issuerCheck({ issuerRef }: CertManagerConf): Check {
-  return {
-    name: 'certmanager.issuer-named',
-    ok: true,
-    message: `certificates are asked of ${issuerRef.kind}/${issuerRef.name} (${issuerRef.group}); whether it is ready, a test certificate shows`,
-  };
+  const { kind, name, group } = issuerRef;
+  return pass(
+    'issuer-named',
+    `certificates are asked of ${kind}/${name} (${group}); whether it is ready, a test certificate shows`,
+  );
 }
 
-function bad(name: string, { message, fix, cause }: Failure): Check {
-  return { name, ok: false, message, fix, ...(cause instanceof Error && { cause: cause.message.slice(0, 200) }) };
+function bad(name: string, failure: Failure): Check {
+  const { cause } = failure;
+  return fail(name, failure, cause instanceof Error ? cause.message.slice(0, 200) : undefined);
 }

@@ -1,4 +1,4 @@
-import { IssuancePendingError, IssuerResponseError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
+import { IssuancePendingError, IssuerResponseError } from '../../src/issuer/errors.ts';
 import {
   type ConfChecker,
   type IssuedCertificate,
@@ -9,11 +9,11 @@ import {
   type SignRequest,
 } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
-import { X509Error } from '../../src/x509/x509-error.ts';
 import { collectFindings } from '../shared/check-sources.ts';
+import { createLifetime } from '../shared/lifetime.ts';
+import { type CaCertRules, loadCaCert } from '../shared/load-ca-cert.ts';
 import { loadOnce } from '../shared/load-once.ts';
-import { confFieldError, loadText } from '../shared/load-text.ts';
-import { createChainReader, parseRoots, type ReadChain } from './chain.ts';
+import { createChainReader, type ReadChain } from './chain.ts';
 import { acquireCluster } from './cluster.ts';
 import type { CertManagerConf } from './config.ts';
 import { renderDnsNames } from './dns-names.ts';
@@ -41,7 +41,8 @@ export function createCertManagerIssuer(
   const cluster = lease.value;
   const pinned = loadOnce((options) => loadPinned(conf, deps, options.signal), clock);
   const chains = createChainReader(issuerRef);
-  const underWay = new Map<Promise<IssuedCertificate>, AbortController>();
+  const lifetime = createLifetime();
+  const underWay = new Set<Promise<IssuedCertificate>>();
   let closed: Promise<void> | undefined;
 
   /** One CertificateRequest and what came of it. */
@@ -108,15 +109,12 @@ export function createCertManagerIssuer(
     );
   }
 
-  async function start(request: SignRequest, own: AbortController, callerSignal: AbortSignal) {
-    const onAbort = () => own.abort(callerSignal.reason);
-    callerSignal.addEventListener('abort', onAbort, { once: true });
-    const deadline = clock.deadline(LONGEST_WAIT_MS, own.signal);
+  async function start(request: SignRequest, signal: AbortSignal): Promise<IssuedCertificate> {
+    const deadline = clock.deadline(LONGEST_WAIT_MS, signal);
     try {
       return await issueWithinCa(request, deadline.signal);
     } finally {
       deadline.clear();
-      callerSignal.removeEventListener('abort', onAbort);
     }
   }
 
@@ -132,11 +130,8 @@ export function createCertManagerIssuer(
     },
 
     async sign(request, { signal }) {
-      signal.throwIfAborted();
-      if (closed !== undefined) throw isClosed();
-      const own = new AbortController();
-      const work = start(request, own, signal);
-      underWay.set(work, own);
+      const work = lifetime.whileOpen(signal, (open) => start(request, open));
+      underWay.add(work);
       try {
         return await work;
       } finally {
@@ -146,7 +141,7 @@ export function createCertManagerIssuer(
 
     async trustBundle({ signal }) {
       signal.throwIfAborted();
-      if (closed !== undefined) throw isClosed();
+      lifetime.signal.throwIfAborted();
       cluster.touch();
       const roots = await pinned.get({ signal });
       const known = cluster.knownCa(issuerRef);
@@ -168,10 +163,9 @@ export function createCertManagerIssuer(
     close() {
       closed ??= (async () => {
         pinned.close();
-        for (const own of underWay.values()) own.abort(isClosed());
-        const ends = [...underWay.keys()];
+        lifetime.close();
         // Each hands its object over for deletion before it ends.
-        await Promise.allSettled(ends);
+        await Promise.allSettled([...underWay]);
         await lease.release();
       })();
       return closed;
@@ -179,9 +173,16 @@ export function createCertManagerIssuer(
   };
 }
 
-function isClosed(): IssuerUnavailableError {
-  return new IssuerUnavailableError('is closed', { fix: 'ask again: a changed backend gets a new issuer at once' });
-}
+const CA_CERT_RULES: CaCertRules = {
+  what: 'root certificate',
+  check(certificates) {
+    const other = certificates.find(({ isSelfIssued }) => !isSelfIssued);
+    if (other === undefined) return undefined;
+    const { subject, issuer } = other;
+    return `holds no usable root certificate: ${JSON.stringify(subject)} is no root: ${JSON.stringify(issuer)} issued it`;
+  },
+  fix: 'give the PEM of the self-signed root CA, one or more of them',
+};
 
 /** The certificates of `caCert`; undefined when it is not set. @throws ConfigError */
 async function loadPinned(
@@ -190,21 +191,5 @@ async function loadPinned(
   signal: AbortSignal,
 ): Promise<readonly Certificate[] | undefined> {
   if (caCert === undefined) return undefined;
-  const pem = await loadText(deps, caCert, CA_CERT, signal);
-  try {
-    const roots = parseRoots(pem);
-    if (roots.length === 0) throw new X509Error('no-certificate', 'there is no PEM block CERTIFICATE in it');
-    const other = roots.find(({ isSelfIssued }) => !isSelfIssued);
-    if (other === undefined) return roots;
-    throw new X509Error(
-      'no-root',
-      `${JSON.stringify(other.subject)} is no root: ${JSON.stringify(other.issuer)} issued it`,
-    );
-  } catch (error) {
-    if (!(error instanceof X509Error)) throw error;
-    throw confFieldError(CA_CERT, `holds no usable root certificate: ${error.message}`, ROOT_FIX, error);
-  }
+  return loadCaCert(deps, caCert, CA_CERT_RULES, signal);
 }
-
-const CA_CERT = 'caCert';
-const ROOT_FIX = 'give the PEM of the self-signed root CA, one or more of them';

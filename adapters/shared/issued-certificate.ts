@@ -2,6 +2,7 @@ import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { IssuedCertificate } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { buildChain } from '../../src/x509/chain.ts';
+import { isRoot } from './ca-certificates.ts';
 
 /** The way from a leaf to what proxies trust: certificates between, the leaf's issuer first, and roots. */
 export interface Path {
@@ -24,6 +25,21 @@ export function wrongKey(ca: string): IssuerResponseError {
   return new IssuerResponseError(`${ca} gave a certificate for another key`, {
     fix: 'check what stands between mesh-ca and this CA: an answer must never be cached or mixed up',
   });
+}
+
+/**
+ * The path to a root among `known`, or to one of `pinned` where there are such: then other roots are no roots, and the way that is found is one to
+ * ours, however the CAs are cross-signed. Undefined where there is none.
+ */
+export function findPath(
+  leaf: Certificate,
+  known: readonly Certificate[],
+  pinned: readonly Certificate[] = [],
+): Path | undefined {
+  const isTrusted = (one: Certificate) => pinned.length === 0 || pinned.some(({ der }) => der.equals(one.der));
+  const between = known.filter((one) => isTrusted(one) || !isRoot(one));
+  const { chain, roots, complete } = buildChain(leaf, [...between, ...pinned]);
+  return complete ? { chain, roots } : undefined;
 }
 
 /** Where a path that leads to no root ends. */

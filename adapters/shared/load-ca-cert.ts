@@ -7,15 +7,22 @@ import { confFieldError, loadText } from './load-text.ts';
 
 const FIELD = 'caCert';
 
+export interface CaCertRules {
+  /** `CA certificate` or `root certificate`: what there has to be. */
+  readonly what: string;
+  /** What else is wrong, beginning with a verb; undefined when nothing is. */
+  check(certificates: readonly Certificate[]): string | undefined;
+  readonly fix: string;
+}
+
 /**
  * The certificates of `conf.caCert`, one at least.
- * @param check says what else is wrong with them, beginning with a verb; undefined when nothing is
- * @throws ConfigError naming the field, with `fix`
+ * @throws ConfigError naming the field
  */
 export async function loadCaCert(
   deps: Pick<IssuerDeps, 'load'>,
   source: DataSource,
-  { check, fix }: { check(certificates: readonly Certificate[]): string | undefined; readonly fix: string },
+  { what, check, fix }: CaCertRules,
   signal: AbortSignal,
 ): Promise<readonly Certificate[]> {
   const refuse = (message: string, cause?: unknown): ConfigError => confFieldError(FIELD, message, fix, cause);
@@ -28,6 +35,6 @@ export async function loadCaCert(
     return certificates;
   } catch (error) {
     if (!(error instanceof X509Error)) throw error;
-    throw refuse(`holds no usable CA certificate: ${error.message}`, error);
+    throw refuse(`holds no usable ${what}: ${error.message}`, error);
   }
 }

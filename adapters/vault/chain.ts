@@ -1,9 +1,8 @@
 import { IssuerResponseError } from '../../src/issuer/errors.ts';
 import type { CaBundle } from '../../src/issuer/issuer.ts';
 import { type Certificate, verifyCertificateSignature } from '../../src/x509/certificate.ts';
-import { buildChain } from '../../src/x509/chain.ts';
 import { readCertificates, readSomeCertificates, readTold, sortCas } from '../shared/ca-certificates.ts';
-import { findPathEnd, type Path } from '../shared/issued-certificate.ts';
+import { findPath, findPathEnd, type Path } from '../shared/issued-certificate.ts';
 
 export interface ChainReader {
   /**
@@ -30,11 +29,9 @@ export function createChainReader(pki: string, mountCas: MountCas): ChainReader 
 
   function pathOf(leaf: Certificate, cas: readonly Certificate[]): Path | undefined {
     if (verified !== undefined && namesIssuer(leaf, verified.issuer)) return verified.path;
-    const { chain, roots, complete } = buildChain(leaf, cas);
-    const issuer = chain[0] ?? roots[0];
-    if (!complete || issuer === undefined) return undefined;
-    const path = { chain, roots };
-    verified = { issuer, path };
+    const path = findPath(leaf, cas);
+    const issuer = path?.chain[0] ?? path?.roots[0];
+    if (path !== undefined && issuer !== undefined) verified = { issuer, path };
     return path;
   }
 

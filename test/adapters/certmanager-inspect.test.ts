@@ -27,6 +27,6 @@ describe('an inspection', () => {
   it('tells a clock that is off', async () => {
     const backend = await startBackend(onTestFinished);
     backend.kube.faults.clockOffsetMs = -600_000;
-    expect(await statesOf(backend)).toMatchObject({ 'certmanager.clock-in-step': false });
+    expect(await statesOf(backend)).toMatchObject({ 'certmanager.clock': false });
   });
 });
