@@ -26,7 +26,7 @@ export interface FoundProgram {
   readonly from: string;
 }
 
-export function cachedOpenBao(env: NodeJS.ProcessEnv = process.env): string {
+function cachedOpenBao(env: NodeJS.ProcessEnv = process.env): string {
   return join(serversFolder(env), `openbao-${OPENBAO_VERSION}`, 'bao');
 }
 

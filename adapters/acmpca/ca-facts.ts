@@ -16,7 +16,7 @@ export interface CaFacts extends LifeBounds {
   readonly isModeKnown: boolean;
 }
 
-export const NOTHING_KNOWN: CaFacts = {
+const NOTHING_KNOWN: CaFacts = {
   ...{ notBefore: undefined, notAfter: undefined, maxLifeSeconds: undefined },
   ...{ signingAlgorithms: GUESSES, certificates: [], isModeKnown: false },
 };

@@ -3,7 +3,7 @@ import type { CaArn } from './ca-arn.ts';
 import { Limiter } from './limiter.ts';
 
 /** The calls of AWS's API that this adapter makes. */
-export const OPERATIONS = [
+const OPERATIONS = [
   'IssueCertificate',
   'GetCertificate',
   'DescribeCertificateAuthority',

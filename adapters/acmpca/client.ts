@@ -52,7 +52,7 @@ export interface AcmPcaClient {
 }
 
 /** Longest wait for one answer, credentials included where the default chain has to fetch them. */
-export const CALL_TIMEOUT_MS = 5000;
+const CALL_TIMEOUT_MS = 5000;
 
 /** The only place that knows AWS's client. It is loaded here, with the first use: 130 ms and 22 MB. */
 export async function createClient(options: ClientOptions): Promise<AcmPcaClient> {

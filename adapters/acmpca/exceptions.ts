@@ -235,6 +235,6 @@ function endpointFix(context: CallContext): string {
   return from === 'region' ? `open the way to ${placeOf(context)}, or set endpoint` : `correct ${from}`;
 }
 
-export function placeOf({ ca, endpoint }: CallContext): string {
+function placeOf({ ca, endpoint }: CallContext): string {
   return endpoint.url ?? `acm-pca.${ca.region}`;
 }

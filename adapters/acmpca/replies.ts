@@ -14,15 +14,7 @@ export const issueReply = z.object({
 /** `CertificateChain`: the leaf's issuer first, the root last. */
 export const certificateReply = z.object({ Certificate: pem, CertificateChain: pem.nullish() });
 
-export const CA_STATES = [
-  'CREATING',
-  'PENDING_CERTIFICATE',
-  'ACTIVE',
-  'DISABLED',
-  'DELETED',
-  'EXPIRED',
-  'FAILED',
-] as const;
+const CA_STATES = ['CREATING', 'PENDING_CERTIFICATE', 'ACTIVE', 'DISABLED', 'DELETED', 'EXPIRED', 'FAILED'] as const;
 export type CaState = (typeof CA_STATES)[number];
 
 /** What of a CA's description this adapter acts on. */

@@ -7,7 +7,7 @@ import type { CaArn } from './ca-arn.ts';
  * digitalSignature and keyEncipherment (critical), and the extended key usages serverAuth and clientAuth: what a proxy needs, so no
  * `Blank…` template with usages of our own is called for.
  */
-export const TEMPLATES = {
+const TEMPLATES = {
   /** Subject and SANs as the CSR has them. The only one that AWS's managed policy `AWSCertificateManagerPrivateCAUser` allows. */
   csr: { name: 'EndEntityCertificate/V1', signsCsrAsIs: true },
   /** Subject and SANs as the call tells them; they win over the CSR's. */

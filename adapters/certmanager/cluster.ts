@@ -47,7 +47,7 @@ export function acquireCluster(deps: IssuerDeps): { readonly value: Cluster; rel
   return deps.shared.acquire(`certmanager:cluster:${namespace}`, () => createCluster(namespace, deps));
 }
 
-export function createCluster(namespace: string, deps: ClusterDeps): Cluster {
+function createCluster(namespace: string, deps: ClusterDeps): Cluster {
   const { clock, random, log, settings } = deps;
   const owner =
     settings.podName !== '' && settings.podUid !== '' ? { name: settings.podName, uid: settings.podUid } : undefined;

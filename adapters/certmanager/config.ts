@@ -23,7 +23,7 @@ export interface CertManagerConf {
   readonly caCert: DataSource | undefined;
 }
 
-export const MAX_DNS_NAMES = 64;
+const MAX_DNS_NAMES = 64;
 const MAX_NAME = 253;
 const MAX_KIND = 63;
 

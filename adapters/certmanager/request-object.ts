@@ -12,7 +12,7 @@ export const LABELS = {
   dataplane: 'mesh-ca/dataplane',
 } as const;
 
-export const MANAGED_BY = 'mesh-ca';
+const MANAGED_BY = 'mesh-ca';
 
 /** By the API server's clock: after this instant (RFC 3339) nobody waits for the object any more, and any mesh-ca may delete it. */
 export const EXPIRES_AT = 'mesh-ca/expires-at';
@@ -97,7 +97,7 @@ export function createRequestObject(spec: RequestSpec): RequestObject {
 }
 
 /** The text itself where a label may hold it, else the first half of its SHA-256. */
-export function labelValue(text: string): string {
+function labelValue(text: string): string {
   return LABEL_VALUE.test(text) ? text : `sha256-${hash('sha256', text).slice(0, 32)}`;
 }
 

@@ -60,7 +60,7 @@ export async function sweep(options: SweepOptions, signal: AbortSignal): Promise
 }
 
 /** Pure, for tests: may it go, at the API server's time `now`? */
-export function isAbandoned({ metadata }: replies.NamedObject, instance: string, now: Date): boolean {
+function isAbandoned({ metadata }: replies.NamedObject, instance: string, now: Date): boolean {
   if (metadata.deletionTimestamp) return false;
   if (metadata.labels?.[LABELS.instance] === instance) return true;
   const expiresMs = Date.parse(metadata.annotations?.[EXPIRES_AT] ?? '');

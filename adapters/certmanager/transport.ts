@@ -32,11 +32,11 @@ export interface Transport {
 }
 
 /** Code as undici's errors have it. */
-export class ResponseTooLargeError extends Error {
+class ResponseTooLargeError extends Error {
   readonly code = 'RESPONSE_TOO_LARGE';
 }
 
-export const RESPONSE_MAX_BYTES = 32 * 1024 * 1024;
+const RESPONSE_MAX_BYTES = 32 * 1024 * 1024;
 const LINE_MAX = 2 * 1024 * 1024;
 const MAX_CONNECTIONS = 32;
 const CONNECT_TIMEOUT_MS = 1_500;

@@ -79,7 +79,7 @@ export interface IssueBody extends SubjectBody {
 }
 
 /** Longest wait for a certificate, whatever the caller's own deadline: `issue` with RSA keys is slow on a busy server. Others get 10 s. */
-export const CALL_TIMEOUT_MS = 30_000;
+const CALL_TIMEOUT_MS = 30_000;
 
 export function createVaultClient(options: VaultClientOptions): VaultClient {
   const { pki, role, transport, tokens } = options;

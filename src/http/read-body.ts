@@ -73,7 +73,7 @@ export interface ReadBytesOptions {
 }
 
 /** @throws TooLargeError; HttpError 408: it took longer than the watchdog allows; HttpError 400: the sender is gone */
-export function readBytes(request: IncomingMessage, { maxBytes, watchdog }: ReadBytesOptions): Promise<Buffer> {
+function readBytes(request: IncomingMessage, { maxBytes, watchdog }: ReadBytesOptions): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
   if (announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
   return new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 import { CaError } from '../issuer/errors.ts';
 
 /** Stands where something was taken out. */
-export const REDACTED = '[redacted]';
+const REDACTED = '[redacted]';
 
 /** Names of fields whose value is never shown, in lower case without `-` and `_`. */
 const SECRET_NAMES = new Set(

@@ -33,7 +33,7 @@ export function checkTime(field: string, time: Date): void {
 }
 
 /** `Secret default/tls`, `Mesh default`. */
-export function nameOf(key: ResourceKey): string {
+function nameOf(key: ResourceKey): string {
   return key.mesh === '' ? `${key.type} ${key.name}` : `${key.type} ${key.mesh}/${key.name}`;
 }
 

@@ -28,7 +28,7 @@ export function writeBundle(bundle: TrustBundle, format: BundleFormat): string {
 }
 
 /** The JSON of API.md, section Trust bundle. */
-export function bundleJson(bundle: TrustBundle) {
+function bundleJson(bundle: TrustBundle) {
   return {
     mesh: bundle.mesh,
     version: String(bundle.version),

@@ -4,7 +4,7 @@ import { type OidKey, type OidName, oidLabel, oidName } from './oids.ts';
 import { X509Error } from './x509-error.ts';
 
 /** THE table of key usages: the bits of RFC 5280, 4.2.1.3, in order from bit 0. */
-export const KEY_USAGES = [
+const KEY_USAGES = [
   'digitalSignature',
   'nonRepudiation',
   'keyEncipherment',

@@ -103,7 +103,7 @@ export function loadPrivateKey(pem: string): KeyObject {
 }
 
 /** @throws X509Error `private-key`; its message never holds a byte of the key */
-export function importPrivateKey(keyDer: Buffer, type: 'pkcs8' | 'pkcs1' | 'sec1'): KeyObject {
+function importPrivateKey(keyDer: Buffer, type: 'pkcs8' | 'pkcs1' | 'sec1'): KeyObject {
   try {
     return createPrivateKey({ key: keyDer, format: 'der', type });
   } catch {

@@ -75,7 +75,7 @@ const utf16 = new TextDecoder('utf-16be');
 const PRINTABLE = /^[A-Za-z0-9 '()+,\-./:=?]*$/;
 
 /** Text of an UTF8String or PrintableString, as RFC 5280 4.1.2.4 wants names to be written; undefined for everything else. */
-export function strictText(attribute: NameAttribute): string | undefined {
+function strictText(attribute: NameAttribute): string | undefined {
   if (attribute.tag === TAG.printableString) {
     const text = attribute.value.toString('latin1');
     return PRINTABLE.test(text) ? text : undefined;

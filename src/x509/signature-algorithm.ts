@@ -103,7 +103,7 @@ const EC_ALGORITHM_BY_CURVE: ReadonlyMap<string, string> = new Map([
   ['secp521r1', 'ECDSA-SHA512'],
 ]);
 
-export function algorithmFitsKey(algorithm: SignatureAlgorithm, key: KeyObject): boolean {
+function algorithmFitsKey(algorithm: SignatureAlgorithm, key: KeyObject): boolean {
   return algorithm.families.some((family) => family === key.asymmetricKeyType);
 }
 

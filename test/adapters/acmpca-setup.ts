@@ -25,7 +25,7 @@ import {
 export const CONTEXT: IssuerContext = { mesh: 'default', backend: 'acm-1' };
 
 /** Quotas that no test of something else runs into. */
-export const FAST = { acmpcaIssuesPerSecond: 1000, acmpcaGetsPerSecond: 3000 };
+const FAST = { acmpcaIssuesPerSecond: 1000, acmpcaGetsPerSecond: 3000 };
 export const FAST_QUOTAS = {
   IssueCertificate: 1000,
   GetCertificate: 3000,

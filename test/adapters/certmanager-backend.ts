@@ -13,7 +13,7 @@ import {
 } from '../fakes/kubernetes/cert-manager-controller.ts';
 import { type FakeKubernetes, startFakeKubernetes } from '../fakes/kubernetes/fake-kubernetes.ts';
 
-export const CONTEXT = { mesh: 'default', backend: 'ca-1' };
+const CONTEXT = { mesh: 'default', backend: 'ca-1' };
 
 const WHO = { mesh: 'default', dataplane: 'web-1', tags: new Map([['kuma.io/service', ['web']]]) };
 

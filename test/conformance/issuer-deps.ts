@@ -102,7 +102,7 @@ export interface TestDeps<C extends IssuerDeps['clock'] = FakeClock> extends Iss
 export const TEST_START = new Date('2026-09-01T12:00:00.250Z');
 
 /** The defaults of `mesh-ca serve`. */
-export const TEST_SETTINGS: IssuerDeps['settings'] = {
+const TEST_SETTINGS: IssuerDeps['settings'] = {
   vaultTokenChangeCheckIntervalMs: 30_000,
   systemNamespace: 'kong-mesh-system',
   podName: '',

@@ -15,7 +15,7 @@ export interface TestClock extends Clock {
   set(iso: string): void;
 }
 
-export function createTestClock(): TestClock {
+function createTestClock(): TestClock {
   let now = new Date('2026-01-02T03:04:05.678Z');
   return {
     ...systemClock,
@@ -26,7 +26,7 @@ export function createTestClock(): TestClock {
   };
 }
 
-export const HASH = 'ab'.repeat(32);
+const HASH = 'ab'.repeat(32);
 
 /** The Mesh that `buildRecord` records for. */
 export const DEFAULT_MESH: PutResource = { type: 'Mesh', mesh: '', name: 'default', body: '{}' };

@@ -4,7 +4,7 @@ import type { TestApp } from '../support/test-app.ts';
 export type BackendType = 'vault' | 'acmpca' | 'certmanager';
 
 /** Faults that only the server itself can have; those of the network are the proxy's. */
-export const SERVER_FAULTS = [
+const SERVER_FAULTS = [
   'wrong key',
   'foreign root',
   'expired CA',

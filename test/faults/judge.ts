@@ -3,8 +3,8 @@ import type { Recovery } from './callers.ts';
 import type { BackendType, Calls } from './fault-world.ts';
 import { allowedIn, type FaultRow } from './faults.ts';
 
-export const MOST_ISSUING_CALLS = 3;
-export const RECOVERED_WITHIN_MS = 2_000;
+const MOST_ISSUING_CALLS = 3;
+const RECOVERED_WITHIN_MS = 2_000;
 /** Log-in, abilities and CA certificates: asked for once and remembered, however many certificates follow. */
 const CALLS_FOR_ALL = 12;
 /**

@@ -62,15 +62,15 @@ export function buildCsr(parts: CsrParts = {}): Buffer {
   return (parts.wrap ?? sequence)(Buffer.concat([info, algorithm, bits]));
 }
 
-export function extensionRequest(...extensions: readonly Buffer[]): Buffer {
+function extensionRequest(...extensions: readonly Buffer[]): Buffer {
   return attribute(oid('extensionRequest'), sequence(...extensions));
 }
 
-export function attribute(type: Buffer, ...values: readonly Buffer[]): Buffer {
+function attribute(type: Buffer, ...values: readonly Buffer[]): Buffer {
   return sequence(type, setOf(...values));
 }
 
-export function sanExtension(...uris: readonly string[]): Buffer {
+function sanExtension(...uris: readonly string[]): Buffer {
   return extension(
     'subjectAltName',
     true,

@@ -53,7 +53,7 @@ export interface JwtAuth {
 }
 
 /** Where Kubernetes puts the token of a Pod's service account; the kubelet replaces it while the Pod runs. */
-export const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
 const AWS_TYPES = { IAM: 'IAM', EC2: 'EC2', 0: 'IAM', 1: 'EC2' } as const;
 

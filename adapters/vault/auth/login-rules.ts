@@ -21,7 +21,7 @@ export interface LoginRule {
 }
 
 /** What Vault calls the auth method, in `vault auth enable`. */
-export const VAULT_TYPES: Readonly<Record<LoginMethodName, string>> = {
+const VAULT_TYPES: Readonly<Record<LoginMethodName, string>> = {
   tls: 'cert',
   aws: 'aws',
   approle: 'approle',

@@ -121,7 +121,7 @@ export function certificateRoutes({ certificates, lastSeen }: CertificateRoutesO
 }
 
 /** The JSON of API.md, section Issue a certificate. */
-export function answerJson(answer: CertificateAnswer): object {
+function answerJson(answer: CertificateAnswer): object {
   return {
     mesh: answer.mesh,
     dataplane: answer.dataplane,

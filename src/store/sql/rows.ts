@@ -94,7 +94,7 @@ export function packChain(chain: readonly Buffer[]): PackedChain | undefined {
   return { hash: hash('sha256', bytes, 'buffer'), bytes };
 }
 
-export function unpackChain(bytes: Buffer): Buffer[] {
+function unpackChain(bytes: Buffer): Buffer[] {
   const chain: Buffer[] = [];
   let at = 0;
   while (at < bytes.length) {

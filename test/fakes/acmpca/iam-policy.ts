@@ -58,7 +58,7 @@ function anyOf(values: OneOrMore, test: (value: string) => boolean): boolean {
 }
 
 /** `*` stands for any text, `?` for one character. */
-export function isLike(pattern: string, text: string): boolean {
+function isLike(pattern: string, text: string): boolean {
   const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&');
   return new RegExp(`^${escaped.replaceAll('*', '[^]*').replaceAll('?', '[^]')}$`).test(text);
 }

@@ -35,7 +35,7 @@ const OTHER_TEMPLATES =
   /^(Blank(EndEntityCertificate|SubordinateCACertificate)|CodeSigningCertificate|OCSPSigningCertificate|SubordinateCACertificate|RootCACertificate)[A-Za-z0-9_]*\/V1$/;
 
 /** What AWS takes when a request names no template. */
-export const DEFAULT_TEMPLATE = 'EndEntityCertificate/V1';
+const DEFAULT_TEMPLATE = 'EndEntityCertificate/V1';
 
 /** @throws AwsError for a template that is not there, or of another partition (`arn:aws-cn:acm-pca:::template/...`) */
 export function findTemplate(arn: string | undefined, partition: string): Template {

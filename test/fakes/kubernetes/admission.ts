@@ -174,7 +174,7 @@ const wrong = (field: string, value: unknown, why: string): Cause => ({
   field,
 });
 
-export function wholeSeconds(at: Date): string {
+function wholeSeconds(at: Date): string {
   return `${at.toISOString().slice(0, 19)}Z`;
 }
 
