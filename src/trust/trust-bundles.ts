@@ -9,6 +9,7 @@ import { orAborted } from '../runtime/or-aborted.ts';
 import type { Store } from '../store/store.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
 import { BackendRoots } from './backend-roots.ts';
+import { collectRoots, RootsNeverSeen, tellCause } from './collect-roots.ts';
 import { bundleBody, fingerprintsIn, readBundle, rootsOf, type TrustBundle } from './trust-bundle.ts';
 
 export interface TrustBundlesOptions {
@@ -20,8 +21,6 @@ export interface TrustBundlesOptions {
 
 /** How often a held long poll, and a bundle in use, look whether an external root has changed. */
 const LOOK_AGAIN_MS = 60_000;
-/** How long a bundle waits for a backend that does not issue and whose roots were never seen. */
-const WAIT_FOR_NEW_MS = 1_000;
 /** Writers that may be faster than we before we give up. */
 const APPEND_TRIES = 5;
 
@@ -212,14 +211,15 @@ export class TrustBundles {
   }
 
   async #make(mesh: string): Promise<TrustBundle> {
-    const { store, backends, log } = this.#options;
+    const { store, backends, clock, log } = this.#options;
+    const collect = { roots: this.#roots, clock, askBehind: (backend: Backend) => this.#askBehind(backend) };
     for (let attempt = 1; attempt <= APPEND_TRIES; attempt += 1) {
       const from = await backends.get(mesh);
       // Read before anybody is asked: what another writer appends meanwhile makes ours a conflict, and is not lost.
       const stored = await store.getTrustBundle(mesh);
       const last = stored === undefined ? undefined : readBundle(mesh, stored.version, stored.body);
       const roots = new Map<string, readonly Buffer[]>();
-      for (const [name, known] of await this.#collect(from, last)) {
+      for (const [name, known] of await collectRoots(from, last, collect)) {
         const held = last === undefined ? [] : rootsOf(last, name);
         const gone = held.filter((root) => !known.some((other) => other.equals(root)));
         roots.set(name, [...known, ...(gone.length === 0 ? [] : await this.#stillInUse(mesh, gone))]);
@@ -242,40 +242,6 @@ export class TrustBundles {
     throw new IssuerUnavailableError(`the trust bundle of mesh "${mesh}" changes too often`, { retryAfterMs: 1000 });
   }
 
-  /** The roots of every backend: as known, as it says now, or as they stood in the last bundle. */
-  async #collect(from: MeshBackends, last: TrustBundle | undefined): Promise<ReadonlyMap<string, readonly Buffer[]>> {
-    const collected = await Promise.all(
-      [...from.backends.values()].map(async (backend): Promise<[string, readonly Buffer[]]> => {
-        const held = last === undefined ? [] : rootsOf(last, backend.name);
-        if (!this.#roots.known(backend).isFresh) {
-          if (backend.local || (held.length === 0 && backend === from.enabled)) await this.#roots.ask(backend);
-          else if (held.length === 0) await this.#askForAWhile(backend);
-          else this.#askBehind(backend);
-        }
-        const { roots, error } = this.#roots.known(backend);
-        const told = roots ?? held;
-        if (told.length === 0 && error !== undefined && backend === from.enabled) throw new RootsNeverSeen(error);
-        return [backend.name, told];
-      }),
-    );
-    return new Map(collected);
-  }
-
-  /** A new backend that does not answer must not hold up the certificates of the enabled one. */
-  async #askForAWhile(backend: Backend): Promise<void> {
-    const answered = new AbortController();
-    const asked = this.#roots.ask(backend).then(() => true);
-    const inTime = await Promise.race([
-      asked,
-      this.#options.clock.sleep(WAIT_FOR_NEW_MS, answered.signal).then(
-        () => false,
-        () => true,
-      ),
-    ]);
-    answered.abort();
-    if (!inTime) this.#askBehind(backend);
-  }
-
   /** Roots that the backend no longer names stay until the last certificate under them has expired: connections must not break. */
   async #stillInUse(mesh: string, roots: readonly Buffer[]): Promise<readonly Buffer[]> {
     const now = this.#options.clock.now();
@@ -293,18 +259,4 @@ export class TrustBundles {
     if (before !== bundle.version) this.#wake(mesh);
     return bundle;
   }
-}
-
-/** The enabled backend failed to tell its roots, and never did before: there is no bundle that its certificates could be checked with. */
-class RootsNeverSeen extends Error {
-  override readonly cause: unknown;
-
-  constructor(cause: unknown) {
-    super('roots never seen');
-    this.cause = cause;
-  }
-}
-
-function tellCause(error: unknown): never {
-  throw error instanceof RootsNeverSeen ? error.cause : error;
 }
