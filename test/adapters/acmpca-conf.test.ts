@@ -2,20 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findEndpoint } from '../../adapters/acmpca/endpoint.ts';
 import { module } from '../../adapters/acmpca/module.ts';
-import { ConfigError } from '../../src/issuer/errors.ts';
+import { violationsByField } from '../support/violations-by-field.ts';
 import { CONTEXT } from './acmpca-setup.ts';
 
 const UUID = '11111111-2222-3333-4444-555555555555';
 const ARN = `arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/${UUID}`;
 
 function violationsOf(conf: unknown): Record<string, string> {
-  try {
-    module.parseConf(conf, CONTEXT);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return Object.fromEntries(error.violations.map(({ field, message }) => [field, message]));
-  }
-  return {};
+  return violationsByField(() => module.parseConf(conf, CONTEXT));
 }
 
 const has = (text: string) => expect.stringContaining(text);

@@ -9,26 +9,19 @@ import {
   IssuerUnavailableError,
   RequestInvalidError,
 } from '../../src/issuer/errors.ts';
-import { type Identity, type Issuer, isProvisioner } from '../../src/issuer/issuer.ts';
+import { type Issuer, isProvisioner } from '../../src/issuer/issuer.ts';
 import { parseCertificate } from '../../src/x509/certificate.ts';
 import { decodePem } from '../../src/x509/pem.ts';
 import { live, requestFor, testIssuer } from '../conformance/issuer.ts';
 import { createTestDeps, TEST_START, type TestDeps } from '../conformance/issuer-deps.ts';
+import { IDENTITY } from '../support/identity.ts';
+import { violationsByField } from '../support/violations-by-field.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'ca-1' };
 const CERT = 'default.ca-builtin-cert-ca-1';
 const KEY = 'default.ca-builtin-key-ca-1';
 const EC = { caCert: { keyType: 'EC-P256' } };
 const DAY_MS = 24 * 3600 * 1000;
-
-const IDENTITY: Identity = {
-  mesh: 'default',
-  dataplane: 'web-1',
-  tags: new Map([['kuma.io/service', ['web']]]),
-  uriSans: ['spiffe://default/web', 'kuma://kuma.io/service/web'],
-  dnsNames: [],
-  commonName: '',
-};
 
 function create(
   deps: TestDeps,
@@ -451,11 +444,5 @@ describe('the list of adapters', () => {
 });
 
 function violationsOf(conf: unknown, backend = 'ca-1'): Record<string, string> {
-  try {
-    module.parseConf(conf, { mesh: 'default', backend });
-    return {};
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return Object.fromEntries(error.violations.map(({ field, message }) => [field, message]));
-  }
+  return violationsByField(() => module.parseConf(conf, { mesh: 'default', backend }));
 }

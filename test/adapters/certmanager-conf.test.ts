@@ -2,19 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { renderDnsNames } from '../../adapters/certmanager/dns-names.ts';
 import { module } from '../../adapters/certmanager/module.ts';
-import { ConfigError, RequestInvalidError } from '../../src/issuer/errors.ts';
+import { RequestInvalidError } from '../../src/issuer/errors.ts';
+import { violationsByField } from '../support/violations-by-field.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'ca-1' };
 const REF = { name: 'mesh-ca-issuer' };
 
 function violationsOf(conf: unknown): Record<string, string> {
-  try {
-    module.parseConf(conf, CONTEXT);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return Object.fromEntries(error.violations.map(({ field, message }) => [field, message]));
-  }
-  return {};
+  return violationsByField(() => module.parseConf(conf, CONTEXT));
 }
 
 const nameRule = expect.stringContaining('RFC 1123 subdomain');

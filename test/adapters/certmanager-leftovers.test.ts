@@ -17,6 +17,19 @@ describe('a deletion', () => {
     expect((await kube.counts()).requests.delete).toBe(4);
   });
 
+  it.each([1, 6])(
+    'that gets no answer is asked for again before mesh-ca ends, and holds up no other of %i',
+    async (count) => {
+      const { sign, kube, close } = await startBackend(onTestFinished);
+      kube.faults.add({ fault: { kind: 'reset' }, verbs: ['delete'], times: count - 1 });
+      kube.faults.add({ fault: { kind: 'hang' }, verbs: ['delete'], times: 1 });
+      await Promise.all(Array.from({ length: count }, (_, index) => sign(`request-${index}`)));
+      await waitUntil(() => kube.faults.struck === count);
+      await close();
+      expect(await kube.admin.list()).toEqual([]);
+    },
+  );
+
   it('of a server that hangs does not hold up the end of mesh-ca', async () => {
     const { sign, kube, close } = await startBackend(onTestFinished);
     kube.faults.add({ fault: { kind: 'hang' }, verbs: ['delete'] });

@@ -9,26 +9,19 @@ import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { module } from '../../adapters/provided/module.ts';
-import { ConfigError, IssuerDeniedError } from '../../src/issuer/errors.ts';
-import { type ConfChecker, type Identity, type Issuer, isConfChecker, isProvisioner } from '../../src/issuer/issuer.ts';
+import { IssuerDeniedError } from '../../src/issuer/errors.ts';
+import { type ConfChecker, type Issuer, isConfChecker, isProvisioner } from '../../src/issuer/issuer.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { live, requestFor, testIssuer } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { makeCa, type TestCa } from '../conformance/make-ca.ts';
 import { opensslVerify } from '../conformance/openssl.ts';
+import { IDENTITY } from '../support/identity.ts';
+import { violationsByField } from '../support/violations-by-field.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'ca-1' };
 const CONF = { cert: { secret: 'ca-cert' }, key: { secret: 'ca-key' } };
 const DAY_MS = 24 * 3600 * 1000;
-
-const IDENTITY: Identity = {
-  mesh: 'default',
-  dataplane: 'web-1',
-  tags: new Map([['kuma.io/service', ['web']]]),
-  uriSans: ['spiffe://default/web', 'kuma://kuma.io/service/web'],
-  dnsNames: [],
-  commonName: '',
-};
 
 function create(deps: Parameters<typeof module.create>[2], conf: unknown = CONF): Issuer & ConfChecker {
   const issuer = module.create(CONTEXT, module.parseConf(conf, CONTEXT), deps);
@@ -590,13 +583,7 @@ function byField(findings: {
 }
 
 function violationsOf(conf: unknown): Record<string, string> {
-  try {
-    module.parseConf(conf, CONTEXT);
-    return {};
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return Object.fromEntries(error.violations.map(({ field, message }) => [field, message]));
-  }
+  return violationsByField(() => module.parseConf(conf, CONTEXT));
 }
 
 /** Name constraints (RFC 5280, 4.2.1.10), critical: only URIs of this host. */

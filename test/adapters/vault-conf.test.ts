@@ -5,11 +5,11 @@ import { parse } from 'yaml';
 import { checkSources } from '../../adapters/shared/check-sources.ts';
 import { dataSources } from '../../adapters/vault/data-sources.ts';
 import { module } from '../../adapters/vault/module.ts';
-import { ConfigError } from '../../src/issuer/errors.ts';
 import { live } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { CONTEXT } from '../fakes/vault-backend.ts';
 import { findBlocks } from '../support/markdown-blocks.ts';
+import { violationsByField } from '../support/violations-by-field.ts';
 
 const GOOD = {
   address: 'https://vault.example:8200',
@@ -23,13 +23,7 @@ function violationsOf(fromCp: unknown): Record<string, string> {
 }
 
 function violationsOfConf(conf: unknown): Record<string, string> {
-  try {
-    module.parseConf(conf, CONTEXT);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return Object.fromEntries(error.violations.map(({ field, message }) => [field, message]));
-  }
-  return {};
+  return violationsByField(() => module.parseConf(conf, CONTEXT));
 }
 
 const pathRule = expect.stringContaining('may hold letters');

@@ -18,7 +18,9 @@ import {
 import { live } from '../conformance/issuer.ts';
 import { type CaSpec, makeCa } from '../conformance/make-ca.ts';
 import type { Fault } from '../fakes/fake-vault.ts';
-import { confFor, createIssuer, GRANTS, IDENTITY, startBackend } from '../fakes/vault-backend.ts';
+import { confFor, createIssuer, GRANTS, startBackend } from '../fakes/vault-backend.ts';
+import { caErrorOf } from '../support/ca-error-of.ts';
+import { IDENTITY } from '../support/identity.ts';
 
 const says = (status: number, ...errors: string[]): Fault => ({ status, body: JSON.stringify({ errors }) });
 const SIGN = GRANTS.sign[0];
@@ -276,20 +278,11 @@ const ANSWERS: readonly [string, Fault, ErrorClass, RegExp, RegExp][] = [
   ],
 ];
 
-async function errorOf(work: Promise<unknown>): Promise<CaError> {
-  const error = await work.then(
-    () => undefined,
-    (cause: unknown) => cause,
-  );
-  expect(error).toBeInstanceOf(Error);
-  return error as CaError;
-}
-
 describe('an answer of vault that is no certificate', () => {
   it.each(ANSWERS)('becomes an error that says what to do when it %s', async (_what, fault, type, message, fix) => {
     const { vault, sign } = await startBackend(onTestFinished);
     vault.fault = ({ path }) => (path === SIGN ? fault : undefined);
-    const error = await errorOf(sign());
+    const error = await caErrorOf(sign());
     expect(error).toBeInstanceOf(type);
     expect(error.message).toMatch(message);
     expect(error.fix).toMatch(fix);
@@ -316,7 +309,7 @@ describe('an answer of vault that is no certificate', () => {
       body: '{"errors":["request path \\"x\\": rate limit quota exceeded"]}',
     };
     vault.fault = ({ path }) => (path === SIGN ? fault : undefined);
-    const error = await errorOf(sign());
+    const error = await caErrorOf(sign());
     expect(error).toBeInstanceOf(RateLimitedError);
     expect(error.retryAfterMs).toBe(expected);
   });
@@ -330,7 +323,7 @@ describe('an answer of vault that is no certificate', () => {
         return 'hang';
       };
     });
-    const failing = errorOf(sign());
+    const failing = caErrorOf(sign());
     await arrived;
     deps.clock.advance(30_000);
     const error = await failing;
@@ -375,7 +368,7 @@ describe('a vault that cannot be reached', () => {
     const issuer = createIssuer(confFor({ address: 'http://127.0.0.1:1', token: 'root' }, fromCp));
     onTestFinished(() => issuer.close());
     const checks = await issuer.inspect(live());
-    return { error: await errorOf(issuer.trustBundle(live())), checks };
+    return { error: await caErrorOf(issuer.trustBundle(live())), checks };
   };
 
   it('is told apart: refused connection', async () => {
@@ -415,7 +408,7 @@ describe('a vault that cannot be reached', () => {
   ])('is not even asked when the token is %s', async (_what, token) => {
     const issuer = createIssuer(confFor({ address: 'http://127.0.0.1:1', token }));
     onTestFinished(() => issuer.close());
-    const error = await errorOf(issuer.abilities(live()));
+    const error = await caErrorOf(issuer.abilities(live()));
     expect(error).toBeInstanceOf(ConfigError);
     expect(error.violations).toMatchObject([{ field: 'fromCp.auth.token' }]);
     expect(error.message).not.toContain('abc');
@@ -461,7 +454,7 @@ describe('a vault whose listener shows a certificate', () => {
     const tls = trust === 'trusted' ? { tls: { caCert: { inlineString: certPem } } } : {};
     const issuer = createIssuer(confFor({ address, token: 'root' }, tls));
     onTestFinished(() => issuer.close());
-    const error = await errorOf(issuer.abilities(live()));
+    const error = await caErrorOf(issuer.abilities(live()));
     expect(error).toBeInstanceOf(IssuerUnavailableError);
     expect([error.message, error.fix]).toEqual([expect.stringMatching(message), expect.stringMatching(fix)]);
     expect((await issuer.inspect(live())).filter(({ ok }) => !ok).map(({ name }) => name)).toEqual([
@@ -525,7 +518,7 @@ describe('what vault says', () => {
     const { vault, issuer } = await startBackend(onTestFinished, ['issue']);
     vault.fault = ({ path }) =>
       path === GRANTS.issue[0] ? { status: 500, body: '{"message":"secret stuff"}' } : undefined;
-    const error = await errorOf(issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live()));
+    const error = await caErrorOf(issuer.issueKeyPair({ identity: IDENTITY, ttlSeconds: 60, requestId: '1' }, live()));
     expect(error.message).not.toContain('secret stuff');
   });
 });

@@ -3,7 +3,8 @@ import { IssuerDeniedError, IssuerUnavailableError } from '../../src/issuer/erro
 import { live, requestFor } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { type Fault, startFakeVault } from '../fakes/fake-vault.ts';
-import { confFor, createIssuer, GRANTS, IDENTITY } from '../fakes/vault-backend.ts';
+import { confFor, createIssuer, GRANTS } from '../fakes/vault-backend.ts';
+import { IDENTITY } from '../support/identity.ts';
 
 const LOGIN = 'auth/approle/login';
 const [SIGN] = GRANTS.sign;

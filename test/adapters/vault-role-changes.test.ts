@@ -2,7 +2,8 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { IssuerDeniedError, RequestInvalidError } from '../../src/issuer/errors.ts';
 import { live, requestFor } from '../conformance/issuer.ts';
 import type { FakeRole } from '../fakes/fake-pki.ts';
-import { type FakeBackend, GRANTS, IDENTITY, startBackend } from '../fakes/vault-backend.ts';
+import { type FakeBackend, GRANTS, startBackend } from '../fakes/vault-backend.ts';
+import { IDENTITY } from '../support/identity.ts';
 
 const [SIGN] = GRANTS.sign;
 

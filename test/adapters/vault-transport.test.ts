@@ -7,7 +7,8 @@ import { makeServerCertificate } from '../../testcontainers/server-certificate.t
 import { live } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { startFakeVault } from '../fakes/fake-vault.ts';
-import { confFor, createIssuer, GRANTS, IDENTITY, startBackend } from '../fakes/vault-backend.ts';
+import { confFor, createIssuer, GRANTS, startBackend } from '../fakes/vault-backend.ts';
+import { IDENTITY } from '../support/identity.ts';
 
 afterEach(() => vi.unstubAllEnvs());
 

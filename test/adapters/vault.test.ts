@@ -17,7 +17,8 @@ import { makeCa } from '../conformance/make-ca.ts';
 import { opensslVerify } from '../conformance/openssl.ts';
 import { type ChainStyle, NORMAL_CHAIN } from '../fakes/fake-pki.ts';
 import { type FakeVault, startFakeVault } from '../fakes/fake-vault.ts';
-import { CONTEXT, confFor, GRANTS, IDENTITY, startBackend } from '../fakes/vault-backend.ts';
+import { CONTEXT, confFor, GRANTS, startBackend } from '../fakes/vault-backend.ts';
+import { IDENTITY } from '../support/identity.ts';
 
 for (const [what, grants, conf] of [
   ['sign', ['sign', 'readRole'], {}],

@@ -1,20 +1,12 @@
 import { module } from '../../adapters/vault/module.ts';
-import type { Identity, Issuer, IssuerDeps, KeyPairIssuer, KeyType } from '../../src/issuer/issuer.ts';
+import type { Issuer, IssuerDeps, KeyPairIssuer, KeyType } from '../../src/issuer/issuer.ts';
 import { isKeyPairIssuer } from '../../src/issuer/issuer.ts';
 import { live, requestFor } from '../conformance/issuer.ts';
 import { createTestDeps, type TestDeps } from '../conformance/issuer-deps.ts';
+import { IDENTITY } from '../support/identity.ts';
 import { type FakeVault, startFakeVault } from './fake-vault.ts';
 
 export const CONTEXT = { mesh: 'default', backend: 'vault-1' };
-
-export const IDENTITY: Identity = {
-  mesh: 'default',
-  dataplane: 'web-1',
-  tags: new Map([['kuma.io/service', ['web']]]),
-  uriSans: ['spiffe://default/web', 'kuma://kuma.io/service/web'],
-  dnsNames: [],
-  commonName: '',
-};
 
 /** A conf for a fake or real Vault, as an operator writes it. */
 export function confFor(

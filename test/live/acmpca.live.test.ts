@@ -2,7 +2,7 @@ import { createPublicKey, X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { module } from '../../adapters/acmpca/module.ts';
 import { ADAPTERS } from '../../adapters/index.ts';
-import type { Identity, Issuer } from '../../src/issuer/issuer.ts';
+import type { Issuer } from '../../src/issuer/issuer.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { parseCertificate } from '../../src/x509/certificate.ts';
 import { createCsr } from '../../src/x509/create-csr.ts';
@@ -14,17 +14,10 @@ import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { opensslVerify } from '../conformance/openssl.ts';
 import { readPolicyFile } from '../fakes/acmpca/policy-files.ts';
 import { type StrictAcmPca, type StrictAcmPcaOptions, startStrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
+import { IDENTITY } from '../support/identity.ts';
 import { startTestApp, type TestApp } from '../support/test-app.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'acmpca-1' };
-const IDENTITY: Identity = {
-  mesh: 'default',
-  dataplane: 'web-1',
-  tags: new Map([['kuma.io/service', ['web']]]),
-  uriSans: ['spiffe://default/web', 'kuma://kuma.io/service/web'],
-  dnsNames: [],
-  commonName: '',
-};
 /** What moto gives every certificate, whatever is asked. */
 const MOTO_LIFE_SECONDS = 365 * 24 * 3600;
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { module } from '../../adapters/certmanager/module.ts';
 import {
-  CaError,
+  type CaError,
   IssuancePendingError,
   IssuerDeniedError,
   IssuerResponseError,
@@ -27,6 +27,7 @@ import {
 import { startFakeKubernetes } from '../fakes/kubernetes/fake-kubernetes.ts';
 import { loadPolicy } from '../fakes/kubernetes/rbac.ts';
 import type { TestCluster } from '../fakes/kubernetes/test-cluster.ts';
+import { caErrorOf } from '../support/ca-error-of.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { dataplane, startTestApp } from '../support/test-app.ts';
 
@@ -57,12 +58,6 @@ async function sign(issuer: Issuer, options = live(), mesh = CONTEXT.mesh): Prom
   const uriSans = [`spiffe://${mesh}/web`, 'kuma://kuma.io/service/web'];
   const identity = { mesh, dataplane: `web-${count}`, tags, uriSans, dnsNames: [], commonName: '' };
   return issuer.sign(await requestFor(identity, 'EC-P256', 3600, `request-${count}`), options);
-}
-
-async function errorOf(work: Promise<unknown>): Promise<CaError> {
-  const error = await work.catch((cause: unknown) => cause);
-  expect(error).toBeInstanceOf(CaError);
-  return error as CaError;
 }
 
 async function expectGood({ leaf, chain, roots }: IssuedCertificate): Promise<void> {
@@ -145,7 +140,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
           ]);
           expect(failing[0]?.message).toMatch(new RegExp(`\\b${verb}\\b`));
           if (verb === 'get' || verb === 'delete') return;
-          const error = await errorOf(sign(issuerOn()));
+          const error = await caErrorOf(sign(issuerOn()));
           expect(error).toBeInstanceOf(IssuerDeniedError);
           expect(error.message).toMatch(new RegExp(`\\b${verb} certificaterequests`));
         },
@@ -167,7 +162,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
         asked += 1;
         return outcome;
       };
-      const error = await errorOf(sign(issuerOn()));
+      const error = await caErrorOf(sign(issuerOn()));
       expect(error).toBeInstanceOf(kind);
       expect(error.message).toMatch(message);
       expect(error.fix).toBeTruthy();
@@ -181,7 +176,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
 
     it('needs caCert where the issuer leaves status.ca empty, and says so', async () => {
       controller.outcome = () => 'no-ca';
-      expect((await errorOf(sign(issuerOn()))).fix).toMatch(/caCert/);
+      expect((await caErrorOf(sign(issuerOn()))).fix).toMatch(/caCert/);
       const conf = { ...CONF, caCert: { inlineString: controller.rootPem } };
       await expectGood(await sign(issuerOn(undefined, CONTEXT, conf)));
     });
@@ -191,7 +186,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       async (outcome) => {
         controller.outcome = () => outcome;
         const deadline = systemClock.deadline(400);
-        const error = await errorOf(sign(issuerOn(), { signal: deadline.signal }));
+        const error = await caErrorOf(sign(issuerOn(), { signal: deadline.signal }));
         deadline.clear();
         expect(error).toBeInstanceOf(IssuancePendingError);
         expect(error.retryAfterMs).toBeGreaterThan(0);
@@ -304,7 +299,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       it('makes at most three objects for one certificate, however often the server fails', async () => {
         const before = (await cluster.counts()).requests.create;
         faultsOf().add({ fault: { kind: 'internal-error' }, verbs: ['create'] });
-        expect((await errorOf(sign(issuerOn()))).retry).toBe(true);
+        expect((await caErrorOf(sign(issuerOn()))).retry).toBe(true);
         expect((await cluster.counts()).requests.create - before).toBeLessThanOrEqual(3);
       });
     }
@@ -377,7 +372,7 @@ describe.runIf(givenKubeconfig)('with MESH_CA_TEST_KUBECONFIG', () => {
   it('gives up at the deadline when there is no such issuer', async () => {
     const deadline = systemClock.deadline(3_000);
     const absent = { issuerRef: { name: 'mesh-ca-absent', kind } };
-    const error = await errorOf(sign(issuerOn(undefined, CONTEXT, absent), { signal: deadline.signal }));
+    const error = await caErrorOf(sign(issuerOn(undefined, CONTEXT, absent), { signal: deadline.signal }));
     deadline.clear();
     expect(error).toBeInstanceOf(IssuancePendingError);
   });

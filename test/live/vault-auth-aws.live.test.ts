@@ -11,7 +11,8 @@ import { setUpPki } from '../../testcontainers/vault-pki.ts';
 import { live, requestFor } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { type FakeVaultAws, startFakeVaultAws } from '../fakes/fake-vault-aws.ts';
-import { CONTEXT, createIssuer, IDENTITY } from '../fakes/vault-backend.ts';
+import { CONTEXT, createIssuer } from '../fakes/vault-backend.ts';
+import { IDENTITY } from '../support/identity.ts';
 import { createLoginCall } from '../support/vault-login-call.ts';
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);

@@ -15,7 +15,8 @@ import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { type CaSpec, makeCa, type TestCa } from '../conformance/make-ca.ts';
 import { serviceAccountClaims, startTokenReviewer } from '../fakes/fake-token-reviewer.ts';
 import type { ListeningFake } from '../fakes/listen.ts';
-import { CONTEXT, createIssuer, IDENTITY } from '../fakes/vault-backend.ts';
+import { CONTEXT, createIssuer } from '../fakes/vault-backend.ts';
+import { IDENTITY } from '../support/identity.ts';
 import { makeJwtKey } from '../support/make-jwt.ts';
 import { createLoginCall } from '../support/vault-login-call.ts';
 

@@ -16,7 +16,9 @@ import { pollUntil } from '../../testcontainers/server-process.ts';
 import { setUpPki, type VaultPki, type VaultPkiOptions } from '../../testcontainers/vault-pki.ts';
 import { live, requestFor } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
-import { confFor, createIssuer, IDENTITY } from '../fakes/vault-backend.ts';
+import { confFor, createIssuer } from '../fakes/vault-backend.ts';
+import { caErrorOf } from '../support/ca-error-of.ts';
+import { IDENTITY } from '../support/identity.ts';
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const SIGN_ROLE = 'role-dataplane-proxies-sign.json';
@@ -61,15 +63,6 @@ function issuerOf(server: { readonly address: string }, pki: VaultPki, changes: 
     sign: async ({ identity = IDENTITY, ttlSeconds = 600 }: Asked = {}) =>
       issuer.sign(await requestFor(identity, 'EC-P256', ttlSeconds), live()),
   };
-}
-
-async function errorOf(work: Promise<unknown>): Promise<CaError> {
-  const error = await work.then(
-    () => undefined,
-    (cause: unknown) => cause,
-  );
-  expect(error).toBeInstanceOf(CaError);
-  return error as CaError;
 }
 
 const patchRole =
@@ -276,7 +269,7 @@ describe('a real vault with one fault', () => {
     async ({ spoil, asked, repair, ...expected }) => {
       const world = await setUp();
       await spoil(world);
-      const error = await errorOf(world.sign(asked));
+      const error = await caErrorOf(world.sign(asked));
       expect(error).toBeInstanceOf(expected.type);
       expect([error.message, error.fix]).toEqual([
         expect.stringMatching(expected.message),
@@ -294,8 +287,8 @@ describe('a real vault with one fault', () => {
     const world = await setUp();
     await world.sign();
     await writePolicy('no-such')(world);
-    expect((await errorOf(world.sign())).message).toMatch(/no policy of the token gives it "update"/);
-    expect((await errorOf(world.sign())).message).toMatch(/token is valid, but no policy/);
+    expect((await caErrorOf(world.sign())).message).toMatch(/no policy of the token gives it "update"/);
+    expect((await caErrorOf(world.sign())).message).toMatch(/token is valid, but no policy/);
     await writePolicy('sign')(world);
     await expect(world.sign()).resolves.toBeDefined();
   });
@@ -303,7 +296,7 @@ describe('a real vault with one fault', () => {
   it('tells a wrong role from a missing right where the policy for the checks lets it', async () => {
     const world = await setUp({ policy: ['sign', 'checks'] });
     const other = issuerOf(bao, world, { role: 'other' });
-    expect((await errorOf(other.sign())).message).toMatch(/mount \S+ has no role other/);
+    expect((await caErrorOf(other.sign())).message).toMatch(/mount \S+ has no role other/);
     const failed = (await other.issuer.inspect(live())).filter(({ ok }) => !ok);
     expect(failed.map(({ name }) => name)).toEqual(['vault.issue-permitted']);
   });
@@ -312,7 +305,7 @@ describe('a real vault with one fault', () => {
     const world = await setUp();
     const other = issuerOf(bao, world, { namespace: 'nowhere' });
     for (const work of [() => other.sign(), () => other.issuer.trustBundle(live())]) {
-      const error = await errorOf(work());
+      const error = await caErrorOf(work());
       expect(error).toBeInstanceOf(IssuerDeniedError);
       expect(error.message).toMatch(/no such namespace: nowhere/);
       expect(error.fix).toMatch(/fromCp\.namespace/);
@@ -407,7 +400,7 @@ describe('the CAs of a real mount', () => {
   it('says how to give an intermediate its root, and serves when that was done', async () => {
     const world = await setUp({ intermediate: true, withRoot: false });
     for (const work of [() => world.sign(), () => world.issuer.trustBundle(live())]) {
-      const error = await errorOf(work());
+      const error = await caErrorOf(work());
       expect(error).toBeInstanceOf(IssuerResponseError);
       expect(error.fix).toMatch(/intermediate\/set-signed/);
     }
@@ -433,7 +426,7 @@ describe('a real vault that cannot serve now', () => {
   it('was never initialised', async () => {
     const own = await startOwn({ initialise: false });
     const never = issuerOf(own, { token: 'hvs.0123456789abcdefghijklmnop', mount: 'pki', role: 'dataplane-proxies' });
-    const error = await errorOf(never.sign());
+    const error = await caErrorOf(never.sign());
     expect(error).toBeInstanceOf(IssuerUnavailableError);
     expect([error.message, error.fix]).toEqual([
       expect.stringMatching(/is not initialised/),
@@ -449,7 +442,7 @@ describe('a real vault that cannot serve now', () => {
     await world.sign();
     await own.seal();
     for (const work of [() => world.sign(), () => world.issuer.trustBundle(live())]) {
-      const error = await errorOf(work());
+      const error = await caErrorOf(work());
       expect(error).toBeInstanceOf(IssuerUnavailableError);
       expect([error.message, error.fix]).toEqual([
         expect.stringMatching(/is sealed/),
@@ -471,7 +464,7 @@ describe('a real vault that cannot serve now', () => {
     await active.close();
     let last: unknown;
     await pollUntil(10_000, async () => {
-      last = await errorOf(sign());
+      last = await caErrorOf(sign());
       return last instanceof CaError && /is a standby/.test(last.message);
     }).catch(() => undefined);
     expect(last).toBeInstanceOf(IssuerUnavailableError);

@@ -11,7 +11,8 @@ import { pollUntil } from '../../testcontainers/server-process.ts';
 import { createToken, setUpPki } from '../../testcontainers/vault-pki.ts';
 import { live, requestFor } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
-import { confFor, createIssuer, IDENTITY } from '../fakes/vault-backend.ts';
+import { confFor, createIssuer } from '../fakes/vault-backend.ts';
+import { IDENTITY } from '../support/identity.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 const POLICY = 'kmesh-default-dataplane-proxies-sign';

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { module } from '../../adapters/vault/module.ts';
 import {
-  type CaError,
   IssuerDeniedError,
   IssuerResponseError,
   IssuerUnavailableError,
@@ -15,7 +14,9 @@ import { type OpenBaoOptions, type StartedOpenBao, startOpenBao } from '../../te
 import { createToken, setUpPki, type VaultPki, type VaultPkiOptions } from '../../testcontainers/vault-pki.ts';
 import { live, requestFor, testIssuer } from '../conformance/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
-import { CONTEXT, confFor, createIssuer, IDENTITY } from '../fakes/vault-backend.ts';
+import { CONTEXT, confFor, createIssuer } from '../fakes/vault-backend.ts';
+import { caErrorOf } from '../support/ca-error-of.ts';
+import { IDENTITY } from '../support/identity.ts';
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
@@ -122,12 +123,6 @@ function issuerFor(
 const pair = (issuer: KeyPairIssuer, identity = IDENTITY) =>
   issuer.issueKeyPair({ identity, ttlSeconds: 600, requestId: '1' }, live());
 
-async function errorOf(work: Promise<unknown>): Promise<CaError> {
-  const error = await work.catch((cause: unknown) => cause);
-  expect(error).toBeInstanceOf(Error);
-  return error as CaError;
-}
-
 async function failingChecks(issuer: Issuer): Promise<string[]> {
   return (await issuer.inspect(live())).filter(({ ok }) => !ok).map(({ name }) => name);
 }
@@ -136,7 +131,7 @@ describe('a real vault that is set up wrongly', () => {
   it('refuses a wrong token: the error names the path and holds no token', async () => {
     await setUpPki(bao);
     const issuer = issuerFor('hvs.0123456789abcdefghijklmnop');
-    const error = await errorOf(pair(issuer));
+    const error = await caErrorOf(pair(issuer));
     expect(error).toBeInstanceOf(IssuerDeniedError);
     expect(`${error.message} ${error.fix}`).not.toContain('0123456789');
     expect(await failingChecks(issuer)).toEqual(['vault.token-valid']);
@@ -147,7 +142,7 @@ describe('a real vault that is set up wrongly', () => {
     const issuer = issuerFor(token);
     await pair(issuer);
     await bao.must('POST', 'auth/token/revoke', { token });
-    expect(await errorOf(pair(issuer))).toBeInstanceOf(IssuerDeniedError);
+    expect(await caErrorOf(pair(issuer))).toBeInstanceOf(IssuerDeniedError);
     expect(await failingChecks(issuer)).toEqual(['vault.token-valid']);
   });
 
@@ -156,14 +151,14 @@ describe('a real vault that is set up wrongly', () => {
     ['role', { role: 'other' }, /no such role|nothing at this path/],
   ])('tells a wrong %s apart when the token may do everything', async (_what, changes, message) => {
     await setUpPki(bao);
-    const error = await errorOf(pair(issuerFor(bao.rootToken, changes)));
+    const error = await caErrorOf(pair(issuerFor(bao.rootToken, changes)));
     expect(error).toBeInstanceOf(IssuerDeniedError);
     expect(error.message).toMatch(message);
   });
 
   it('refuses an EC key where the documented role wants RSA', async () => {
     const { token } = await setUpPki(bao, { policy: 'sign' });
-    const error = await errorOf(issuerFor(token).sign(await requestFor(IDENTITY, 'EC-P256', 600), live()));
+    const error = await caErrorOf(issuerFor(token).sign(await requestFor(IDENTITY, 'EC-P256', 600), live()));
     expect(error).toBeInstanceOf(RequestInvalidError);
     expect(error.message).toMatch(/role requires keys of type rsa/);
   });
@@ -177,7 +172,7 @@ describe('a real vault that is set up wrongly', () => {
     await bao.must('PUT', 'sys/policies/acl/kmesh-default-dataplane-proxies-sign', { policy });
     const issuer = issuerFor(token);
     expect((await issuer.abilities(live())).keyTypes).toEqual(['RSA-2048', 'RSA-3072', 'RSA-4096']);
-    expect(await errorOf(issuer.sign(await requestFor(IDENTITY, 'RSA-2048', 600), live()))).toBeInstanceOf(
+    expect(await caErrorOf(issuer.sign(await requestFor(IDENTITY, 'RSA-2048', 600), live()))).toBeInstanceOf(
       RequestInvalidError,
     );
     expect((await issuer.abilities(live())).keyTypes).toEqual(['EC-P256', 'EC-P384']);
@@ -201,10 +196,10 @@ describe('a real vault that is set up wrongly', () => {
   it('refuses a mount without a CA, and a mount that is no PKI', async () => {
     const { token } = await setUpPki(bao);
     await bao.must('DELETE', 'kmesh-pki-default/root');
-    expect((await errorOf(pair(issuerFor(token)))).message).toMatch(/no CA in this mount|has an internal error/);
+    expect((await caErrorOf(pair(issuerFor(token)))).message).toMatch(/no CA in this mount|has an internal error/);
     await bao.must('DELETE', 'sys/mounts/kmesh-pki-default');
     await bao.must('POST', 'sys/mounts/kmesh-pki-default', { type: 'kv' });
-    expect(await errorOf(pair(issuerFor(token)))).toBeInstanceOf(IssuerResponseError);
+    expect(await caErrorOf(pair(issuerFor(token)))).toBeInstanceOf(IssuerResponseError);
   });
 });
 
@@ -221,14 +216,14 @@ describe('a real vault with its own ways', () => {
     const issuer = issuerFor(token, {}, own);
     await pair(issuer);
     await own.seal();
-    const error = await errorOf(pair(issuer));
+    const error = await caErrorOf(pair(issuer));
     expect(error).toBeInstanceOf(IssuerUnavailableError);
     expect(error.message).toMatch(/is sealed/);
     expect(await failingChecks(issuer)).toEqual(['vault.unsealed']);
     await own.unseal();
     await expect(pair(issuer)).resolves.toBeDefined();
     await own.restart();
-    expect((await errorOf(pair(issuer))).message).toMatch(/is sealed/);
+    expect((await caErrorOf(pair(issuer))).message).toMatch(/is sealed/);
     await own.unseal();
     await expect(pair(issuer)).resolves.toBeDefined();
   });
@@ -243,20 +238,20 @@ describe('a real vault with its own ways', () => {
     expect(await failingChecks(issuerFor(token, { tls: { caCert } }, own))).toEqual(['vault.tls-trusted']);
     expect(await failingChecks(issuerFor(token, {}, own))).toEqual(['vault.tls-trusted']);
     const plain = issuerFor(token, { address: own.address.replace('https:', 'http:') }, own);
-    expect((await errorOf(plain.trustBundle(live()))).message).toMatch(/speaks HTTPS/);
+    expect((await caErrorOf(plain.trustBundle(live()))).message).toMatch(/speaks HTTPS/);
   });
 
   it('is refused when TLS is expected and there is none', async () => {
     const { token } = await setUpPki(bao);
     const issuer = issuerFor(token, { address: bao.address.replace('http:', 'https:') });
-    expect((await errorOf(issuer.trustBundle(live()))).message).toMatch(/does not speak TLS/);
+    expect((await caErrorOf(issuer.trustBundle(live()))).message).toMatch(/does not speak TLS/);
   });
 
   it('keeps meshes apart by namespaces', async () => {
     await bao.request('POST', 'sys/namespaces/team');
     const { token } = await setUpPki(inNamespace(bao, 'team'));
     await expect(pair(issuerFor(token, { namespace: 'team' }))).resolves.toBeDefined();
-    expect(await errorOf(pair(issuerFor(token)))).toBeInstanceOf(IssuerDeniedError);
+    expect(await caErrorOf(pair(issuerFor(token)))).toBeInstanceOf(IssuerDeniedError);
   });
 
   it('writes the common name of the template and no DNS name, by issue and by sign', async () => {
