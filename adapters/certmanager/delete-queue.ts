@@ -21,6 +21,8 @@ export interface DeleteQueue {
 
 const WORKERS = 16;
 const MAX_QUEUED = 20_000;
+/** A first call that is not answered by then is made again: after a half-open connection that is the fresh one. */
+const FIRST_TIMEOUT_MS = 1_000;
 const TIMEOUT_MS = 3_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
@@ -42,7 +44,7 @@ export function createDeleteQueue(
   client: Pick<KubernetesClient, 'delete'>,
   { clock, random, log }: Pick<IssuerDeps, 'clock' | 'random' | 'log'>,
 ): DeleteQueue {
-  const queued = new Map<string, { readonly done: Promise<void>; finish(): void }>();
+  const queued = new Map<string, { readonly done: Promise<void>; finish(): void; hasFailed: boolean }>();
   const waiting = new Set<string>();
   /** In the order of their end. */
   const deleted = new Set<string>();
@@ -71,6 +73,8 @@ export function createDeleteQueue(
           continue;
         }
         failures += 1;
+        const entry = queued.get(name);
+        if (entry !== undefined) entry.hasFailed = true;
         waiting.add(name);
         complain('a CertificateRequest cannot be deleted: tried again', { name, err: toError(failure) });
         if (failures >= MAX_FAILURES) return giveUpAll(failure);
@@ -96,8 +100,9 @@ export function createDeleteQueue(
 
   /** The failure; undefined when no more is to be done. Lost and garbled answers are found out by asking again. */
   async function remove(name: string): Promise<Failure | undefined> {
+    const timeoutMs = queued.get(name)?.hasFailed === true ? TIMEOUT_MS : FIRST_TIMEOUT_MS;
     for (let refusals = 1; ; refusals += 1) {
-      const outcome = await client.delete(name, { signal: closing.signal, timeoutMs: TIMEOUT_MS });
+      const outcome = await client.delete(name, { signal: closing.signal, timeoutMs });
       if (outcome.ok) remember(name);
       if (outcome.ok || outcome.failure.kind === 'gone') return undefined;
       if (!REFUSALS.has(outcome.failure.kind)) return outcome.failure;
@@ -175,7 +180,7 @@ export function createDeleteQueue(
       const done = new Promise<void>((resolve) => {
         finish = resolve;
       });
-      queued.set(name, { done, finish });
+      queued.set(name, { done, finish, hasFailed: false });
       waiting.add(name);
       startWorkers();
     },
@@ -191,8 +196,10 @@ export function createDeleteQueue(
     },
     close() {
       closed ??= (async () => {
-        failures = Math.min(failures, 1);
+        // All at once: one that gets no answer must not hold up the others now.
+        failures = 0;
         resting?.abort();
+        startWorkers();
         await drain();
         closing.abort(new Error('closing'));
         resting?.abort();
