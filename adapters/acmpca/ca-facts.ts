@@ -1,6 +1,6 @@
 import type { Certificate } from '../../src/x509/certificate.ts';
-import { nameOf } from './describe-error.ts';
-import type { CallContext } from './exceptions.ts';
+import type { CallContext } from './error-rules.ts';
+import { nameOf } from './errors.ts';
 import { type Failure, failed, type Outcome } from './failure.ts';
 import type { CaDescription, CaState } from './replies.ts';
 import { algorithmOfCertificate, algorithmOfKeyName, GUESSES, type SigningAlgorithm } from './signing-algorithm.ts';

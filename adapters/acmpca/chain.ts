@@ -4,7 +4,7 @@ import type { Certificate } from '../../src/x509/certificate.ts';
 import { isIssuedBy, readCertificates, readSomeCertificates, readTold, sortCas } from '../shared/ca-certificates.ts';
 import { findPath, findPathEnd, type Path } from '../shared/issued-certificate.ts';
 import type { CaArn } from './ca-arn.ts';
-import { nameOf } from './describe-error.ts';
+import { nameOf } from './errors.ts';
 
 export interface ChainReader {
   /**

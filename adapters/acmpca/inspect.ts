@@ -9,14 +9,14 @@ import type { CaArn } from './ca-arn.ts';
 import { stateFailure } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
 import { parseCertificates } from './chain.ts';
-import { nameOf } from './describe-error.ts';
 import type { Endpoint } from './endpoint.ts';
+import { nameOf } from './errors.ts';
 import { type FailureKind, type Outcome, toError, valueOrThrow } from './failure.ts';
 import type { CaDescription } from './replies.ts';
 import type { Template } from './template.ts';
 import type { Transport } from './transport.ts';
 
-export interface InspectDeps {
+export interface Inspected {
   readonly ca: CaArn;
   readonly caller: Caller;
   readonly template: Template;
@@ -50,7 +50,7 @@ const UNREACHABLE: ReadonlySet<FailureKind> = new Set([
  * The named findings about one backend, in the order in which things must be right. Reads only. What cannot be known because of an earlier fault
  * is left out.
  */
-export async function inspectAcmPca(deps: InspectDeps, signal: AbortSignal): Promise<readonly Check[]> {
+export async function inspectAcmPca(deps: Inspected, signal: AbortSignal): Promise<readonly Check[]> {
   const { ca, caller, template } = deps;
   const credentials = await attempt(() => deps.loadCredentials(signal), signal);
   if (credentials instanceof CaError) return [fail('credentials-loaded', credentials)];
@@ -74,7 +74,7 @@ export async function inspectAcmPca(deps: InspectDeps, signal: AbortSignal): Pro
 }
 
 /** What any answer shows, whatever it is: the way there, the clocks, the credentials. */
-function checkAnswer(answer: Outcome<unknown>, { ca, endpoint, transport }: InspectDeps): readonly Check[] {
+function checkAnswer(answer: Outcome<unknown>, { ca, endpoint, transport }: Inspected): readonly Check[] {
   const failure = answer.ok ? undefined : answer.failure;
   if (failure !== undefined && UNREACHABLE.has(failure.kind)) return [fail('address-reachable', toError(failure))];
   const isAnswered = transport.clockSkewMs !== undefined;
@@ -103,7 +103,7 @@ function checkState(description: Outcome<CaDescription>, ca: CaArn): Check {
 
 async function checkRoots(
   pinned: readonly Certificate[],
-  { caller, ca, clock }: InspectDeps,
+  { caller, ca, clock }: Inspected,
   signal: AbortSignal,
 ): Promise<readonly Check[]> {
   const read = await caller.getCaCertificate(signal);

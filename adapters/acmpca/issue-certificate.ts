@@ -5,7 +5,7 @@ import { type Attempt, idempotencyToken, type Plan, startAnew } from './attempts
 import type { CaArn } from './ca-arn.ts';
 import { type CaFacts, SHORT_LIVED_SECONDS, stateFailure } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
-import { nameOf } from './describe-error.ts';
+import { nameOf } from './errors.ts';
 import { type Failure, type FailureKind, isTransient, toError } from './failure.ts';
 import type { KnownFacts } from './known-facts.ts';
 import type { ReadyTime } from './ready-time.ts';

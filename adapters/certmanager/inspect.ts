@@ -17,7 +17,7 @@ export interface Inspected {
   readonly cluster: Cluster;
   readonly clock: IssuerDeps['clock'];
   /** The roots of `caCert`; undefined when it is not set. */
-  readonly loadRoots: () => Promise<readonly Certificate[] | undefined>;
+  readonly loadPinned: () => Promise<readonly Certificate[] | undefined>;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -100,10 +100,10 @@ async function checkRights(
 }
 
 async function checkRoot(
-  { conf, cluster, clock, loadRoots }: Inspected,
+  { conf, cluster, clock, loadPinned }: Inspected,
   signal: AbortSignal,
 ): Promise<readonly Check[]> {
-  const pinned = await attempt(() => orAborted(loadRoots(), signal), signal);
+  const pinned = await attempt(() => orAborted(loadPinned(), signal), signal);
   if (pinned instanceof CaError) return [fail('root-known', pinned)];
   if (pinned !== undefined) {
     const renew =

@@ -158,7 +158,7 @@ export function createCertManagerIssuer(
     checkConf: (call) => collectFindings([() => loadPinned(conf, deps, call.signal)], call),
 
     inspect: ({ signal }) =>
-      inspectCertManager({ conf, cluster, clock, loadRoots: () => pinned.get({ signal }) }, signal),
+      inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, signal),
 
     close() {
       closed ??= (async () => {

@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import { ResponseTooLargeError } from '../shared/read-answer.ts';
 import type { Access } from './kube-access.ts';
 
 export interface TransportRequest {
@@ -29,11 +30,6 @@ export interface Transport {
   /** Another takes its place: streams end, calls under way finish as they can. */
   retire(): void;
   close(): Promise<void>;
-}
-
-/** Code as undici's errors have it. */
-class ResponseTooLargeError extends Error {
-  readonly code = 'RESPONSE_TOO_LARGE';
 }
 
 const RESPONSE_MAX_BYTES = 32 * 1024 * 1024;

@@ -1,17 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
+import { cleanRemoteText } from '../shared/remote-text.ts';
 
 const MAX_ERRORS = 8;
-const MAX_TEXT = 300;
+const RAW_MAX = 1200;
 const RETRY_AFTER_MAX_MS = 3_600_000;
 
 const errorBody = z.object({ errors: z.array(z.string()) });
-
-/** Vault's and OpenBao's tokens: `hvs.`, `hvb.`, `hvr.`, `s.`, `b.`, `r.` and a long word. */
-const TOKEN = /\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{16,}/g;
-const PEM = /-----BEGIN [\s\S]*?(?:-----END [A-Z ]+-----|$)/g;
-/** Control characters, line ends among them, and the invisible marks that turn text around. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu;
 
 /** Words with a slash: paths of Vault's API or of a disk, URLs. */
 const PATH = /[\w.:@%+~-]*(?:\/[\w.:@%*+~-]*)+/g;
@@ -30,7 +25,7 @@ export interface Sayable {
 /** The `errors` list of an answer as it stands: to recognise, never to repeat. */
 export function rawErrors(body: unknown): readonly string[] {
   const parsed = errorBody.safeParse(body);
-  return parsed.success ? parsed.data.errors.slice(0, MAX_ERRORS).map((text) => text.slice(0, 4 * MAX_TEXT)) : [];
+  return parsed.success ? parsed.data.errors.slice(0, MAX_ERRORS).map((text) => text.slice(0, RAW_MAX)) : [];
 }
 
 /**
@@ -41,15 +36,10 @@ export function cleanText(body: unknown, sayable: Sayable): string {
   const { token } = sayable;
   const parsed = errorBody.safeParse(body);
   const said = parsed.success ? parsed.data.errors.slice(0, MAX_ERRORS).join('; ') : '';
-  const text = (token === '' ? said : said.replaceAll(token, '[token]'))
-    .slice(0, 4 * MAX_TEXT)
-    .replace(PEM, '[PEM]')
-    .replace(TOKEN, '[token]')
-    .replace(PATH, (word) => (mayName(word, sayable) ? word : '[path]'))
-    .replace(UNPRINTABLE, ' ')
-    .replace(/\d+ errors? occurred: \* /g, '')
-    .trim();
-  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
+  return cleanRemoteText(token === '' ? said : said.replaceAll(token, '[token]'), [
+    [PATH, (word) => (mayName(word, sayable) ? word : '[path]')],
+    [/\d+ errors? occurred:\s+\*\s+/g, ''],
+  ]);
 }
 
 function mayName(word: string, { namespace, path, pki, role }: Sayable): boolean {

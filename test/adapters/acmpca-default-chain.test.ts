@@ -15,6 +15,7 @@ import {
   stsAnswer,
   stsRefusal,
 } from '../fakes/acmpca/credential-servers.ts';
+import type { StrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
 import { makeTempDir } from '../support/temp-dir.ts';
 import { callsOf, depsOf, errorOf, hurriedClock, issuerOf, sign, startFake, until } from './acmpca-setup.ts';
 
@@ -36,6 +37,13 @@ async function hideEnvironment(): Promise<string> {
 /** In a region that does not exist, so that no name of AWS is found for it. */
 const ARN_NOWHERE =
   'arn:aws:acm-pca:xx-nowhere-1:123456789012:certificate-authority/6ba7b810-9dad-11d1-80b4-00c04fd430c8';
+
+/** Puts a user's temporary key into the environment. */
+function use(user: ReturnType<StrictAcmPca['createUser']> | undefined): void {
+  vi.stubEnv('AWS_ACCESS_KEY_ID', user?.accessKeyId);
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', user?.secretAccessKey);
+  vi.stubEnv('AWS_SESSION_TOKEN', user?.sessionToken);
+}
 
 describe("AWS's default chain", () => {
   it('gives the credentials when the conf has none, temporary ones with their session token too', async () => {
@@ -67,11 +75,6 @@ describe("AWS's default chain", () => {
     await hideEnvironment();
     const pca = await startFake();
     const [old, fresh] = [1, 2].map(() => pca.createUser({ policies: pca.user.policies, temporary: true }));
-    const use = (user: typeof old) => {
-      vi.stubEnv('AWS_ACCESS_KEY_ID', user?.accessKeyId);
-      vi.stubEnv('AWS_SECRET_ACCESS_KEY', user?.secretAccessKey);
-      vi.stubEnv('AWS_SESSION_TOKEN', user?.sessionToken);
-    };
     use(old);
     const issuer = issuerOf(pca, depsOf(pca), { auth: undefined });
     await sign({ issuer });
@@ -85,11 +88,6 @@ describe("AWS's default chain", () => {
     await hideEnvironment();
     const pca = await startFake();
     const [old, fresh] = [1, 2].map(() => pca.createUser({ policies: pca.user.policies, temporary: true }));
-    const use = (user: typeof old) => {
-      vi.stubEnv('AWS_ACCESS_KEY_ID', user?.accessKeyId);
-      vi.stubEnv('AWS_SECRET_ACCESS_KEY', user?.secretAccessKey);
-      vi.stubEnv('AWS_SESSION_TOKEN', user?.sessionToken);
-    };
     use(old);
     pca.fault = ({ operation }) => {
       if (operation === 'GetCertificate' && old !== undefined) old.isExpired = true;

@@ -1,4 +1,5 @@
 import { chainFault } from '../shared/aws-default-chain.ts';
+import { cleanRemoteText, type Mask } from '../shared/remote-text.ts';
 import {
   type CallContext,
   CLOCK_TEXT,
@@ -10,12 +11,11 @@ import {
   type Rule,
   SERVER_ERROR,
   UNKNOWN_EXCEPTION,
-} from './exceptions.ts';
+} from './error-rules.ts';
 import type { Failure } from './failure.ts';
 
 const RULES = new Map(EXCEPTION_RULES.flatMap((rule) => rule.names.map((name) => [name, rule] as const)));
 const CLOCK_RULE = RULES.get('RequestTimeTooSkewed') ?? NOT_AWS;
-const MAX_TEXT = 200;
 /** What throttling says when it says nothing about when. */
 const THROTTLED_RETRY_MS = 1000;
 
@@ -65,15 +65,14 @@ export function nameOf({ ca }: Pick<CallContext, 'ca'>): string {
   return `private CA ${ca.id} in ${ca.region}`;
 }
 
-/** One line of AWS's words without ARNs, account numbers, access keys and control characters. */
+const MASKS: readonly Mask[] = [
+  [/arn:[^\s"'<>,;()]+/gi, '[arn]'],
+  [/\b\d{12}\b/g, '[account]'],
+];
+
+/** One line of AWS's words without ARNs, account numbers and secrets. */
 export function cleanText(text: string): string {
-  return text
-    .replace(/arn:[^\s"'<>,;()]+/gi, '<arn>')
-    .replace(/\b(?:AKIA|ASIA|AROA|AIDA|ABIA|ACCA)[A-Z0-9]{8,}\b/g, '<key>')
-    .replace(/\b\d{12}\b/g, '<account>')
-    .replace(/[^\x20-\x7e]+/g, ' ')
-    .trim()
-    .slice(0, MAX_TEXT);
+  return cleanRemoteText(text, MASKS);
 }
 
 function describe(
