@@ -1,3 +1,4 @@
+import { NETWORK_CODES } from '../shared/network-codes.ts';
 import type { CaArn } from './ca-arn.ts';
 import type { Operation } from './call-limits.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -190,38 +191,40 @@ export const UNKNOWN_EXCEPTION: Rule = {
   tellsText: true,
 };
 
+const STRANGE: Rule = {
+  kind: 'malformed',
+  message: 'is asked at a place that does not speak as AWS does',
+  fix: (c) => endpointFix(c),
+};
+
 /** By the code of Node's or OpenSSL's error; the first that matches. */
 export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
   {
-    codes: /^ECONNREFUSED$/,
+    codes: NETWORK_CODES.refused,
     kind: 'network',
     message: 'cannot be asked: the endpoint refuses connections',
     fix: (c) => endpointFix(c),
   },
   {
-    codes: /^(ENOTFOUND|EAI_AGAIN)$/,
+    codes: NETWORK_CODES.unresolved,
     kind: 'network',
     message: "cannot be asked: the endpoint's host name cannot be resolved",
     fix: (c) => `${endpointFix(c)}, or the DNS of this machine`,
   },
   {
-    codes: /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/,
+    codes: NETWORK_CODES.unreachable,
     kind: 'network',
     message: 'cannot be asked: the endpoint cannot be reached over the network',
     fix: (c) => `open the way (routes, security groups, VPC endpoint) to ${placeOf(c)}`,
   },
   {
-    codes: /SELF_SIGNED|UNABLE_TO_|^CERT_|^ERR_TLS_|^ERR_SSL_|^EPROTO$|INVALID_CA/,
+    codes: NETWORK_CODES.anyTls,
     kind: 'tls',
     message: 'cannot be asked: the TLS connection is not trusted',
     fix: (c) => `check the certificate of ${placeOf(c)}; a private CA is trusted by NODE_EXTRA_CA_CERTS`,
   },
-  {
-    codes: /^(HPE_|RESPONSE_TOO_LARGE$)/,
-    kind: 'malformed',
-    message: 'is asked at a place that does not speak as AWS does',
-    fix: (c) => endpointFix(c),
-  },
+  { ...STRANGE, codes: NETWORK_CODES.noHttp },
+  { ...STRANGE, codes: NETWORK_CODES.tooLarge },
 ];
 
 export const NETWORK_DEFAULT: Rule = {

@@ -1,3 +1,4 @@
+import { NETWORK_CODES } from '../shared/network-codes.ts';
 import type { FailureKind } from './failure.ts';
 
 /** What a call was about, as far as messages need it. */
@@ -24,19 +25,19 @@ const CREDENTIALS =
 /** By the code of Node's, OpenSSL's or undici's error; the first that matches. */
 export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
   {
-    codes: /^ECONNREFUSED$/,
+    codes: NETWORK_CODES.refused,
     kind: 'unreachable',
     message: 'refuses connections',
     fix: () => 'start the API server, or correct `server` in the kubeconfig',
   },
   {
-    codes: /^(ENOTFOUND|EAI_AGAIN)$/,
+    codes: NETWORK_CODES.unresolved,
     kind: 'unreachable',
     message: 'has a host name that cannot be resolved',
     fix: () => 'correct `server` in the kubeconfig, or the DNS of this machine',
   },
   {
-    codes: /^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/,
+    codes: NETWORK_CODES.unreachable,
     kind: 'unreachable',
     message: 'cannot be reached over the network',
     fix: () => 'open the way (routes, firewalls, network policies) to the API server',
@@ -48,38 +49,38 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
     fix: () => 'look at the load of the API server and of etcd, and at the network to it',
   },
   {
-    codes: /^(CERT_HAS_EXPIRED|CERT_NOT_YET_VALID)$/,
+    codes: NETWORK_CODES.outdated,
     kind: 'tls',
     message: 'shows a TLS certificate outside its validity',
     fix: () => 'renew the certificate of the API server, or correct the clock of this machine',
   },
   {
-    codes: /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    codes: NETWORK_CODES.otherName,
     kind: 'tls',
     message: 'shows a TLS certificate for another name',
     fix: () =>
       'set `tls-server-name` of the cluster in the kubeconfig to a name in that certificate, or correct `server`',
   },
   {
-    codes: /SELF_SIGNED|UNABLE_TO_|CERT_(UNTRUSTED|REJECTED|SIGNATURE_FAILURE)|INVALID_CA/,
+    codes: NETWORK_CODES.untrusted,
     kind: 'tls',
     message: 'shows a TLS certificate that is not trusted',
     fix: () => 'set `certificate-authority` of the cluster in the kubeconfig to the CA of the API server',
   },
   {
-    codes: /^(EPROTO|ERR_SSL_|ERR_TLS_|ERR_OSSL_)/,
+    codes: NETWORK_CODES.noTls,
     kind: 'tls',
     message: 'does not speak TLS as expected, or refuses the client certificate',
     fix: () => 'check the port in `server` and the client certificate in the kubeconfig',
   },
   {
-    codes: /^(HPE_|UND_ERR_HEADERS_OVERFLOW)/,
+    codes: NETWORK_CODES.noHttp,
     kind: 'malformed',
     message: 'does not speak HTTP',
     fix: () => 'check that `server` in the kubeconfig is a Kubernetes API server, with https where it has TLS',
   },
   {
-    codes: /^(RESPONSE_TOO_LARGE|UND_ERR_RES_EXCEEDED_MAX_SIZE)$/,
+    codes: NETWORK_CODES.tooLarge,
     kind: 'malformed',
     message: 'sent an answer larger than 32 MiB',
     fix: ({ namespace }) => `delete old CertificateRequests: kubectl -n ${namespace} get certificaterequests`,
