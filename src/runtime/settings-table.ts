@@ -199,7 +199,7 @@ export const SETTINGS = {
       .regex(/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$/),
     default: '',
     form: 'the name of a Pod',
-    doc: 'Pod that mesh-ca runs in (`metadata.name` by the downward API): it owns the CertificateRequests, which go when it goes.',
+    doc: 'Pod that mesh-ca runs in (`metadata.name` by the downward API), if that is in the system namespace: it owns the CertificateRequests, which go when it goes.',
   }),
   podUid: setting({
     schema: z
