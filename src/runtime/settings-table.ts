@@ -44,7 +44,7 @@ function duration(least: number, most: number) {
   });
 }
 
-const RATE_FORM = 'a number of calls a second from 0.1 to 10000, such as `25`';
+const RATE_FORM = 'a number of calls a second from 0.1 to 10000';
 const rate = z
   .string()
   .regex(/^\d{1,5}(\.\d{1,3})?$/)

@@ -28,6 +28,12 @@ const MAX_FILE_CHARACTERS = 256 * 1024;
 const MAX_SHOWN_CHARACTERS = 80;
 const MAX_VIOLATIONS_BY_NAME = 50;
 
+/** The first is worth nothing without the second. */
+const TOGETHER: readonly (readonly [SettingKey, SettingKey])[] = [
+  ['podName', 'podUid'],
+  ['podUid', 'podName'],
+];
+
 /** A value that was written, and the name under which it was written. */
 interface Written {
   readonly name: string;
@@ -51,6 +57,12 @@ export function loadSettings(sources: SettingSources): Settings {
     const read = written.map((one) => readValue(row, one, violations));
     values[key] = written.length > 0 ? read[0] : readDefault(row, dataDir ?? './data');
     if (key === 'dataDir' && typeof values[key] === 'string') dataDir = values[key];
+  }
+  for (const [key, other] of TOGETHER) {
+    if (values[key] === '' || values[other] !== '') continue;
+    const [written] = findWritten(key, sources, file);
+    const { flag } = settingNames(other);
+    violations.push({ field: written?.name ?? key, message: `is worth nothing without \`${flag}\`: set both or none` });
   }
   if (violations.length === 0) return values as Settings;
   throw new ConfigError(violations.length === 1 ? 'one setting is wrong' : `${violations.length} settings are wrong`, {

@@ -106,6 +106,17 @@ describe('settings', () => {
     ]);
   });
 
+  it('take the name and the UID of a Pod together or not at all', () => {
+    expect(mistakesOf({ flags: { podName: 'mesh-ca-0' }, env: {}, fileText: '' })).toEqual([
+      { field: '--pod-name', message: 'is worth nothing without `--pod-uid`: set both or none' },
+    ]);
+    expect(mistakesOf({ flags: {}, env: { MESH_CA_POD_UID: 'a-1' }, fileText: '' })).toEqual([
+      { field: 'MESH_CA_POD_UID', message: 'is worth nothing without `--pod-name`: set both or none' },
+    ]);
+    const both = loadSettings({ ...NOTHING, flags: { podName: 'mesh-ca-0' }, env: { MESH_CA_POD_UID: 'a-1' } });
+    expect([both.podName, both.podUid]).toEqual(['mesh-ca-0', 'a-1']);
+  });
+
   it('check a value also where a stronger one hides it', () => {
     const violations = mistakesOf({ flags: { apiPort: '1' }, env: { MESH_CA_API_PORT: 'x' }, fileText: 'apiPort: y' });
     expect(violations.map(({ field }) => field)).toEqual(['MESH_CA_API_PORT', 'apiPort']);
