@@ -129,7 +129,7 @@ export function createTransport(clock: IssuerDeps['clock']): Transport {
     close() {
       isClosed = true;
       for (const end of [...underWay]) end(new WireError('CLOSED', 'the connection is closed'));
-      for (const agent of Object.values(agents)) agent.destroy();
+      idle.close();
     },
   };
 }

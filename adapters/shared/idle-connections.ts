@@ -12,6 +12,8 @@ interface IdleConnections {
   /** Destroys the idle connections that a hanging call makes suspect; how many. Called before a connection is taken. */
   dropSuspects(): number;
   dropAll(): number;
+  /** Destroys every connection, and those that come later. */
+  close(): void;
   /** How long it gave no byte; Infinity before its first. */
   silentForMs(socket: Socket): number;
 }
@@ -87,6 +89,13 @@ export function createIdleConnections(agents: readonly http.Agent[], clock: Issu
       return sinceMs === undefined ? 0 : dropSilentSince(sinceMs);
     },
     dropAll: () => drop(() => true),
+    close() {
+      for (const agent of agents) {
+        // Node 24 still connects for a call that waited in the agent's queue when it was ended, and keeps that connection.
+        agent.on('free', (socket: Socket) => socket.destroy());
+        agent.destroy();
+      }
+    },
     silentForMs: (socket) => clock.monotonicMs() - (lastByteMs.get(socket) ?? Number.NEGATIVE_INFINITY),
   };
 }

@@ -206,7 +206,7 @@ export function createTransport(
     isClosed = true;
     // The agent alone would open new connections for what waits in its queue.
     endCalls();
-    agent.destroy();
+    idle.close();
   }
 
   return {
