@@ -1,3 +1,5 @@
+import { percentile } from './percentile.ts';
+
 /** What callers saw of many requests for certificates. */
 export interface Asked {
   readonly issued: number;
@@ -26,51 +28,61 @@ const TAGS = { 'kuma.io/service': 'backend', version: 'v1' };
 const PAUSE_MS = 100;
 
 /** Asks like a mesh of proxies: every failure that may pass is asked again. */
-export async function askForCertificates(options: AskOptions): Promise<Asked> {
-  const failures: Record<string, number> = {};
-  const latencies: number[] = [];
-  let next = 0;
+export function askForCertificates(options: AskOptions): Promise<Asked> {
   let issued = 0;
-  const startedAt = performance.now();
-
-  async function askOne(index: number): Promise<void> {
+  return runCallers(options, async (index, note) => {
     const csr = options.csrs?.[index % options.csrs.length];
     const body = JSON.stringify(csr === undefined ? { tags: TAGS } : { csr, tags: TAGS });
     for (let attempt = 0; attempt < options.tries; attempt += 1) {
       const sentAt = performance.now();
-      const outcome = await post(
-        `${options.address()}/meshes/${options.mesh}/dataplanes/dp-${index}/_certificate`,
-        body,
-      );
+      const url = `${options.address()}/meshes/${options.mesh}/dataplanes/dp-${index}/_certificate`;
+      const outcome = await post(url, body);
       if (outcome === 'issued') {
-        latencies.push(performance.now() - sentAt);
+        note.issued(sentAt);
         issued += 1;
         options.onIssued?.(issued);
         return;
       }
-      failures[outcome] = (failures[outcome] ?? 0) + 1;
+      note.failed(outcome);
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
-  }
+  });
+}
 
+/** What a caller tells of one certificate. */
+interface Note {
+  /** @param sentAt by `performance.now()` */
+  issued(sentAt: number): void;
+  failed(outcome: string): void;
+}
+
+/** Lets `callers` go through the numbers from 0 to `count`, each its next one when the last is done. */
+export async function runCallers(
+  { count, callers }: Pick<AskOptions, 'count' | 'callers'>,
+  askOne: (index: number, note: Note) => Promise<void>,
+): Promise<Asked> {
+  const failures: Record<string, number> = {};
+  const latencies: number[] = [];
+  const note: Note = {
+    issued: (sentAt) => void latencies.push(performance.now() - sentAt),
+    failed(outcome) {
+      failures[outcome] = (failures[outcome] ?? 0) + 1;
+    },
+  };
+  let next = 0;
+  const startedAt = performance.now();
   async function caller(): Promise<void> {
-    while (next < options.count) {
+    while (next < count) {
       const index = next;
       next += 1;
-      await askOne(index);
+      await askOne(index, note);
     }
   }
-
-  await Promise.all(Array.from({ length: options.callers }, caller));
-  latencies.sort((a, b) => a - b);
-  const percentile = (share: number) => latencies[Math.max(0, Math.ceil(latencies.length * share) - 1)] ?? 0;
-  return {
-    issued,
-    failures,
-    seconds: (performance.now() - startedAt) / 1000,
-    p50Ms: percentile(0.5),
-    p99Ms: percentile(0.99),
-  };
+  await Promise.all(Array.from({ length: callers }, caller));
+  const seconds = (performance.now() - startedAt) / 1000;
+  latencies.sort((one, other) => one - other);
+  const [p50Ms, p99Ms] = [percentile(latencies, 0.5), percentile(latencies, 0.99)];
+  return { issued: latencies.length, failures, seconds, p50Ms, p99Ms };
 }
 
 async function post(url: string, body: string): Promise<string> {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { percentile } from './percentile.ts';
 import { createResponseReader, type HttpAnswer } from './response-reader.ts';
 
 export interface LoadOptions {
@@ -102,9 +103,4 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     lastBody: () => last?.body.toString('utf8') ?? '',
     close,
   };
-}
-
-/** Nearest rank. 0 for an empty list. */
-function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0;
 }

@@ -4,7 +4,7 @@ import { createClusterClient } from '../../test/fakes/kubernetes/cluster-client.
 import { type FakeKubernetes, startFakeKubernetes } from '../../test/fakes/kubernetes/fake-kubernetes.ts';
 import type { Fault } from '../../test/fakes/kubernetes/faults.ts';
 import { SYSTEM_NAMESPACE } from '../../test/fakes/kubernetes/test-cluster.ts';
-import { type Asked, askForCertificates } from '../ask.ts';
+import { type Asked, askForCertificates, runCallers } from '../ask.ts';
 import type { Bench } from '../bench.ts';
 import { type Figure, type Measurement, shareOf } from '../figure.ts';
 import { startMeshCa } from '../mesh-ca.ts';
@@ -128,39 +128,28 @@ async function askDirectly(kube: FakeKubernetes, csrs: readonly string[], count:
       ending.signal,
     )
     .catch(() => {});
-  const latencies: number[] = [];
-  let next = 0;
-  const startedAt = performance.now();
-  async function caller(): Promise<void> {
-    while (next < count) {
-      const index = next;
-      next += 1;
-      const name = `direct-${index}`;
-      const sentAt = performance.now();
-      const isReady = new Promise<void>((resolve) => ready.set(name, resolve));
-      await client.create({
-        metadata: { name },
-        spec: {
-          request: Buffer.from(csrs[index % csrs.length] ?? '').toString('base64'),
-          issuerRef: CONF.issuerRef,
-          duration: '86400s',
-          usages: ['digital signature', 'key encipherment', 'server auth', 'client auth'],
-        },
-      });
-      await isReady;
-      ready.delete(name);
-      latencies.push(performance.now() - sentAt);
-      await client.delete(name);
-    }
-  }
-  await Promise.all(Array.from({ length: CALLERS }, caller));
-  const seconds = (performance.now() - startedAt) / 1000;
+  const asked = await runCallers({ count, callers: CALLERS }, async (index, note) => {
+    const name = `direct-${index}`;
+    const sentAt = performance.now();
+    const isReady = new Promise<void>((resolve) => ready.set(name, resolve));
+    await client.create({
+      metadata: { name },
+      spec: {
+        request: Buffer.from(csrs[index % csrs.length] ?? '').toString('base64'),
+        issuerRef: CONF.issuerRef,
+        duration: '86400s',
+        usages: ['digital signature', 'key encipherment', 'server auth', 'client auth'],
+      },
+    });
+    await isReady;
+    ready.delete(name);
+    note.issued(sentAt);
+    await client.delete(name);
+  });
   ending.abort();
   await watching;
   client.close();
-  latencies.sort((a, b) => a - b);
-  const at = (share: number) => latencies[Math.max(0, Math.ceil(latencies.length * share) - 1)] ?? 0;
-  return { issued: count, failures: {}, seconds, p50Ms: at(0.5), p99Ms: at(0.99) };
+  return asked;
 }
 
 /** How many objects are there after a while in which nobody asks for anything. */
