@@ -39,7 +39,7 @@ export function createCertManagerIssuer(
   const { issuerRef } = conf;
   const lease = acquireCluster(deps);
   const cluster = lease.value;
-  const pinned = loadOnce((options) => loadPinned(conf, deps, options.signal), clock);
+  const pinned = loadOnce((options) => loadPinned(conf, deps, options.signal), clock, 'caCert');
   const chains = createChainReader(issuerRef);
   const lifetime = createLifetime();
   const underWay = new Set<Promise<IssuedCertificate>>();

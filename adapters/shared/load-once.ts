@@ -17,8 +17,13 @@ export interface Loaded<T> {
 
 /**
  * Keeps what `load` gave. The load runs under its own deadline, so that the caller who happens to start it cannot abort it for the others.
+ * @param what it loads, for the message when that takes too long
  */
-export function loadOnce<T>(load: (options: CallOptions) => Promise<T>, clock: IssuerDeps['clock']): Loaded<T> {
+export function loadOnce<T>(
+  load: (options: CallOptions) => Promise<T>,
+  clock: IssuerDeps['clock'],
+  what = 'the CA key pair',
+): Loaded<T> {
   const closing = new AbortController();
   let value: T | undefined;
   let loading: Promise<T> | undefined;
@@ -32,7 +37,7 @@ export function loadOnce<T>(load: (options: CallOptions) => Promise<T>, clock: I
       return loaded;
     } catch (error) {
       if (deadline.signal.aborted && !closing.signal.aborted) {
-        throw new IssuerUnavailableError(`the CA key pair could not be read within ${LOAD_TIMEOUT_MS} ms`, {
+        throw new IssuerUnavailableError(`${what} could not be read within ${LOAD_TIMEOUT_MS} ms`, {
           cause: error,
           fix: 'look at the store and the file systems that mesh-ca reads from',
         });
