@@ -3,8 +3,6 @@ import {
   CA_ENDED,
   type CallContext,
   FORBIDDEN_RULES,
-  NETWORK_DEFAULT,
-  NETWORK_RULES,
   PLAIN_HTTP,
   type Rule,
   SEALED,
@@ -14,6 +12,7 @@ import {
 } from './error-rules.ts';
 import type { Failure } from './failure.ts';
 import { inNamespace } from './in-namespace.ts';
+import { NETWORK_DEFAULT, NETWORK_RULES } from './network-rules.ts';
 import { cleanText, rawErrors, retryAfterMs } from './reply-text.ts';
 import type { TransportReply } from './transport.ts';
 
