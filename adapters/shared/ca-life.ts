@@ -1,5 +1,5 @@
-import type { Check } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
+import type { Checks } from './checks.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -22,7 +22,7 @@ export function caLife(certificate: Certificate, at: Date): CaLife {
 }
 
 /** The check `<type>.ca-valid` over all certificates of the path. The worst one speaks. */
-export function caLifeCheck(name: string, path: readonly Certificate[], at: Date, renew: string): Check {
+export function checkCaLife(checks: Checks, path: readonly Certificate[], at: Date, renew: string): void {
   const lives = path.map((certificate) => ({ certificate, life: caLife(certificate, at) }));
   const bad = lives.find(({ life }) => life.state === 'expired' || life.state === 'not-yet-valid');
   const soonest = lives.reduce((a, b) => (b.certificate.notAfter < a.certificate.notAfter ? b : a));
@@ -30,18 +30,23 @@ export function caLifeCheck(name: string, path: readonly Certificate[], at: Date
   const message = `CA certificate "${certificate.subject}" ${life.sentence}`;
   switch (life.state) {
     case 'valid':
-      return { name, ok: true, message };
-    case 'ends-soon':
-      return { name, ok: true, message, fix: renew };
+      return checks.pass('ca-valid', message);
+    case 'ends-soon': {
+      const cause = `certificates that would live past ${certificate.notAfter.toISOString()} are cut to it or refused, and after it none is trusted`;
+      return checks.warn('ca-valid', { message, cause, fix: renew });
+    }
     case 'expired':
-      return { name, ok: false, message, cause: 'proxies refuse every certificate of an expired CA', fix: renew };
+      return checks.fail('ca-valid', {
+        message,
+        cause: 'proxies refuse every certificate of an expired CA',
+        fix: renew,
+      });
     case 'not-yet-valid':
-      return {
-        name,
-        ok: false,
+      return checks.fail('ca-valid', {
         message,
         cause: 'its notBefore lies in the future',
-        fix: 'wait until then, and check the clock of this machine',
-      };
+        fix: 'wait until then, and check the clock of this machine: timedatectl status',
+        retry: true,
+      });
   }
 }

@@ -1,35 +1,92 @@
 import { CaError } from '../../src/issuer/errors.ts';
-import type { Check } from '../../src/issuer/issuer.ts';
+import type { Check, InspectOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
 
+/** What is wrong, for an operator. */
 export interface Finding {
+  /** One sentence. */
   readonly message: string;
+  readonly cause?: string | undefined;
   readonly fix?: string | undefined;
+  /** The key of `conf` that is to blame, where it is another than the check's rule says. */
+  readonly field?: string | undefined;
+  /** It may pass later without anybody changing anything. */
+  readonly retry?: boolean | undefined;
 }
 
-/** Makes the named findings of an inspection, which all begin with the type of the backend. */
-export function createChecks(type: string) {
-  const of = (ok: boolean, name: string, { message, fix }: Finding, cause?: string): Check => ({
-    name: `${type}.${name}`,
-    ok,
-    message,
-    ...(cause !== undefined && { cause }),
-    ...(fix !== undefined && { fix }),
-  });
-  const pass = (name: string, message: string, fix?: string) => of(true, name, { message, fix });
-  const fail = (name: string, finding: Finding, cause?: string) => of(false, name, finding, cause);
-
+/**
+ * Tells the findings of one inspection as soon as they are made. Each takes the time since the one before. Names are given without the type.
+ * Every method throws the signal's reason once it has fired: nothing is told after that.
+ */
+export interface Checks {
+  pass(name: string, message: string): void;
+  /** Certificates can be had, but something will hurt later, or cannot be known. */
+  warn(name: string, finding: Finding): void;
+  /** An error of ours says by itself what to do, whether it may pass, and which key is to blame when its violations name one only. */
+  fail(name: string, finding: Finding | CaError, more?: Pick<Finding, 'cause' | 'field'>): void;
   /**
+   * `<type>.clock`: passed, a warning from `warnMs` on, failed from beyond `maxMs`: what certificates bear.
    * @param skewMs how far the other clock is ahead of ours
    * @param theirs whose it is: `AWS's`
    */
-  function clock(skewMs: number, maxMs: number, theirs: string): Check {
-    if (Math.abs(skewMs) <= maxMs) return pass('clock', 'the clocks agree');
-    const message = `${theirs} clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`;
-    const fix = 'synchronise both clocks by NTP: timedatectl status';
-    return fail('clock', { message, fix }, 'certificates would not be valid yet, or end too early');
+  clock(skewMs: number, limits: { readonly warnMs?: number; readonly maxMs: number }, theirs: string): void;
+  /** True once one has failed. */
+  readonly failed: boolean;
+}
+
+/** A difference of more than this is worth a word, whatever the backend bears. */
+const CLOCK_WARN_MS = 5_000;
+
+/** @param type of the backend: every name begins with it */
+export function createChecks(
+  type: string,
+  { clock, signal, report }: InspectOptions & { readonly clock: Pick<IssuerDeps['clock'], 'monotonicMs'> },
+): Checks {
+  let beforeMs = clock.monotonicMs();
+  let anyFailed = false;
+
+  function tell(status: Check['status'], name: string, { message, cause, fix, field, retry }: Finding): void {
+    signal.throwIfAborted();
+    const nowMs = clock.monotonicMs();
+    const durationMs = Math.max(0, nowMs - beforeMs);
+    beforeMs = nowMs;
+    anyFailed ||= status === 'failed';
+    report({
+      name: `${type}.${name}`,
+      status,
+      message,
+      ...(cause !== undefined && { cause }),
+      ...(fix !== undefined && { fix }),
+      ...(field !== undefined && { field }),
+      ...(retry !== undefined && { retry }),
+      durationMs,
+    });
   }
 
-  return { pass, fail, clock };
+  return {
+    get failed() {
+      return anyFailed;
+    },
+    pass: (name, message) => tell('passed', name, { message }),
+    warn: (name, finding) => tell('warning', name, finding),
+    fail(name, finding, more = {}) {
+      tell('failed', name, { ...(finding instanceof CaError ? findingOf(finding) : finding), ...more });
+    },
+    clock(skewMs, { warnMs = CLOCK_WARN_MS, maxMs }, theirs) {
+      const offMs = Math.abs(skewMs);
+      if (offMs <= Math.min(warnMs, maxMs)) return tell('passed', 'clock', { message: 'the clocks agree' });
+      const finding = {
+        message: `${theirs} clock is ${Math.round(offMs / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`,
+        cause: skewMs > 0 ? 'certificates are not valid yet when they come' : 'certificates end earlier than asked',
+        fix: 'synchronise both clocks by NTP: timedatectl status',
+      };
+      tell(offMs > maxMs ? 'failed' : 'warning', 'clock', finding);
+    },
+  };
+}
+
+function findingOf({ message, fix, retry, violations }: CaError): Finding {
+  const fields = new Set(violations.map(({ field }) => field));
+  return { message, fix, retry, field: fields.size === 1 ? violations[0]?.field : undefined };
 }
 
 /** The value, or the error of ours that it failed with; anything else is rethrown. */
