@@ -34,7 +34,9 @@ export interface StartedOpenBao {
   must(method: string, path: string, body?: unknown, options?: VaultRequestOptions): Promise<unknown>;
   seal(): Promise<void>;
   unseal(): Promise<void>;
-  /** Ends the program and starts it again, same address and folder; sealed again until `unseal`. */
+  /** Ends the program, until `restart()` or for good. Idempotent. */
+  stop(): Promise<void>;
+  /** Ends the program and starts it again, same address and folder; sealed again until `unseal`, with storage in memory never initialised. */
   restart(): Promise<void>;
   /** Idempotent. Ends the program and removes its folder. */
   close(): Promise<void>;
@@ -158,6 +160,7 @@ ${options.config ?? ''}
       seal: async () => {
         await calls.must('PUT', 'sys/seal');
       },
+      stop: () => server.stop(),
       restart: async () => {
         await server.stop();
         server = await start();
@@ -184,6 +187,7 @@ function givenServer(address: string, rootToken: string): StartedOpenBao {
     ...calls,
     seal: refuse,
     unseal: refuse,
+    stop: refuse,
     restart: refuse,
     close: async () => {},
   };

@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe } from 'vitest';
+import { type StartedOpenBao, startOpenBao } from '../../../testcontainers/openbao.ts';
+import { createToken } from '../../../testcontainers/vault-pki.ts';
+import { startTestApp, type TestApp } from '../../support/test-app.ts';
+import { followFix } from './follow-fix.ts';
+import { textAt, type World } from './world.ts';
+import { carryOut, inWords, itTellsAndCures, type WrongVault } from './wrong-vault.ts';
+
+const print = (line: string) => void process.stdout.write(`${line}\n`);
+
+let bao: StartedOpenBao;
+let app: TestApp;
+beforeAll(async () => {
+  [bao, app] = await Promise.all([startOpenBao({ print }), startTestApp()]);
+});
+afterAll(async () => {
+  await app?.close();
+  await bao?.close();
+});
+
+const giveNewToken = async (world: World) => world.giveToken(await createToken(world.server, world.policies));
+const giveTokenWith = (more: object) => async (world: World) =>
+  world.giveToken(await createToken(world.server, world.policies, { ...more }));
+const SIGN_ONLY = ({ mount, role }: World) => `path "${mount}/sign/${role}" { capabilities = ["update"] }`;
+const writePolicy = (policy: (world: World) => string) => (world: World) =>
+  world.must('PUT', `sys/policies/acl/${world.policies[0]}`, { policy: policy(world) });
+
+/** The mesh logs in by AppRole, at a path of its own. */
+async function useAppRole(world: World, changes: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  const { mesh, must, policies } = world;
+  const mount = `approle-${mesh}`;
+  await must('POST', `sys/auth/${mount}`, { type: 'approle' });
+  await must('POST', `auth/${mount}/role/mesh-ca`, { token_policies: policies, token_ttl: '1h' });
+  const roleId = textAt(await must('GET', `auth/${mount}/role/mesh-ca/role-id`), 'data', 'role_id');
+  const secretId = textAt(await must('POST', `auth/${mount}/role/mesh-ca/secret-id`), 'data', 'secret_id');
+  await world.putSecret('secret-id', secretId);
+  world.change({ auth: { approle: { mount, roleId, secretId: { secret: 'secret-id' }, ...changes } } });
+}
+
+const CASES: readonly WrongVault[] = [
+  {
+    name: 'a token that was revoked',
+    spoil: ({ must, token }) => must('POST', 'auth/token/revoke', { token }),
+    check: 'token-valid',
+    says: /token is invalid, was revoked/,
+    field: 'fromCp.auth.token',
+    follow: inWords(/give a valid one in fromCp\.auth/, giveNewToken),
+  },
+  {
+    name: 'a token about to end that cannot be renewed',
+    spoil: giveTokenWith({ ttl: '5m', renewable: false }),
+    check: 'token-life',
+    says: /ends at .*cannot be renewed/,
+    field: 'fromCp.auth.token',
+    follow: inWords(/token that may renew itself|give a token/, giveNewToken),
+  },
+  {
+    name: 'a token that may not renew itself',
+    spoil: giveTokenWith({ no_default_policy: true, ttl: '2h', policies: [] }),
+    pki: { policy: ['sign'] },
+    check: 'rights',
+    status: 'warning',
+    says: /auth\/token\/renew-self/,
+    follow: carryOut(),
+  },
+  {
+    name: 'a token whose policy gives neither sign nor issue',
+    pki: { policy: 'checks' },
+    spoil: () => {},
+    check: 'sign-permitted',
+    says: /no policy of it gives it "update" on \S+\/sign\/dataplane-proxies/,
+    follow: carryOut(),
+  },
+  {
+    name: 'a token whose policy does not let it read the role',
+    pki: { policy: 'sign' },
+    spoil: writePolicy(SIGN_ONLY),
+    check: 'rights',
+    status: 'warning',
+    says: /roles\/dataplane-proxies/,
+    follow: carryOut(),
+  },
+  {
+    name: 'a secret that is not there',
+    spoil: ({ change }) => change({ auth: { token: { secret: 'gone' } } }),
+    check: 'credentials-loaded',
+    says: /could not load data: resource not found: type="Secret" name="gone"/,
+    field: 'fromCp.auth.token.secret',
+    code: 'ERR_CONFIG_INVALID',
+    follow: inWords(/put the secret first: .* name: gone/, ({ putSecret, token }) => putSecret('gone', token)),
+  },
+  {
+    name: 'a secret that holds no token',
+    spoil: ({ giveToken }) => giveToken('\n'),
+    check: 'credentials-loaded',
+    says: /empty/,
+    field: 'fromCp.auth.token',
+    code: 'ERR_CONFIG_INVALID',
+    follow: inWords(/token/, giveNewToken),
+  },
+  {
+    name: 'an AppRole login with a secret id that is used up',
+    spoil: async (world) => {
+      await useAppRole(world);
+      await world.putSecret('secret-id', '00000000-0000-0000-0000-000000000000');
+    },
+    check: 'login',
+    says: /refuses the role id or the secret id/,
+    field: 'fromCp.auth.approle',
+    follow: async (fix, world) => {
+      const said = await followFix(fix, world, { fill: { '<role>': 'mesh-ca' }, only: /secret-id$/ });
+      await world.putSecret('secret-id', said.trim());
+    },
+  },
+  {
+    name: 'an AppRole login at a path where there is none',
+    spoil: (world) => useAppRole(world, { mount: 'no-such' }),
+    check: 'login',
+    says: /no auth method/,
+    field: 'fromCp.auth.approle',
+    follow: inWords(/correct fromCp\.auth\.approle\.mount/, async ({ change, mesh, must }) => {
+      const mount = `approle-${mesh}`;
+      const roleId = textAt(await must('GET', `auth/${mount}/role/mesh-ca/role-id`), 'data', 'role_id');
+      change({ auth: { approle: { mount, roleId, secretId: { secret: 'secret-id' } } } });
+    }),
+  },
+];
+
+describe('a credential that is wrong', () => {
+  itTellsAndCures(CASES, { server: () => bao, app: () => app });
+});

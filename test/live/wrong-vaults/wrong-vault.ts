@@ -1,0 +1,129 @@
+import { expect, it } from 'vitest';
+import { z } from 'zod';
+import type { StartedOpenBao } from '../../../testcontainers/openbao.ts';
+import type { VaultPkiOptions } from '../../../testcontainers/vault-pki.ts';
+import type { TestApp } from '../../support/test-app.ts';
+import { type FollowOptions, followFix } from './follow-fix.ts';
+import { BACKEND, createWorld, type World } from './world.ts';
+
+/** One way in which a Vault can be wrong, what has to be said of it, and how what is said is done. */
+export interface WrongVault {
+  readonly name: string;
+  /** Another server than the shared one. */
+  server?(): StartedOpenBao;
+  /** Another mesh-ca than the shared one. */
+  app?(): TestApp;
+  readonly pki?: VaultPkiOptions;
+  spoil(world: World): Promise<unknown> | unknown;
+  /** The one check that speaks, without `vault.` where it is the adapter's. */
+  readonly check: string;
+  /** Default `failed`. `warning`: the Mesh is stored all the same. */
+  readonly status?: 'warning';
+  readonly says: RegExp;
+  /** The key of `conf` to blame. Absent: none. */
+  readonly field?: string;
+  /** Of the refusal. Default `ERR_BACKEND_INVALID`. */
+  readonly code?: string;
+  follow(fix: string, world: World): Promise<unknown>;
+}
+
+/** The fix is a command or a rule for a policy: it is carried out as it stands. */
+export const carryOut =
+  (options: (world: World) => FollowOptions | Promise<FollowOptions> = () => ({})): WrongVault['follow'] =>
+  async (fix, world) =>
+    followFix(fix, world, await options(world));
+
+/** The fix is an advice in words, these: `act` is what an operator does who reads them. */
+export const inWords =
+  (words: RegExp, act: (world: World) => unknown): WrongVault['follow'] =>
+  async (fix, world) => {
+    expect(fix).toMatch(words);
+    await act(world);
+  };
+
+const checkSchema = z.object({
+  name: z.string(),
+  status: z.enum(['passed', 'warning', 'failed', 'skipped']),
+  durationMs: z.number().nonnegative(),
+  message: z.string().min(1),
+  cause: z.string().optional(),
+  fix: z.string().optional(),
+});
+const validationSchema = z.object({
+  ok: z.boolean(),
+  backends: z.array(z.object({ backend: z.string(), ok: z.boolean(), checks: z.array(checkSchema) })).length(1),
+});
+const refusalSchema = z.object({
+  status: z.number(),
+  code: z.string(),
+  invalid_parameters: z.array(z.object({ field: z.string(), reason: z.string() })),
+  checks: z.array(checkSchema).optional(),
+});
+
+interface Validation {
+  readonly ok: boolean;
+  readonly text: string;
+  readonly checks: readonly z.output<typeof checkSchema>[];
+  /** Names of the checks that ended so. */
+  named(status: 'failed' | 'warning'): readonly string[];
+}
+
+async function validate({ app, mesh }: World): Promise<Validation> {
+  const { status, json, text } = await app.request('POST', `/meshes/${mesh}/_backends/${BACKEND}/_validate`);
+  expect([status, text]).toEqual([200, expect.any(String)]);
+  const { ok, backends } = validationSchema.parse(json);
+  const checks = backends.flatMap((backend) => backend.checks);
+  return {
+    ...{ ok, text, checks },
+    named: (wanted) => checks.flatMap((check) => (check.status === wanted ? [check.name] : [])),
+  };
+}
+
+let worlds = 0;
+
+/** Each case: refused (or warned of) on PUT, told by the right check, cured by its fix, then stored without a word. */
+export function itTellsAndCures(
+  cases: readonly WrongVault[],
+  shared: { server(): StartedOpenBao; app(): TestApp },
+): void {
+  it.each(cases)('$name: $check', async (wrong) => {
+    worlds += 1;
+    const server = wrong.server?.() ?? shared.server();
+    const app = wrong.app?.() ?? shared.app();
+    const options = { server, app, name: `wrong-${worlds}` };
+    const world = await createWorld({ ...options, ...(wrong.pki && { pki: wrong.pki }) });
+    await wrong.spoil(world);
+    const check = wrong.check.includes('.') ? wrong.check : `vault.${wrong.check}`;
+
+    const before = await app.ok('GET', `/meshes/${world.mesh}`);
+    const put = await world.store(false);
+    if (wrong.status === 'warning') {
+      expect([put.status, put.text]).toEqual([200, expect.stringContaining(check)]);
+    } else {
+      expect([put.status, put.text]).toEqual([400, expect.any(String)]);
+      const refusal = refusalSchema.parse(put.json);
+      const { code = 'ERR_BACKEND_INVALID', field } = wrong;
+      const at = `mtls.backends[0].conf${field === undefined ? '' : `.${field}`}`;
+      expect([refusal.code, refusal.invalid_parameters.map((one) => one.field)]).toEqual([code, [at]]);
+      if (code === 'ERR_BACKEND_INVALID') expect(refusal.checks?.map(({ name }) => name)).toEqual([check]);
+      const after = await app.ok('GET', `/meshes/${world.mesh}`);
+      expect([after.json.mtls, after.json.modificationTime]).toEqual([undefined, before.json.modificationTime]);
+    }
+
+    expect((await world.store(true)).status).toBe(200);
+    const ill = await validate(world);
+    const status = wrong.status ?? 'failed';
+    expect([ill.named(status), ill.ok]).toEqual([[check], status === 'warning']);
+    const told = ill.checks.find(({ name }) => name === check);
+    expect(told?.message).toMatch(wrong.says);
+    for (const text of [put.text, ill.text, app.log.join('')]) expect(text).not.toContain(world.token);
+
+    await wrong.follow(told?.fix ?? '', world);
+    expect((await world.store(true)).status).toBe(200);
+    const well = await validate(world);
+    expect([well.named('failed'), well.ok]).toEqual([[], true]);
+    expect(well.checks.find(({ name }) => name === check)).toMatchObject({ status: 'passed' });
+    const stored = await world.store(false);
+    expect([stored.status, stored.text]).toEqual([200, expect.not.stringContaining(check)]);
+  });
+}
