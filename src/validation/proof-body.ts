@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import type { StoredResource } from '../store/store.ts';
+import type { Proof } from './proof.ts';
+
+/** More checks than any type of backend has, and longer texts than any of them says. */
+const MAX_CHECKS = 256;
+const text = z.string().max(10_000);
+const instant = z.iso.datetime().transform((value) => new Date(value));
+
+const check = z.object({
+  name: z.string().max(200),
+  status: z.enum(['passed', 'warning', 'failed', 'skipped']),
+  message: text,
+  cause: text.exactOptional(),
+  fix: text.exactOptional(),
+  field: text.exactOptional(),
+  retry: z.boolean().exactOptional(),
+  durationMs: z.number(),
+});
+
+const proofBody = z.object({
+  type: z.string(),
+  backendHash: z.string(),
+  ok: z.boolean(),
+  retry: z.boolean(),
+  provenAt: instant,
+  durationMs: z.number(),
+  checks: z.array(check).max(MAX_CHECKS),
+  caExpiresAt: instant.exactOptional(),
+  rootExpiresAt: instant.exactOptional(),
+});
+
+/** What is stored of a proof; mesh and backend are its key. */
+export function writeProofBody({ mesh: _mesh, backend: _backend, ...body }: Proof): string {
+  return JSON.stringify(body);
+}
+
+/** Undefined: it was written by another version, or is damaged. */
+export function readProofBody({ mesh, name, body }: Pick<StoredResource, 'mesh' | 'name' | 'body'>): Proof | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+  const parsed = proofBody.safeParse(value);
+  return parsed.success ? { mesh, backend: name, ...parsed.data } : undefined;
+}
