@@ -1,4 +1,5 @@
 import type { IssuerModule } from '../../src/issuer/issuer.ts';
+import { CHECK_RULES } from './check-rules.ts';
 import { type AcmPcaConf, parseConf } from './config.ts';
 import { createAcmPcaIssuer } from './issuer.ts';
 
@@ -7,7 +8,7 @@ export const module: IssuerModule<AcmPcaConf> = {
   type: 'acmpca',
   local: false,
   // The queue is the limiter's, which knows the quota, shares it among meshes, and sends away who would wait too long. It must see them all.
-  concurrentCalls: 2000,
+  checks: CHECK_RULES,
   parseConf,
   usedSecrets(conf) {
     const sources = [conf.caCert, conf.awsCredentials?.accessKey, conf.awsCredentials?.accessKeySecret];

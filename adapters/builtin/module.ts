@@ -1,5 +1,6 @@
 import type { IssuerModule } from '../../src/issuer/issuer.ts';
 import { caSecretNames } from './ca-secrets.ts';
+import { CHECK_RULES } from './check-rules.ts';
 import { type BuiltinConf, parseConf } from './config.ts';
 import { createBuiltinIssuer } from './issuer.ts';
 
@@ -7,6 +8,7 @@ import { createBuiltinIssuer } from './issuer.ts';
 export const module: IssuerModule<BuiltinConf> = {
   type: 'builtin',
   local: true,
+  checks: CHECK_RULES,
   parseConf,
   usedSecrets(_conf, context) {
     const names = caSecretNames(context);

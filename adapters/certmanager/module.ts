@@ -1,4 +1,5 @@
 import type { IssuerModule } from '../../src/issuer/issuer.ts';
+import { CHECK_RULES } from './check-rules.ts';
 import { type CertManagerConf, parseConf } from './config.ts';
 import { createCertManagerIssuer } from './issuer.ts';
 
@@ -7,7 +8,7 @@ export const module: IssuerModule<CertManagerConf> = {
   type: 'certmanager',
   local: false,
   // How many are in flight is for the adaptive limit of the cluster to say, over all meshes together.
-  concurrentCalls: 256,
+  checks: CHECK_RULES,
   parseConf,
   usedSecrets: ({ caCert }) => (caCert?.kind === 'secret' ? [caCert.secret] : []),
   create: createCertManagerIssuer,

@@ -47,22 +47,39 @@ const CERTIFICATE_RULES: readonly CertificateRule[] = [
  * here, while it can still be corrected without an outage.
  */
 export function checkCa(file: readonly [Certificate, ...Certificate[]], at: Date): ConfFindings {
+  return collect((find, violations) => {
+    checkForm(file, find);
+    checkLife(file, at, find);
+    checkChain(file, violations, find);
+  });
+}
+
+/** Those of `checkCa` that do not depend on the time. */
+export function checkCaForm(file: readonly [Certificate, ...Certificate[]]): ConfFindings {
+  return collect((find, violations) => {
+    checkForm(file, find);
+    checkChain(file, violations, find);
+  });
+}
+
+function collect(judge: (find: Find, violations: Violation[]) => void): ConfFindings {
   const violations: Violation[] = [];
   const warnings: string[] = [];
-  const find = (level: CertificateRule['level'], i: number, message: string) => {
+  judge((level, i, message) => {
     if (level === 'violation') violations.push({ field: `cert[${i}]`, message });
     else warnings.push(`cert[${i}]: ${message}`);
-  };
-  for (const [i, certificate] of file.entries()) {
-    for (const rule of CERTIFICATE_RULES) if (!rule.holds(certificate)) find(rule.level, i, rule.message);
-  }
-  checkAlgorithms(file, find);
-  checkLife(file, at, find);
-  checkChain(file, violations, find);
+  }, violations);
   return { violations, warnings };
 }
 
 type Find = (level: CertificateRule['level'], i: number, message: string) => void;
+
+function checkForm(file: readonly Certificate[], find: Find): void {
+  for (const [i, certificate] of file.entries()) {
+    for (const rule of CERTIFICATE_RULES) if (!rule.holds(certificate)) find(rule.level, i, rule.message);
+  }
+  checkAlgorithms(file, find);
+}
 
 function checkAlgorithms(file: readonly Certificate[], find: Find): void {
   for (const [i, certificate] of file.entries()) {

@@ -1,4 +1,5 @@
 import type { IssuerModule } from '../../src/issuer/issuer.ts';
+import { CHECK_RULES } from './check-rules.ts';
 import { type ProvidedConf, parseConf } from './config.ts';
 import { createProvidedIssuer } from './issuer.ts';
 
@@ -6,6 +7,7 @@ import { createProvidedIssuer } from './issuer.ts';
 export const module: IssuerModule<ProvidedConf> = {
   type: 'provided',
   local: true,
+  checks: CHECK_RULES,
   parseConf,
   usedSecrets({ cert, key }) {
     const names = [cert, key].flatMap((source) => (source.kind === 'secret' ? [source.secret] : []));

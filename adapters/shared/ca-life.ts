@@ -30,19 +30,20 @@ export function checkCaLife(checks: Checks, path: readonly Certificate[], at: Da
   const message = `CA certificate "${certificate.subject}" ${life.sentence}`;
   switch (life.state) {
     case 'valid':
-      return checks.pass('ca-valid', message);
-    case 'ends-soon': {
-      const cause = `certificates that would live past ${certificate.notAfter.toISOString()} are cut to it or refused, and after it none is trusted`;
-      return checks.warn('ca-valid', { message, cause, fix: renew });
-    }
-    case 'expired':
-      return checks.fail('ca-valid', {
+      checks.pass('ca-valid', message);
+      break;
+    case 'ends-soon':
+      checks.warn('ca-valid', {
         message,
-        cause: 'proxies refuse every certificate of an expired CA',
+        cause: `certificates that would live past ${certificate.notAfter.toISOString()} are cut to it or refused, and after it none is trusted`,
         fix: renew,
       });
+      break;
+    case 'expired':
+      checks.fail('ca-valid', { message, cause: 'proxies refuse every certificate of an expired CA', fix: renew });
+      break;
     case 'not-yet-valid':
-      return checks.fail('ca-valid', {
+      checks.fail('ca-valid', {
         message,
         cause: 'its notBefore lies in the future',
         fix: 'wait until then, and check the clock of this machine: timedatectl status',
