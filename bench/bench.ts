@@ -19,6 +19,10 @@ export interface Effort {
   readonly requests: number;
   /** How long ACM PCA is asked for all that its quota gives. */
   readonly acmpcaSeconds: number;
+  /** Windows with and without trouble, in turn. */
+  readonly windows: number;
+  /** Data planes that ask again after a restart. */
+  readonly herd: number;
 }
 
 export const FULL: Effort = {
@@ -30,6 +34,8 @@ export const FULL: Effort = {
   records: 10_000,
   requests: 10_000,
   acmpcaSeconds: 40,
+  windows: 6,
+  herd: 10_000,
 };
 
 /** For work on the bench itself: its numbers mean little. */
@@ -42,6 +48,8 @@ export const QUICK: Effort = {
   records: 1000,
   requests: 1000,
   acmpcaSeconds: 10,
+  windows: 2,
+  herd: 1000,
 };
 
 /** Connections of the load client. Each waits for its answer before it asks again. */

@@ -6,6 +6,8 @@ import type { Figure } from './figure.ts';
 import { measureAcmPca } from './figures/acmpca.ts';
 import { measureBuiltin } from './figures/builtin.ts';
 import { measureCertManager } from './figures/certmanager.ts';
+import { measureHerd } from './figures/herd.ts';
+import { measureIsolation } from './figures/isolation.ts';
 import { measureOpenBaoSign } from './figures/openbao-sign.ts';
 import { measureStart } from './figures/start.ts';
 import { measureVault, measureVaultOverhead } from './figures/vault.ts';
@@ -14,7 +16,17 @@ import { formatFigures, writeResults } from './report.ts';
 import { runMain } from './run-main.ts';
 import { setUpSign } from './vault-mounts.ts';
 
-const FIGURES = ['builtin', 'openbao-sign', 'vault', 'vault-overhead', 'certmanager', 'acmpca', 'start'];
+const FIGURES = [
+  'builtin',
+  'openbao-sign',
+  'vault',
+  'vault-overhead',
+  'certmanager',
+  'acmpca',
+  'isolation',
+  'herd',
+  'start',
+];
 const USAGE = `npm run bench -- [--quick] [${FIGURES.join('|')}]...\n`;
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -44,7 +56,7 @@ async function measureAll(
   const figures: Figure[] = [];
   let openbao: string | undefined;
   if (isWanted('builtin')) figures.push(await measureBuiltin(bench));
-  const needBao = ['openbao-sign', 'vault', 'vault-overhead'];
+  const needBao = ['openbao-sign', 'vault', 'vault-overhead', 'isolation', 'herd'];
   if (needBao.some(isWanted)) {
     const bao = await startBao(bench);
     openbao = bao.version;
@@ -55,6 +67,8 @@ async function measureAll(
       if (isWanted('vault')) figures.push(await measureVault(bench, bao, sign, direct.measurements[0]));
     }
     if (isWanted('vault-overhead')) figures.push(await measureVaultOverhead(bench, bao, sign));
+    if (isWanted('isolation')) figures.push(await measureIsolation(bench, bao));
+    if (isWanted('herd')) figures.push(await measureHerd(bench, bao));
     await bao.close();
   }
   if (isWanted('certmanager')) figures.push(await measureCertManager(bench));

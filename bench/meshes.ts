@@ -12,12 +12,17 @@ export interface VaultBackend {
   readonly token: string;
 }
 
-export async function putVaultMesh(meshCa: MeshCa, mesh: string, backend: VaultBackend): Promise<void> {
+export async function putVaultMesh(
+  meshCa: MeshCa,
+  mesh: string,
+  backend: VaultBackend,
+  more: { readonly skipValidation?: boolean } = {},
+): Promise<void> {
   const { address, mount, role, token } = backend;
   await putMesh(meshCa, mesh, undefined);
   await putSecret(meshCa, mesh, 'vault-token', token);
   const auth = { token: { secret: 'vault-token' } };
-  await putMesh(meshCa, mesh, { type: 'vault', conf: { fromCp: { address, pki: mount, role, auth } } });
+  await putMesh(meshCa, mesh, { type: 'vault', conf: { fromCp: { address, pki: mount, role, auth } } }, more);
 }
 
 export async function putSecret(meshCa: MeshCa, mesh: string, name: string, text: string): Promise<void> {
@@ -30,7 +35,8 @@ export async function putMesh(
   meshCa: MeshCa,
   name: string,
   backend: { type: string; conf: object } | undefined,
+  more: { readonly skipValidation?: boolean } = {},
 ): Promise<void> {
-  const mtls = { enabledBackend: 'ca-1', backends: [{ name: 'ca-1', ...backend }] };
+  const mtls = { enabledBackend: 'ca-1', backends: [{ name: 'ca-1', ...backend }], ...more };
   await meshCa.must('PUT', `/meshes/${name}`, { type: 'Mesh', name, ...(backend === undefined ? {} : { mtls }) });
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { ADAPTERS } from '../adapters/index.ts';
+import type { Backend } from './backends/backend.ts';
 import { type AdapterList, Backends } from './backends/backends.ts';
 import { createAccess } from './http/access.ts';
 import { createOpenApi } from './http/openapi.ts';
@@ -9,16 +10,21 @@ import { certificateRoutes } from './http/routes/certificates.ts';
 import { resourceRoutes } from './http/routes/resources.ts';
 import { serviceRoutes } from './http/routes/service.ts';
 import { trustRoutes } from './http/routes/trust.ts';
+import { validationRoutes } from './http/routes/validation.ts';
 import { createHttpServer } from './http/server.ts';
 import { Certificates } from './issuance/certificates.ts';
 import { createLastSeen } from './issuance/last-seen.ts';
 import { createKeyMaker } from './issuance/make-key.ts';
+import { createBackendGuards } from './issuance/queue/backend-guards.ts';
+import { createEndpointQueues } from './issuance/queue/endpoint-queues.ts';
 import { ConfigError } from './issuer/errors.ts';
+import type { CallOptions } from './issuer/issuer.ts';
 import { createDataplaneRules } from './resources/dataplane-rules.ts';
 import { createMeshRules } from './resources/mesh-rules.ts';
 import { Overviews } from './resources/overview.ts';
 import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
+import { validateMesh } from './resources/validate-mesh.ts';
 import { createCalmLog } from './runtime/calm-log.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
 import type { Log } from './runtime/log.ts';
@@ -28,6 +34,10 @@ import type { Settings } from './runtime/settings.ts';
 import { createSharedResources } from './runtime/shared-resources.ts';
 import { openStore } from './store/open-store.ts';
 import { TrustBundles } from './trust/trust-bundles.ts';
+import { createBackendReadings } from './validation/backend-readings.ts';
+import { Canary } from './validation/canary.ts';
+import { Proofs } from './validation/proofs.ts';
+import { proveBackend } from './validation/prove-backend.ts';
 import { VERSION } from './version.ts';
 
 /** What tests may replace. */
@@ -69,21 +79,34 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     defaults: { expirationMs: settings.dpCertExpirationMs, issueTimeoutMs: settings.requestTimeoutMs },
   });
   const bundles = new TrustBundles({ store, backends, clock, log });
-  const certificates = new Certificates({
-    store,
-    backends,
-    bundles,
+  const guards = createBackendGuards({ store, clock, random, log, limits: settings });
+  const queues = createEndpointQueues({ clock });
+  const asking = {
     makeKey: createKeyMaker(),
     clock,
     random,
     log,
     profile: settings.certificateProfile,
     keyType: settings.dpKeyType,
+  };
+  const certificates = new Certificates({ ...asking, store, backends, bundles, guards, queues });
+  const prove = (backend: Backend, options: CallOptions) => proveBackend(backend, asking, options);
+  const proofs = new Proofs({
+    store,
+    backends,
+    clock,
+    log,
+    prove,
+    onProven: (backend, { ok }) => {
+      if (ok) guards.recovered(backend);
+    },
   });
+  const canary = new Canary({ ...asking, store, backends, proofs, ...settings });
+  metrics.readFrom(createBackendReadings({ backends, guards, queues, proofs }));
   const lastSeen = createLastSeen(clock);
   const zone = { zoneName: settings.zoneName };
   const resources = new Resources(store, {
-    Mesh: createMeshRules(store, backends),
+    Mesh: createMeshRules({ store, backends, prove, note: (proof) => proofs.note(proof) }),
     Secret: createSecretRules(store, backends),
     Dataplane: createDataplaneRules(store, settings.zoneName, lastSeen.forget),
   });
@@ -98,12 +121,18 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     ...certificateRoutes({ certificates, lastSeen }),
     ...trustRoutes({ bundles, store, clock, lastSeen }),
     ...resourceRoutes({ resources, overviews, zone }),
+    ...validationRoutes({
+      backends,
+      proofs,
+      validateMesh: (body, options) => validateMesh(body, { backends, prove }, options),
+    }),
     ...serviceRoutes({
       product: settings.product,
       hostname: hostname(),
       instanceId: `${hostname()}-${random.bytes(2).toString('hex')}`,
       version: VERSION,
       store,
+      proofs,
       metrics,
       log,
       openApi: () => createOpenApi(routes, VERSION),
@@ -123,7 +152,11 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     // Long polls end first, or they would hold the server open; what answers need goes after them, the store last.
     bundles.endWaits();
     await server.close(settings.shutdownTimeoutMs);
+    await canary.close();
+    await proofs.close();
     await certificates.close();
+    await queues.close();
+    await guards.close();
     await bundles.close();
     await backends.close();
     await store.close();
@@ -134,6 +167,9 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   };
 
   try {
+    await guards.restore();
+    await proofs.restore();
+    canary.start();
     const { host, port } = await server.listen(settings.apiHost, settings.apiPort);
     const address = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
     if (apiToken === undefined && !settings.localhostIsAdmin) {

@@ -28,9 +28,19 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'rotation',
     'runtime:types',
   ],
-  issuance: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', 'runtime:types'],
+  issuance: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', 'runtime:types', 'runtime/or-aborted.ts'],
   trust: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'runtime:types', 'runtime/or-aborted.ts'],
-  validation: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'runtime:types'],
+  // A proof asks and judges just as issuing does.
+  validation: [
+    'issuer',
+    'x509',
+    'mesh',
+    'store/store.ts',
+    'backends',
+    'issuance',
+    'runtime:types',
+    'runtime/or-aborted.ts',
+  ],
   rotation: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', 'runtime:types'],
   http: [
     'resources',

@@ -1,15 +1,18 @@
-import pLimit, { type LimitFunction } from 'p-limit';
+import { CaError, IssuerUnavailableError, NotSupportedError, withIssuerPrefix } from '../issuer/errors.ts';
 import {
-  CaError,
-  IssuerUnavailableError,
-  NotSupportedError,
-  RateLimitedError,
-  withIssuerPrefix,
-} from '../issuer/errors.ts';
-import { type CallOptions, type Issuer, isKeyPairIssuer, type KeyPairIssuer } from '../issuer/issuer.ts';
+  type CallOptions,
+  type CheckRule,
+  type Concurrency,
+  type Credential,
+  type InspectOptions,
+  type Issuer,
+  isCredentialHolder,
+  isKeyPairIssuer,
+  type KeyPairIssuer,
+} from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { BackendLoad, BackendMetrics } from '../runtime/metrics.ts';
+import type { BackendMetrics } from '../runtime/metrics.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
 
 /** How long and how often one backend may be asked. */
@@ -25,8 +28,13 @@ export interface BackendOptions {
   readonly name: string;
   readonly type: string;
   readonly local: boolean;
-  /** Calls that may be under way at once. Default 32. */
-  readonly concurrentCalls?: number;
+  /** The real server behind it; backends with the same one share a queue. */
+  readonly endpoint: string;
+  readonly concurrency: Concurrency;
+  /** What `inspect` looks at. */
+  readonly checks: readonly CheckRule[];
+  /** Every certificate costs money. */
+  readonly billed: boolean;
   /** SHA-256 (hex) over what of the conf decides about certificates: a change makes every certificate due. */
   readonly hash: string;
   /** Wished lifetime of a data plane certificate. */
@@ -39,17 +47,13 @@ export interface BackendOptions {
   readonly log: Log;
 }
 
-/** Calls to one external backend that may be under way unless its adapter says otherwise, and that may wait. */
-const CONCURRENT_CALLS = 32;
-const WAITING_CALLS = 10_000;
-
 /** How long an issuer has to say why, after its deadline. */
 const LAST_WORDS_MS = 50;
 
 export type BackendCall = 'sign' | 'issueKeyPair' | 'trustBundle' | 'abilities' | 'ensure' | 'checkConf' | 'inspect';
 
 /**
- * One backend of one mesh, ready for use: the issuer with deadline, limit, metrics and error prefix around it. It is given up by
+ * One backend of one mesh, ready for use: the issuer with deadline, metrics and error prefix around it. It is given up by
  * `retire` when its conf or a secret that it reads changes; calls under way still finish.
  */
 export class Backend {
@@ -60,12 +64,15 @@ export class Backend {
   readonly hash: string;
   readonly ttlSeconds: number;
   readonly limits: BackendLimits;
+  readonly endpoint: string;
+  readonly concurrency: Concurrency;
+  readonly checks: readonly CheckRule[];
+  readonly billed: boolean;
+  /** Handles of its series; undefined for a backend that is only tried. */
+  readonly metrics: BackendMetrics | undefined;
   readonly #issuer: Issuer;
   readonly #clock: Clock;
-  readonly #metrics: BackendMetrics | undefined;
   readonly #log: Log;
-  readonly #limit: LimitFunction;
-  #underWay = 0;
   /** Calls under way, and certificates of which one call is done and the next is to come: the issuer stays open for them. */
   #holders = 0;
   #retired = false;
@@ -81,24 +88,22 @@ export class Backend {
     this.limits = options.limits;
     this.#issuer = options.issuer;
     this.#clock = options.clock;
-    this.#metrics = options.metrics;
+    this.endpoint = options.endpoint;
+    this.concurrency = options.concurrency;
+    this.checks = options.checks;
+    this.billed = options.billed;
+    this.metrics = options.metrics;
     this.#log = options.log;
-    this.#limit = pLimit(options.concurrentCalls ?? CONCURRENT_CALLS);
   }
 
-  /** Pure part of the issuer: needs no deadline and no limit. */
+  /** Pure part of the issuer: needs no deadline. */
   subject(who: Parameters<Issuer['subject']>[0]): ReturnType<Issuer['subject']> {
     return this.#issuer.subject(who);
   }
 
-  /** Calls under way and calls that wait for a place, now. */
-  get load(): BackendLoad {
-    return { inFlight: this.#underWay - this.#limit.pendingCount, queued: this.#limit.pendingCount };
-  }
-
   /** Counts one answered request for a certificate: an outcome, or an error code. */
   count(outcome: string): void {
-    this.#metrics?.certificate(outcome);
+    this.metrics?.certificate(outcome);
   }
 
   /** True when the issuer has this capability. */
@@ -112,7 +117,7 @@ export class Backend {
   }
 
   /**
-   * One call of the issuer. Calls to an external backend wait for a place when too many are under way.
+   * One call of the issuer. How many may be under way is for the queue of the endpoint to say (issuance/queue).
    * @throws every error class of issuer/errors.ts, prefixed with type and name
    */
   async call<T>(
@@ -120,12 +125,11 @@ export class Backend {
     work: (issuer: Issuer, options: CallOptions) => Promise<T>,
     options: CallOptions,
   ): Promise<T> {
-    this.#underWay += 1;
     this.#holders += 1;
     const startedMs = this.#clock.monotonicMs();
-    const observe = (result: string) => this.#metrics?.observe(name, result, this.#clock.monotonicMs() - startedMs);
+    const observe = (result: string) => this.metrics?.observe(name, result, this.#clock.monotonicMs() - startedMs);
     try {
-      const result = this.local ? await work(this.#issuer, options) : await this.#limited(work, options);
+      const result = await work(this.#issuer, options);
       observe('ok');
       return result;
     } catch (error) {
@@ -133,7 +137,6 @@ export class Backend {
       observe(told instanceof CaError ? told.code : 'ERR_INTERNAL');
       throw told;
     } finally {
-      this.#underWay -= 1;
       this.#leave();
     }
   }
@@ -213,14 +216,14 @@ export class Backend {
     );
   }
 
-  #limited<T>(work: (issuer: Issuer, options: CallOptions) => Promise<T>, options: CallOptions): Promise<T> {
-    if (this.#limit.pendingCount >= WAITING_CALLS) {
-      throw new RateLimitedError(`${WAITING_CALLS} requests already wait for this backend`, { retryAfterMs: 1000 });
-    }
-    return this.#limit(() => {
-      options.signal.throwIfAborted();
-      return work(this.#issuer, options);
-    });
+  /** What its issuer finds, told while it looks. */
+  inspect(options: InspectOptions): Promise<void> {
+    return this.call('inspect', (issuer, inner) => issuer.inspect({ ...inner, report: options.report }), options);
+  }
+
+  /** The credential that its issuer holds; undefined when it holds none, or none yet. */
+  get credential(): Credential | undefined {
+    return isCredentialHolder(this.#issuer) ? this.#issuer.credential() : undefined;
   }
 
   /** No new call should come; those under way finish, then the issuer is closed. */

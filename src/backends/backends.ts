@@ -1,6 +1,13 @@
 import { hash } from 'node:crypto';
 import { ConfigError, NotFoundError } from '../issuer/errors.ts';
-import type { IssuerDeps, IssuerModule, IssuerSettings, SharedResources } from '../issuer/issuer.ts';
+import type {
+  Concurrency,
+  IssuerDeps,
+  IssuerModule,
+  IssuerSettings,
+  SecretAccess,
+  SharedResources,
+} from '../issuer/issuer.ts';
 import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import { dpCertRequestTimeoutMs, expirationMs, type MeshBackend, rootChainRequestTimeoutMs } from '../mesh/mtls.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -10,8 +17,10 @@ import type { Random } from '../runtime/random.ts';
 import type { Store } from '../store/store.ts';
 import { Backend } from './backend.ts';
 import { canonicalJson } from './canonical-json.ts';
+import { countRequest } from './count-requests.ts';
 import { createDataSourceLoader } from './load-data-source.ts';
 import { createSecretAccess } from './store-secrets.ts';
+import { createUnstoredSecrets } from './unstored-secrets.ts';
 
 /** Type -> how to get its adapter module. The list is `adapters/index.ts`. */
 export type AdapterList = Readonly<Record<string, () => Promise<IssuerModule<unknown>>>>;
@@ -38,6 +47,15 @@ export interface MeshBackends {
   /** Undefined: mTLS is off. */
   readonly enabled: Backend | undefined;
 }
+
+export interface TrialBackend {
+  readonly backend: Backend;
+  /** Stores what its issuer made. */
+  keep(): Promise<void>;
+}
+
+/** Unless the adapter says otherwise. */
+const CONCURRENCY: Concurrency = { start: 16, max: 256, targetDelayMs: 50 };
 
 interface Kept {
   readonly fingerprint: string;
@@ -97,14 +115,20 @@ export class Backends {
   }
 
   /**
-   * An issuer for a backend that is not stored yet, to try it. The caller closes it.
+   * A backend that is not stored yet, to try it. What its issuer makes (builtin: its CA) stays in memory until `keep`. The caller closes it.
    * @throws ConfigError with all violations of its conf, fields relative to `conf`
    */
-  create(mesh: string, backend: MeshBackend): Promise<Backend> {
-    return this.#create(mesh, backend, undefined);
+  async createTrial(mesh: string, spec: MeshBackend): Promise<TrialBackend> {
+    const secrets = createUnstoredSecrets(createSecretAccess(this.#options.store, mesh));
+    return { backend: await this.#create(mesh, spec, undefined, secrets.access), keep: secrets.keep };
   }
 
-  async #create(mesh: string, backend: MeshBackend, metrics: BackendMetrics | undefined): Promise<Backend> {
+  async #create(
+    mesh: string,
+    backend: MeshBackend,
+    metrics: BackendMetrics | undefined,
+    secrets: SecretAccess,
+  ): Promise<Backend> {
     const module = await this.module(backend.type);
     if (module === undefined) {
       throw new ConfigError(`backend "${backend.name}" of mesh "${mesh}" has type "${backend.type}"`, {
@@ -112,15 +136,15 @@ export class Backends {
         fix: `use one of the types ${Object.keys(this.#options.adapters).join(', ')}`,
       });
     }
-    const { store, clock, random, log, defaults, fileDirs, shared, issuerSettings } = this.#options;
+    const { clock, random, log, defaults, fileDirs, shared, issuerSettings } = this.#options;
     const context = { mesh, backend: backend.name };
     const conf = module.parseConf(backend.conf, context);
-    const secrets = createSecretAccess(store, mesh);
     const deps: IssuerDeps = {
       secrets,
       shared,
       settings: issuerSettings,
       load: createDataSourceLoader({ mesh, secrets, fileDirs }),
+      onRequest: () => countRequest(metrics),
       clock,
       random,
       log: log.child({ mesh, backend: backend.name, type: backend.type }),
@@ -130,7 +154,11 @@ export class Backends {
       name: backend.name,
       type: backend.type,
       local: module.local,
-      ...(module.concurrentCalls === undefined ? {} : { concurrentCalls: module.concurrentCalls }),
+      // One that names no endpoint has its own.
+      endpoint: `${module.type}:${module.endpoint?.(conf) ?? `${mesh}/${backend.name}`}`,
+      concurrency: module.concurrency ?? CONCURRENCY,
+      checks: module.checks,
+      billed: module.billed === true,
       hash: confHash(backend),
       ttlSeconds: Math.max(1, Math.floor((expirationMs(backend) ?? defaults.expirationMs) / 1000)),
       limits: {
@@ -229,8 +257,7 @@ export class Backends {
         // One backend that cannot be made (its adapter is gone, its conf was made by an older version) must not take the mesh down.
         try {
           const metrics = this.#options.metrics.backend({ mesh: name, backend: spec.name, type: spec.type });
-          const backend = await this.#create(name, spec, metrics);
-          metrics.watchLoad(() => backend.load);
+          const backend = await this.#create(name, spec, metrics, createSecretAccess(this.#options.store, name));
           after.set(spec.name, { fingerprint, backend });
         } catch (error) {
           if (!(error instanceof ConfigError)) throw error;

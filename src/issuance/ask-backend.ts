@@ -14,6 +14,8 @@ export interface Asked {
   readonly identity: Identity;
   /** Undefined: a key pair has to be made. */
   readonly csr: Csr | undefined;
+  /** Absent: what the backend's conf says. */
+  readonly ttlSeconds?: number;
 }
 
 export interface AskOptions {
@@ -38,7 +40,8 @@ export interface BackendAnswer {
 export async function askBackend(asked: Asked, options: AskOptions, call: CallOptions): Promise<BackendAnswer> {
   const { backend, identity, csr } = asked;
   const abilities = await backend.call('abilities', (issuer, inner) => issuer.abilities(inner), call);
-  const common = { identity, ttlSeconds: backend.ttlSeconds, requestId: options.random.bytes(16).toString('hex') };
+  const { ttlSeconds = backend.ttlSeconds } = asked;
+  const common = { identity, ttlSeconds, requestId: options.random.bytes(16).toString('hex') };
   const sign = (csrDer: Buffer, spkiDer: Buffer) =>
     backend.call('sign', (issuer, inner) => issuer.sign({ ...common, csrDer, spkiDer }, inner), call);
   if (csr !== undefined) {

@@ -1,48 +1,29 @@
 import { hash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import type { Backend } from '../backends/backend.ts';
-import type { Backends, MeshBackends } from '../backends/backends.ts';
+import type { Backends } from '../backends/backends.ts';
 import { enabledBackend } from '../backends/enabled-backend.ts';
 import { CaError, ConflictError, IssuerUnavailableError } from '../issuer/errors.ts';
-import type { CallOptions, Identity, Tags } from '../issuer/issuer.ts';
-import type { Clock } from '../runtime/clock.ts';
+import type { CallOptions, Tags } from '../issuer/issuer.ts';
 import type { Log } from '../runtime/log.ts';
-import type { CertificateRecord, RecordOptions, Store, StoredCertificate } from '../store/store.ts';
-import { fingerprintsIn, rootsOf, type TrustBundle } from '../trust/trust-bundle.ts';
+import type { CertificateRecord, RecordOptions, Store } from '../store/store.ts';
+import { fingerprintsIn, rootsOf } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
-import type { Csr } from '../x509/csr.ts';
-import type { Profile } from '../x509/profile.ts';
-import { type AskOptions, askBackend } from './ask-backend.ts';
+import { type AskInTurnOptions, askInTurn } from './ask-in-turn.ts';
 import type { CertificateAnswer, CertificateRequest, IdentityAnswer, Outcome } from './certificate-request.ts';
-import { checkIssued, ownLeafFacts } from './check-issued.ts';
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
 import { readCsr } from './read-csr.ts';
 import { readCurrent } from './read-current.ts';
 import { dueReason, isBackendFailure, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
+import { labels, type Task } from './task.ts';
 
-export interface CertificatesOptions extends AskOptions {
+export interface CertificatesOptions extends AskInTurnOptions {
   readonly store: Store;
   readonly backends: Backends;
   readonly bundles: TrustBundles;
-  readonly clock: Clock;
   readonly log: Log;
-  readonly profile: Profile;
 }
 
-/** Everything known about a request before a backend is asked. */
-interface Task {
-  readonly request: CertificateRequest;
-  readonly from: MeshBackends;
-  readonly backend: Backend;
-  readonly identity: Identity;
-  readonly identityHash: string;
-  readonly csr: Csr | undefined;
-  readonly wanted: Wanted;
-  readonly bundle: TrustBundle;
-  readonly record: StoredCertificate | undefined;
-}
-
-/** How long a caller should wait before it asks again for a certificate that was served stale. */
+/** When to ask again for a certificate that was served stale, where nothing else is known. */
 const STALE_RETRY_MS = 30_000;
 
 /** Never leaves this file: the request is tried once more. */
@@ -208,29 +189,28 @@ export class Certificates {
     try {
       return await this.#issueNew(task);
     } catch (error) {
-      const { record, wanted } = task;
+      const { record, wanted, backend } = task;
       const now = this.#options.clock.now();
       if (!isBackendFailure(error) || !mayServeStale(record, { ...wanted, now })) throw error;
       this.#options.log.warn(
         { ...labels(task), err: error, notAfter: record.notAfter },
         'no new certificate could be made: the older one is served',
       );
-      return { ...this.#answer(task, record, 'stale'), retryAfterMs: error.retryAfterMs ?? STALE_RETRY_MS };
+      const { hold, code, message, retryAfterMs = STALE_RETRY_MS } = error;
+      const { breaker, cause } = hold ?? {
+        breaker: this.#options.guards.state(backend).breaker,
+        cause: { code, message },
+      };
+      const validForMs = record.notAfter.getTime() - now.getTime();
+      return { ...this.#answer(task, record, 'stale'), stale: { retryAfterMs, validForMs, breaker, cause } };
     }
   }
 
   async #issueNew(task: Task): Promise<CertificateAnswer> {
-    const { store, bundles, clock, random, log, profile } = this.#options;
-    const { request, backend, identity, from, wanted } = task;
+    const { store, bundles, random, log } = this.#options;
+    const { request, backend, from, wanted } = task;
     const call = { signal: this.#closing.signal };
-    const ask = (options: CallOptions) => askBackend(task, this.#options, options);
-    // Signing a CSR in this process waits for nothing: a deadline would only cost.
-    const waits = !backend.local || task.csr === undefined;
-    const { issued, spkiDer, privateKeyDer } = await (waits ? backend.within('certificate', call, ask) : ask(call));
-    const issuedAt = clock.now();
-    const leaf = backend.local
-      ? ownLeafFacts(issued)
-      : backend.judge(() => checkIssued(issued, { identity, spkiDer, profile, at: issuedAt }));
+    const { issued, leaf, issuedAt, spkiDer, privateKeyDer } = await askInTurn(task, this.#options, call);
     const bundle = await bundles.include(from, backend, issued.roots, call);
     const record: CertificateRecord = {
       mesh: request.mesh,
@@ -288,8 +268,4 @@ function isOutdated({ backend }: Task, error: unknown): boolean {
 function required({ request: { mesh, dataplane, tags }, from }: Task): RecordOptions {
   const requires = tags === undefined ? [{ type: 'Dataplane', mesh, name: dataplane }] : [];
   return { requires, meshCreatedAt: from.createdAt };
-}
-
-function labels({ backend, request }: Task): Readonly<Record<string, string>> {
-  return { mesh: backend.mesh, backend: backend.name, type: backend.type, dataplane: request.dataplane };
 }

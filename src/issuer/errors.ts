@@ -7,6 +7,7 @@
  */
 export const ERROR_CODES = [
   'ERR_CONFIG_INVALID',
+  'ERR_BACKEND_INVALID',
   'ERR_REQUEST_INVALID',
   'ERR_POLICY_DENIED',
   'ERR_NOT_FOUND',
@@ -31,12 +32,21 @@ export interface Violation {
   readonly message: string;
 }
 
+/** Why a backend was not asked. */
+export interface Hold {
+  /** Of the backend: `open` means that nobody may ask it now, `half-open` that one request is trying whether it is well again. */
+  readonly breaker: 'closed' | 'open' | 'half-open';
+  /** The failure that led to it. */
+  readonly cause: { readonly code: ErrorCode; readonly message: string };
+}
+
 export interface CaErrorOptions {
   /** What to do about it: one sentence, with the command to type where there is one. */
   readonly fix?: string;
   readonly cause?: unknown;
   readonly retryAfterMs?: number;
   readonly violations?: readonly Violation[];
+  readonly hold?: Hold;
 }
 
 export abstract class CaError extends Error {
@@ -46,6 +56,8 @@ export abstract class CaError extends Error {
   readonly fix: string | undefined;
   readonly retryAfterMs: number | undefined;
   readonly violations: readonly Violation[];
+  /** Set when the backend was not asked at all: the error is that of an earlier request. */
+  readonly hold: Hold | undefined;
 
   constructor(message: string, options: CaErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -53,6 +65,7 @@ export abstract class CaError extends Error {
     this.fix = options.fix;
     this.retryAfterMs = options.retryAfterMs;
     this.violations = options.violations ?? [];
+    this.hold = options.hold;
   }
 }
 
@@ -60,6 +73,34 @@ export abstract class CaError extends Error {
 export class ConfigError extends CaError {
   readonly code = 'ERR_CONFIG_INVALID';
   readonly retry = false;
+}
+
+/** A backend of a Mesh that is to be stored does not prove itself; `violations` name the keys to blame. Acts: operator. */
+export class BackendInvalidError extends CaError {
+  readonly code = 'ERR_BACKEND_INVALID';
+  /** True when every fault may pass without anybody changing anything: a backend that is down or sealed. */
+  readonly retry: boolean;
+  /** What has failed, by backend; in the shape of API.md. */
+  readonly checks: readonly FailedCheck[];
+
+  constructor(
+    message: string,
+    options: CaErrorOptions & { readonly retry: boolean; readonly checks: readonly FailedCheck[] },
+  ) {
+    super(message, options);
+    this.retry = options.retry;
+    this.checks = options.checks;
+  }
+}
+
+export interface FailedCheck {
+  readonly backend: string;
+  readonly name: string;
+  readonly status: 'failed';
+  readonly durationMs: number;
+  readonly message: string;
+  readonly cause?: string;
+  readonly fix?: string;
 }
 
 /** The request itself cannot be served: malformed CSR, impossible identity. Acts: caller. */

@@ -57,13 +57,37 @@ export interface CaBundle {
   readonly intermediates: readonly Buffer[];
 }
 
-/** One named finding of `inspect`. `name` is `<type>.<what>`, stable, listed in docs/checks.md. */
+/** One named finding of `inspect`. */
 export interface Check {
+  /** One of the module's `checks`. */
   readonly name: string;
-  readonly ok: boolean;
+  /** `warning`: certificates can be had, but something will hurt later, or cannot be known. */
+  readonly status: 'passed' | 'warning' | 'failed';
+  /** What was found, in one sentence. */
   readonly message: string;
   readonly cause?: string;
   readonly fix?: string;
+  /** The key of `conf` that is to blame, such as `fromCp.role`; only where it is one, and another than the rule says. */
+  readonly field?: string;
+  /** With `failed`: it may pass later without anybody changing anything (unreachable, sealed, throttled). */
+  readonly retry?: boolean;
+  /** What finding it out took. */
+  readonly durationMs: number;
+}
+
+/** What a check is about, whatever it finds. One table in each adapter; docs/checks.md lists them all. */
+export interface CheckRule {
+  /** `<type>.<what>`, stable. */
+  readonly name: string;
+  /** True: while it fails no certificate can be had, so none is tried. */
+  readonly blocks?: boolean;
+  /** The key of `conf` that is to blame when it fails, relative to `conf`. Absent: no single one. */
+  readonly field?: string;
+}
+
+export interface InspectOptions extends CallOptions {
+  /** Takes each finding as soon as it is there, so that those made before a deadline are not lost. Not called after the signal fired. */
+  report(check: Check): void;
 }
 
 export const KEY_TYPES = ['EC-P256', 'EC-P384', 'RSA-2048', 'RSA-3072', 'RSA-4096'] as const;
@@ -85,6 +109,11 @@ export interface IssuerAbilities {
 export interface CallOptions {
   /** Honoured at every wait, also while polling. */
   readonly signal: AbortSignal;
+  /**
+   * To be called when what is waited for is not the backend's capacity (an approval by people, an issuer that is not there yet): the place among the
+   * requests under way goes to the next one. Idempotent.
+   */
+  readonly park?: () => void;
 }
 
 export interface Issuer {
@@ -105,8 +134,11 @@ export interface Issuer {
   /** The CA certificates of this backend. Cheap enough to poll; creates nothing. */
   trustBundle(options: CallOptions): Promise<CaBundle>;
 
-  /** The adapter's own share of validation; reads only; never throws because the backend is unwell. */
-  inspect(options: CallOptions): Promise<readonly Check[]>;
+  /**
+   * The adapter's own share of validation; reads only. Reports the module's `checks` in their order, each at most once; what an earlier failure makes
+   * unknowable is left out. Never throws because the backend is unwell; rejects with the signal's reason.
+   */
+  inspect(options: InspectOptions): Promise<void>;
 
   /** Idempotent. No timer, socket or watch is left. */
   close(): Promise<void>;
@@ -141,6 +173,21 @@ export interface ConfFindings {
 }
 export function isConfChecker(issuer: Issuer): issuer is Issuer & ConfChecker {
   return 'checkConf' in issuer;
+}
+
+/** It holds a credential that ends: a Vault token. */
+export interface CredentialHolder {
+  /** Undefined while there is none yet. Costs nothing. */
+  credential(): Credential | undefined;
+}
+export interface Credential {
+  /** Undefined: it does not end, or is not known to. */
+  readonly expiresAt: Date | undefined;
+  /** Why it could not be renewed or obtained last; undefined after the next success. Holds no secret. */
+  readonly lastFailure: string | undefined;
+}
+export function isCredentialHolder(issuer: Issuer): issuer is Issuer & CredentialHolder {
+  return 'credential' in issuer;
 }
 
 /** Where an issuer belongs. */
@@ -210,6 +257,8 @@ export interface IssuerDeps {
    * @throws ConfigError `could not load data: <cause>`
    */
   load(source: DataSource, options: CallOptions): Promise<Buffer>;
+  /** To be called once for each request that goes out to the backend, tries again included: the promise of at most 3 a certificate is measured by it. */
+  onRequest(): void;
   readonly clock: {
     now(): Date;
     monotonicMs(): number;
@@ -225,6 +274,14 @@ export interface IssuerDeps {
   };
 }
 
+/** The bounds in which the number of certificates under way is adapted to what the backend bears. */
+export interface Concurrency {
+  readonly start: number;
+  readonly max: number;
+  /** So much longer than at its quickest a certificate may take because others are under way. Milliseconds. */
+  readonly targetDelayMs: number;
+}
+
 /** What a folder under adapters/ exports. `Conf` is the checked conf, complete with defaults. */
 export interface IssuerModule<Conf = unknown> {
   /** Folder name = `type` in the Mesh = log field = metric label. */
@@ -233,8 +290,17 @@ export interface IssuerModule<Conf = unknown> {
    * True when signing happens in this process with a key of ours: its results need no signature check, and it needs no queue.
    */
   readonly local: boolean;
-  /** Calls to one backend that may be under way at once; more wait for a place. Default 32. */
-  readonly concurrentCalls?: number;
+  /** What `inspect` looks at, in order. */
+  readonly checks: readonly CheckRule[];
+  /** True when every certificate costs money: none is made just to look whether the backend is well, unless somebody asks. */
+  readonly billed?: boolean;
+  /**
+   * The real server behind the conf (address and namespace; account and region; cluster), as text that holds no secret: backends with the same one,
+   * of whatever mesh, share a queue. Absent: each backend has its own. Pure.
+   */
+  endpoint?(conf: Conf): string;
+  /** How many certificates may be asked of one endpoint at once. */
+  readonly concurrency?: Concurrency;
   /**
    * Pure. `context` gives the names that some rules need.
    * @throws ConfigError with ALL violations, fields relative to `conf`

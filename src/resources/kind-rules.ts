@@ -5,10 +5,17 @@ import type { ResourceKey, StoredResource } from '../store/store.ts';
 /** What a kind's manager checks and does beyond parsing (Kuma: `pkg/core/managers`). Every member may throw ConfigError with violations. */
 export interface KindRules {
   /** Checks, makes what has to be there first, and may complete the resource. Nothing is stored when it throws. */
-  beforePut?(resource: Resource, state: { readonly created: boolean }, options: CallOptions): Promise<Checked>;
+  beforePut?(resource: Resource, state: PutState, options: CallOptions): Promise<Checked>;
   /** May be asked again when what it looked at has changed before the deletion. */
   beforeDelete?(key: { readonly mesh: string; readonly name: string }, options: CallOptions): Promise<Deletable>;
   afterDelete?(key: { readonly mesh: string; readonly name: string }, options: CallOptions): Promise<void>;
+}
+
+export interface PutState {
+  /** There is none of this name yet. */
+  readonly created: boolean;
+  /** Everything is to be looked at, nothing stored. */
+  readonly dryRun: boolean;
 }
 
 export interface Checked {
@@ -16,6 +23,8 @@ export interface Checked {
   readonly warnings: readonly string[];
   /** What has to be there still when the resource is stored. */
   readonly requires?: readonly ResourceKey[];
+  /** To be called when the resource is stored. */
+  stored?(): void;
 }
 
 export interface Deletable {

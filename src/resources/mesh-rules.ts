@@ -1,41 +1,59 @@
 import type { Backend } from '../backends/backend.ts';
 import type { Backends } from '../backends/backends.ts';
-import { type CaError, ConfigError, type Violation } from '../issuer/errors.ts';
-import { type CallOptions, type ConfFindings, isConfChecker, isProvisioner } from '../issuer/issuer.ts';
-import type { Mesh } from '../mesh/mesh.ts';
-import type { MeshBackend } from '../mesh/mtls.ts';
+import { canonicalJson } from '../backends/canonical-json.ts';
+import { BackendInvalidError, ConfigError } from '../issuer/errors.ts';
+import { type CallOptions, isConfChecker, isProvisioner } from '../issuer/issuer.ts';
+import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import { checkMeshNameLength, meshNameWarnings } from '../mesh/names.ts';
 import type { ResourceKey, Store } from '../store/store.ts';
+import { failedViolations, type Proof } from '../validation/proof.ts';
 import type { KindRules } from './kind-rules.ts';
 import { NOT_VALID } from './resource-error.ts';
+import { type Tried, type TriedBackends, withTriedBackends } from './try-backends.ts';
+
+export interface MeshRulesOptions {
+  readonly store: Store;
+  readonly backends: Backends;
+  /** Proves a backend that is not stored yet. */
+  readonly prove: (backend: Backend, options: CallOptions) => Promise<Proof>;
+  /** Takes the proofs of a Mesh once it is stored. */
+  readonly note: (proof: Proof) => void;
+}
 
 /**
- * Kuma's mesh manager: types and confs of all backends are checked, CAs that we make ourselves are made, then the Mesh is stored. Unlike
- * Kuma, a Mesh whose CA cannot be made is not stored.
+ * Kuma's mesh manager: types and confs of all backends are checked, each new or changed backend proves itself by a test certificate, CAs that
+ * we make ourselves are made, then the Mesh is stored. Unlike Kuma, a Mesh whose CA cannot be made is not stored.
  */
-export function createMeshRules(store: Store, backends: Backends): KindRules {
+export function createMeshRules(options: MeshRulesOptions): KindRules {
+  const { store, backends } = options;
   return {
-    async beforePut(resource, { created }, options) {
+    beforePut(resource, { created, dryRun }, call) {
       if (resource.type !== 'Mesh') throw new TypeError(`mesh rules got a ${resource.type}`);
-      const violations: Violation[] = created ? checkMeshNameLength(resource.name) : [];
-      const warnings: string[] = created ? meshNameWarnings(resource.name) : [];
-      const made: Backend[] = [];
-      let fix: string | undefined;
-      try {
-        for (const [index, spec] of (resource.mtls?.backends ?? []).entries()) {
-          const found = await checkBackend(backends, resource, spec, index, options);
-          violations.push(...found.violations);
-          warnings.push(...found.warnings);
-          fix ??= found.fix;
-          if (found.backend !== undefined) made.push(found.backend);
-        }
-        if (violations.length > 0)
-          throw new ConfigError(NOT_VALID, { violations, ...(fix === undefined ? {} : { fix }) });
-        for (const backend of made) await provision(backend, resource, options);
-        return { resource, warnings, requires: await requiredSecrets(backends, resource, made) };
-      } finally {
-        await Promise.all(made.map((backend) => backend.close()));
-      }
+      const violations = created ? checkMeshNameLength(resource.name) : [];
+      if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
+      return withTriedBackends(backends, resource, call, async (made: TriedBackends) => {
+        const { tried } = made;
+        const skip = resource.mtls?.skipValidation === true;
+        const before = created ? undefined : await storedMesh(store, resource.name);
+        const unproven = skip ? [] : tried.filter((one) => dryRun || mustProve(one, resource, before));
+        const proofs = await Promise.all(
+          unproven.map(async (one) => ({ ...one, proof: await options.prove(one.backend, call) })),
+        );
+        requireProof(resource, proofs);
+        if (!dryRun) for (const { keep } of tried) await keep();
+        return {
+          resource,
+          warnings: [
+            ...(created ? meshNameWarnings(resource.name) : []),
+            ...made.warnings,
+            ...proofs.flatMap(warningsOf),
+          ],
+          requires: await requiredSecrets(backends, resource, tried),
+          stored: () => {
+            for (const { proof } of proofs) options.note(proof);
+          },
+        };
+      });
     },
 
     async beforeDelete({ name }) {
@@ -51,98 +69,69 @@ export function createMeshRules(store: Store, backends: Backends): KindRules {
   };
 }
 
-interface Found {
-  readonly violations: readonly Violation[];
-  readonly warnings: readonly string[];
-  /** Undefined when it cannot be made. */
-  readonly backend?: Backend;
-  readonly fix?: string | undefined;
+interface Proven extends Tried {
+  readonly proof: Proof;
 }
 
-async function checkBackend(
-  backends: Backends,
-  mesh: Mesh,
-  spec: MeshBackend,
-  index: number,
-  options: CallOptions,
-): Promise<Found> {
-  const at = `mtls.backends[${index}]`;
-  const skip = mesh.mtls?.skipValidation === true;
-  if ((await backends.module(spec.type)) === undefined) {
-    const message = 'could not find installed plugin for this type';
-    return { violations: [{ field: `${at}.type`, message }], warnings: [] };
-  }
-  let backend: Backend;
-  try {
-    backend = await backends.create(mesh.name, spec);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    // The registry leaves out a backend that it cannot make, so a Mesh stored with skipValidation does no harm.
-    return { violations: skip ? [] : nested(error, at), warnings: [], fix: error.fix };
-  }
-  if (skip) return { violations: [], warnings: [], backend };
-  if (!backend.has(isConfChecker)) return { violations: [], warnings: [], backend };
-  const found = await check(backend, options).catch(async (error: unknown) => {
-    await backend.close();
-    throw error;
-  });
-  return {
-    violations: found.violations.map(({ field, message }) => ({ field: joined(`${at}.conf`, field), message })),
-    warnings: found.warnings.map((warning) => `${at} ("${spec.name}"): ${warning}`),
-    fix: found.fix,
-    backend,
-  };
+async function storedMesh(store: Store, name: string): Promise<Mesh | undefined> {
+  const stored = await store.getResource({ type: 'Mesh', mesh: '', name });
+  return stored === undefined ? undefined : parseMesh(JSON.parse(stored.body), { name });
 }
 
-function check(backend: Backend, options: CallOptions): Promise<ConfFindings> {
-  return backend.within('certificate', options, (within) =>
-    backend.call(
-      'checkConf',
-      async (issuer, call) => (isConfChecker(issuer) ? issuer.checkConf(call) : { violations: [], warnings: [] }),
-      within,
+/**
+ * What is applied again as it stands costs no certificate, and a backend that has broken since does not stop its own replacement. Proven are new and
+ * changed backends, all of them after `skipValidation`, and the one that becomes the enabled one.
+ */
+function mustProve({ spec }: Tried, mesh: Mesh, before: Mesh | undefined): boolean {
+  const was = before?.mtls;
+  if (was === undefined || was.skipValidation) return true;
+  const old = was.backends.find(({ name }) => name === spec.name);
+  if (old === undefined || canonicalJson(old) !== canonicalJson(spec)) return true;
+  return mesh.mtls?.enabledBackend === spec.name && was.enabledBackend !== spec.name;
+}
+
+/** @throws BackendInvalidError with the failed checks of all backends */
+function requireProof(mesh: Mesh, proofs: readonly Proven[]): void {
+  const failing = proofs.filter(({ proof }) => !proof.ok);
+  if (failing.length === 0) return;
+  const checks = failing.flatMap(({ proof }) =>
+    proof.checks.flatMap(({ name, status, durationMs, message, cause, fix }) =>
+      status !== 'failed'
+        ? []
+        : [
+            {
+              ...{ backend: proof.backend, name, status, durationMs: Math.round(durationMs), message },
+              ...(cause === undefined ? {} : { cause }),
+              ...(fix === undefined ? {} : { fix }),
+            },
+          ],
     ),
   );
+  const names = failing.map(({ spec }) => `"${spec.name}"`).join(', ');
+  throw new BackendInvalidError(`no proxy could work with backend ${names} of mesh "${mesh.name}"`, {
+    violations: failing.flatMap(({ proof, at }) => failedViolations(proof, `${at}.conf`)),
+    checks,
+    retry: failing.every(({ proof }) => proof.retry),
+    fix: checks.find(({ fix }) => fix !== undefined)?.fix ?? 'look at the failed checks',
+  });
+}
+
+function warningsOf({ proof, at, spec }: Proven): readonly string[] {
+  return proof.checks
+    .filter(({ status }) => status === 'warning')
+    .map(({ name, message }) => `${at} ("${spec.name}"): ${name}: ${message}`);
 }
 
 /**
  * Secrets without which the backends that were checked, or whose CA was made, are worth nothing: they must be there when the Mesh is stored.
  */
-async function requiredSecrets(backends: Backends, mesh: Mesh, made: readonly Backend[]): Promise<ResourceKey[]> {
+async function requiredSecrets(backends: Backends, mesh: Mesh, tried: readonly Tried[]): Promise<ResourceKey[]> {
   const skip = mesh.mtls?.skipValidation === true;
   const names: string[] = [];
-  for (const spec of mesh.mtls?.backends ?? []) {
-    const backend = made.find(({ name }) => name === spec.name);
-    if (backend?.has(isProvisioner) === true || (!skip && backend?.has(isConfChecker) === true)) {
+  for (const { backend, spec } of tried) {
+    if (backend.has(isProvisioner) || (!skip && backend.has(isConfChecker))) {
       names.push(...(await backends.requiredSecrets(mesh.name, spec)));
     }
   }
   return names.map((name) => ({ type: 'Secret', mesh: mesh.name, name }));
-}
-
-async function provision(backend: Backend, mesh: Mesh, options: CallOptions): Promise<void> {
-  if (!backend.has(isProvisioner)) return;
-  try {
-    await backend.within('certificate', options, (within) =>
-      backend.call('ensure', async (issuer, call) => (isProvisioner(issuer) ? issuer.ensure(call) : undefined), within),
-    );
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    const index = mesh.mtls?.backends.findIndex(({ name }) => name === backend.name) ?? 0;
-    throw new ConfigError(NOT_VALID, {
-      cause: error,
-      violations: nested(error, `mtls.backends[${index}]`),
-      ...(error.fix === undefined ? {} : { fix: error.fix }),
-    });
-  }
-}
-
-/** Kuma nests a backend's own fields under `mtls.backends[i].conf`; an error without field stands at `conf` itself. */
-function nested(error: CaError, at: string): readonly Violation[] {
-  if (error.violations.length === 0) return [{ field: `${at}.conf`, message: error.message }];
-  return error.violations.map(({ field, message }) => ({ field: joined(`${at}.conf`, field), message }));
-}
-
-function joined(base: string, field: string): string {
-  if (field === '') return base;
-  return field.startsWith('[') ? `${base}${field}` : `${base}.${field}`;
 }

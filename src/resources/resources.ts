@@ -1,4 +1,10 @@
-import { ConfigError, ConflictError, NotFoundError, RequestInvalidError } from '../issuer/errors.ts';
+import {
+  BackendInvalidError,
+  ConfigError,
+  ConflictError,
+  NotFoundError,
+  RequestInvalidError,
+} from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import { checkAgainstUrl, type Kind } from '../mesh/kinds.ts';
 import { checkExistingName, checkName } from '../mesh/names.ts';
@@ -19,6 +25,11 @@ export interface ListFilter {
   readonly tags?: readonly string[];
   readonly offset: number;
   readonly size: number;
+}
+
+export interface PutOptions extends CallOptions {
+  /** Every check is made, and nothing stored. */
+  readonly dryRun?: boolean;
 }
 
 export interface PutResult {
@@ -60,10 +71,10 @@ export class Resources {
   }
 
   /**
-   * Creates or replaces. Nothing is stored unless every check has passed.
+   * Creates or replaces. Nothing is stored unless every check has passed, and nothing at all with `dryRun`.
    * @throws ResourceError with all violations of the first step that has some
    */
-  async put(kind: Kind, mesh: string, name: string, body: unknown, options: CallOptions): Promise<PutResult> {
+  async put(kind: Kind, mesh: string, name: string, body: unknown, options: PutOptions): Promise<PutResult> {
     if (kind.scope === 'Mesh') await this.requireMesh(mesh);
     const key = keyOf(kind, mesh, name);
     const resource = framed('parse', () => {
@@ -82,11 +93,13 @@ export class Resources {
     });
     const rules = this.#rules[kind.type];
     const warnings = await framedAsync(step, async () => {
-      const state = { created: before === undefined };
+      const state = { created: before === undefined, dryRun: options.dryRun === true };
       for (let attempt = 1; ; attempt += 1) {
         const checked = (await rules?.beforePut?.(resource, state, options)) ?? { resource, warnings: [] };
+        if (state.dryRun) return checked.warnings;
         try {
           await this.#keep(checked, kind, key);
+          checked.stored?.();
           return checked.warnings;
         } catch (error) {
           if (!(error instanceof ConflictError) || attempt === TRIES) throw error;
@@ -162,7 +175,7 @@ function notFound(step: 'get' | 'delete', kind: Kind, name: string): ResourceErr
 
 /** Puts Kuma's title around an error of ours; what has violations gets Kuma's detail, too. */
 function toResourceError(step: keyof typeof TITLES, error: unknown): unknown {
-  if (error instanceof ConfigError || error instanceof RequestInvalidError) {
+  if (error instanceof ConfigError || error instanceof BackendInvalidError || error instanceof RequestInvalidError) {
     return new ResourceError(step, error.violations.length > 0 ? NOT_VALID : undefined, error);
   }
   return error;

@@ -168,6 +168,46 @@ export const SETTINGS = {
     form: `${GRAMMAR}, from 100ms to 10m, such as \`30s\``,
     doc: 'Longest time that issuing one certificate may take, backend calls included.',
   }),
+  backoffBaseMs: setting({
+    schema: duration(100, HOUR),
+    default: '5s',
+    form: `${GRAMMAR}, from 100ms to 1h, such as \`5s\``,
+    doc: 'A data plane whose certificate failed is not tried again for about this long; twice as long after each further failure. A backend that is held back as a whole waits as long.',
+  }),
+  backoffMaxMs: setting({
+    schema: duration(100, DAY),
+    default: '5m',
+    form: `${GRAMMAR}, from 100ms to 1d, such as \`5m\``,
+    doc: 'Longest such wait.',
+  }),
+  breakerDataplanes: setting({
+    schema: z
+      .string()
+      .regex(/^\d{1,5}$/)
+      .transform(Number)
+      .pipe(z.number().min(1)),
+    default: '10',
+    form: 'a whole number from 1 to 99999',
+    doc: 'A backend is held back as a whole when it failed for so many different data planes in a row.',
+  }),
+  recoverySpreadMs: setting({
+    schema: duration(0, DAY),
+    default: '60s',
+    form: `${GRAMMAR}, such as \`60s\``,
+    doc: 'After a backend was held back, renewals that are not urgent are spread over this time.',
+  }),
+  canaryIntervalMs: setting({
+    schema: duration(0, YEAR),
+    default: '5m',
+    form: `${GRAMMAR}, such as \`5m\`; 0 switches it off`,
+    doc: 'How often each backend is proven by a test certificate.',
+  }),
+  canaryBilledIntervalMs: setting({
+    schema: duration(0, YEAR),
+    default: '0s',
+    form: `${GRAMMAR}, such as \`1d\`; 0 switches it off`,
+    doc: 'The same for backends where every certificate costs money (`acmpca`).',
+  }),
   vaultTokenChangeCheckIntervalMs: setting({
     schema: duration(0, YEAR),
     default: '30s',

@@ -1,0 +1,39 @@
+import type { Backend } from '../backends/backend.ts';
+import type { Backends } from '../backends/backends.ts';
+import { ConfigError, RequestInvalidError } from '../issuer/errors.ts';
+import type { CallOptions } from '../issuer/issuer.ts';
+import { parseMesh } from '../mesh/mesh.ts';
+import { checkName } from '../mesh/names.ts';
+import { isJsonObject } from '../mesh/violations.ts';
+import type { Proof } from '../validation/proof.ts';
+import { NOT_VALID } from './resource-error.ts';
+import { withTriedBackends } from './try-backends.ts';
+
+export interface ValidateMeshOptions {
+  readonly backends: Backends;
+  readonly prove: (backend: Backend, options: CallOptions) => Promise<Proof>;
+}
+
+/**
+ * Proves every backend of a Mesh that is not stored, all at once, also with `skipValidation`. Secrets that it names are those of the stored mesh of its name.
+ * Nothing is stored.
+ * @throws ConfigError with all violations of the Mesh and its backends' confs
+ */
+export async function validateMesh(
+  body: unknown,
+  { backends, prove }: ValidateMeshOptions,
+  options: CallOptions,
+): Promise<readonly Proof[]> {
+  if (!isJsonObject(body)) throw new RequestInvalidError('the body is not a JSON object', { fix: 'send a Mesh' });
+  const name = typeof body.name === 'string' ? body.name : '';
+  const violations = [
+    ...(body.type === 'Mesh' ? [] : [{ field: 'type', message: 'has to be "Mesh"' }]),
+    ...checkName(name),
+  ];
+  if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
+  const mesh = parseMesh(body, { name });
+  const checked = mesh.mtls === undefined ? mesh : { ...mesh, mtls: { ...mesh.mtls, skipValidation: false } };
+  return withTriedBackends(backends, checked, options, ({ tried }) =>
+    Promise.all(tried.map(({ backend }) => prove(backend, options))),
+  );
+}
