@@ -30,6 +30,10 @@ export interface Rule {
 const rolePatch = (context: CallContext, change: string) =>
   `vault patch ${context.pki}/roles/${context.role} ${change}`;
 
+/** The role of `policies/vault/role-dataplane-proxies-sign.json`, for this mesh: what the file says beyond it is what Vault does by itself. */
+export const makeRole = ({ pki, role, mesh }: Pick<CallContext, 'pki' | 'role' | 'mesh'>) =>
+  `vault write ${pki}/roles/${role} allowed_uri_sans="spiffe://${mesh}/*,kuma://*" key_type=any use_csr_sans=false use_csr_common_name=false require_cn=false no_store=true ttl=720h max_ttl=720h`;
+
 /** For a role that does not allow the names of a mesh. It may serve other meshes, too. */
 export const allowedUriSans = ({ mesh }: Pick<CallContext, 'mesh'>) =>
   `allowed_uri_sans="spiffe://${mesh}/*,kuma://*" (that takes the place of the whole list: add what other meshes need in it)`;
@@ -52,8 +56,7 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     text: /unknown role/i,
     kind: 'absent',
     message: (c) => `has no such role: ${c.role}`,
-    fix: (c) =>
-      `make the role (vault write ${c.pki}/roles/${c.role} @role-dataplane-proxies-sign.json, of policies/vault), or correct fromCp.role`,
+    fix: (c) => `make the role: ${makeRole(c)}; or correct fromCp.role`,
   },
   {
     // Only where the role has generate_lease=true.
@@ -212,8 +215,7 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     to: 404,
     kind: 'absent',
     message: (c) => (c.path.endsWith(`/roles/${c.role}`) ? `has no such role: ${c.role}` : 'has nothing at this path'),
-    fix: (c) =>
-      `make the role (vault write ${c.pki}/roles/${c.role} @role-dataplane-proxies-sign.json, of policies/vault), or correct fromCp.pki and fromCp.role`,
+    fix: (c) => `make the role: ${makeRole(c)}; or correct fromCp.pki and fromCp.role`,
   },
   {
     from: 412,
@@ -227,8 +229,9 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     to: 429,
     kind: 'rate-limited',
     message: 'limits the rate of requests (a quota)',
+    // What is written takes the place of the whole quota, its path too.
     fix: () =>
-      'raise the quota (vault list sys/quotas/rate-limit, vault write sys/quotas/rate-limit/<name> rate=...), or wait',
+      'raise the quota: vault list sys/quotas/rate-limit, vault read sys/quotas/rate-limit/<name>, then vault write sys/quotas/rate-limit/<name> path=<its path> interval=<its interval> rate=<more>; or wait',
   },
   {
     from: 472,

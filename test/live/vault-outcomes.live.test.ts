@@ -163,7 +163,7 @@ const CASES: readonly Case[] = [
     spoil: ({ server, mount, role }) => server.must('DELETE', `${mount}/roles/${role}`),
     type: IssuerDeniedError,
     message: /no such role: dataplane-proxies/,
-    fix: /vault write \S+\/roles\/dataplane-proxies @role-dataplane-proxies-sign\.json/,
+    fix: /vault write \S+\/roles\/dataplane-proxies allowed_uri_sans="spiffe:\/\/default\/\*,kuma:\/\/\*" key_type=any/,
     repair: async ({ server, mount, role }) => {
       const file = new URL(`../../policies/vault/${SIGN_ROLE}`, import.meta.url);
       await server.must('POST', `${mount}/roles/${role}`, JSON.parse(await readFile(file, 'utf8')));
