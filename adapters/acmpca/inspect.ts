@@ -1,9 +1,9 @@
 import { CaError } from '../../src/issuer/errors.ts';
-import type { Check, IssuerDeps } from '../../src/issuer/issuer.ts';
+import type { InspectOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { isRoot } from '../shared/ca-certificates.ts';
-import { caLifeCheck } from '../shared/ca-life.ts';
-import { attempt, createChecks } from '../shared/checks.ts';
+import { checkCaLife } from '../shared/ca-life.ts';
+import { attempt, type Checks, createChecks } from '../shared/checks.ts';
 import { findPath } from '../shared/issued-certificate.ts';
 import type { CaArn } from './ca-arn.ts';
 import { stateFailure } from './ca-facts.ts';
@@ -12,7 +12,7 @@ import { parseCertificates } from './chain.ts';
 import type { Endpoint } from './endpoint.ts';
 import { nameOf } from './errors.ts';
 import { type FailureKind, type Outcome, toError, valueOrThrow } from './failure.ts';
-import type { CaDescription } from './replies.ts';
+import type { CaDescription, CertificateReply } from './replies.ts';
 import type { Template } from './template.ts';
 import type { Transport } from './transport.ts';
 
@@ -29,10 +29,8 @@ export interface Inspected {
   loadPinned(signal: AbortSignal): Promise<readonly Certificate[]>;
 }
 
-const { pass, fail, clock: clockCheck } = createChecks('acmpca');
-
 /** AWS takes signatures five minutes off; a certificate begins 10 s ago. */
-const CLOCK_SKEW_MAX_MS = 60_000;
+const CLOCK_LIMITS = { maxMs: 60_000 };
 /** AWS was not asked in our name, or did not take that it was us. */
 const WITHOUT_IDENTITY: ReadonlySet<FailureKind> = new Set(['credentials', 'no-credentials', 'clock']);
 /** Nothing is learned about credentials and CA when the exchange ends like this. */
@@ -45,98 +43,170 @@ const UNREACHABLE: ReadonlySet<FailureKind> = new Set([
   'throttled',
   'conf',
 ]);
+/** Of no certificate: AWS tells that there is none to who may fetch one. */
+const NO_CERTIFICATE = '0'.repeat(32);
 
 /**
- * The named findings about one backend, in the order in which things must be right. Reads only. What cannot be known because of an earlier fault
- * is left out.
+ * The named findings about one backend, in the order in which things must be right. Reads only, by three calls, none of which is on the bill. What
+ * cannot be known because of an earlier fault is left out.
  */
-export async function inspectAcmPca(deps: Inspected, signal: AbortSignal): Promise<readonly Check[]> {
-  const { ca, caller, template } = deps;
-  const credentials = await attempt(() => deps.loadCredentials(signal), signal);
-  if (credentials instanceof CaError) return [fail('credentials-loaded', credentials)];
-  const from = deps.credentialsFrom === 'conf' ? 'the access key is there' : "AWS's default chain is asked for them";
-  const checks = [pass('credentials-loaded', from)];
-  const pinned = await attempt(() => deps.loadPinned(signal), signal);
-  if (pinned instanceof CaError) checks.push(fail('ca-cert-loaded', pinned));
+export async function inspectAcmPca(inspected: Inspected, options: InspectOptions): Promise<void> {
+  const { ca, caller, clock } = inspected;
+  const { signal } = options;
+  const checks = createChecks('acmpca', { ...options, clock });
+  const credentials = await attempt(() => inspected.loadCredentials(signal), signal);
+  if (credentials instanceof CaError) return checks.fail('credentials-loaded', credentials);
+  const isConf = inspected.credentialsFrom === 'conf';
+  checks.pass('credentials-loaded', isConf ? 'the access key is there' : "AWS's default chain is asked for them");
+  const pinned = await attempt(() => inspected.loadPinned(signal), signal);
+  checkPinned(pinned, checks);
 
-  const description = await caller.describe(signal);
-  checks.push(...checkAnswer(description, deps));
-  if (!checks.every(({ ok }) => ok)) return checks;
-
-  checks.push(checkState(description, ca));
-  const certificate = await caller.getCertificate(`${ca.text}/certificate/${'0'.repeat(32)}`, signal);
-  const getRight = certificate.ok ? 'absent' : certificate.failure.kind;
-  if (!certificate.ok && getRight === 'denied') checks.push(fail('get-permitted', toError(certificate.failure)));
-  if (getRight === 'absent') checks.push(pass('get-permitted', 'acm-pca:GetCertificate is allowed'));
-  checks.push(pass('issue-template', `certificates are issued with ${template.arn}`));
-  const trusted = pinned instanceof CaError ? [] : pinned;
-  return [...checks, ...(await checkRoots(trusted, deps, signal))];
+  // Our own limiter may send us away, too.
+  const description = await attempt(() => caller.describe(signal), signal);
+  if (description instanceof CaError) return checks.fail('address-reachable', description);
+  if (!checkAnswer(description, inspected, checks)) return;
+  checkState(description, inspected, checks);
+  const [certificate, chain] = await Promise.all([
+    attempt(() => caller.getCertificate(`${ca.text}/certificate/${NO_CERTIFICATE}`, signal), signal),
+    attempt(() => caller.getCaCertificate(signal), signal),
+  ]);
+  checkGet(certificate, checks);
+  checks.pass('issue-template', `certificates are issued with ${inspected.template.arn}`);
+  const isPinned = !(pinned instanceof CaError) && pinned.length > 0;
+  const told = checkChain(chain, isPinned, inspected, checks);
+  if (!(pinned instanceof CaError)) checkRoot(told, pinned, inspected, checks);
 }
 
-/** What any answer shows, whatever it is: the way there, the clocks, the credentials. */
-function checkAnswer(answer: Outcome<unknown>, { ca, endpoint, transport }: Inspected): readonly Check[] {
-  const failure = answer.ok ? undefined : answer.failure;
-  if (failure !== undefined && UNREACHABLE.has(failure.kind)) return [fail('address-reachable', toError(failure))];
-  const isAnswered = transport.clockSkewMs !== undefined;
-  const checks = isAnswered
-    ? [pass('address-reachable', `${endpoint.url ?? `AWS's endpoint of ${ca.region}`} answers`)]
-    : [];
-  if (isAnswered) checks.push(clockCheck(transport.clockSkewMs, CLOCK_SKEW_MAX_MS, "AWS's"));
-  if (failure !== undefined && WITHOUT_IDENTITY.has(failure.kind))
-    checks.push(fail('credentials-accepted', toError(failure)));
-  else checks.push(pass('credentials-accepted', 'AWS knows the credentials'));
-  return checks;
-}
-
-function checkState(description: Outcome<CaDescription>, ca: CaArn): Check {
-  if (!description.ok) {
-    if (description.failure.kind !== 'denied') return fail('ca-active', toError(description.failure));
-    const message = 'the state may not be read (acm-pca:DescribeCertificateAuthority); the first certificate will tell';
-    return pass('ca-active', message, description.failure.fix);
+function checkPinned(pinned: readonly Certificate[] | CaError, checks: Checks): void {
+  if (pinned instanceof CaError) checks.fail('ca-cert-loaded', pinned);
+  else if (pinned.length > 0) {
+    checks.pass('ca-cert-loaded', `caCert holds ${pinned.length} certificate${pinned.length === 1 ? '' : 's'}`);
   }
-  const state = stateFailure(description.value, ca);
-  if (state !== undefined) return fail('ca-active', toError(state));
+}
+
+/** What any answer shows, whatever it is: the way there, the clocks, the credentials. False: it makes no sense to ask more. */
+function checkAnswer(
+  answer: Outcome<unknown>,
+  { ca, endpoint, transport: { clockSkewMs } }: Inspected,
+  checks: Checks,
+): boolean {
+  const failure = answer.ok ? undefined : answer.failure;
+  if (failure !== undefined && UNREACHABLE.has(failure.kind)) {
+    // A certificate that is not trusted does not become it by itself.
+    checks.fail('address-reachable', toError(failure), failure.kind === 'tls' ? { retry: false } : {});
+    return false;
+  }
+  if (clockSkewMs !== undefined) {
+    checks.pass('address-reachable', `${endpoint.url ?? `AWS's endpoint of ${ca.region}`} answers`);
+    checks.clock(clockSkewMs, CLOCK_LIMITS, "AWS's");
+  }
+  if (failure !== undefined && WITHOUT_IDENTITY.has(failure.kind)) {
+    checks.fail('credentials-accepted', toError(failure));
+    return false;
+  }
+  checks.pass('credentials-accepted', 'AWS knows the credentials');
+  return true;
+}
+
+function checkState(description: Outcome<CaDescription>, { ca }: Inspected, checks: Checks): void {
+  if (!description.ok && description.failure.kind === 'denied') {
+    checks.warn('describe-permitted', {
+      message: 'acm-pca:DescribeCertificateAuthority is not allowed',
+      cause:
+        'whether the CA is active, in short-lived mode, and when it ends cannot be known before certificates fail or are cut: worst of all when a rotation leads to it',
+      fix: description.failure.fix,
+    });
+    return;
+  }
+  checks.pass('describe-permitted', 'acm-pca:DescribeCertificateAuthority is allowed');
+  const failure = description.ok ? stateFailure(description.value, ca) : description.failure;
+  if (failure !== undefined) checks.fail('ca-active', toError(failure));
+  if (!description.ok || failure !== undefined) return;
   const key = description.value.CertificateAuthorityConfiguration?.KeyAlgorithm ?? 'unknown';
   const mode = description.value.UsageMode === 'SHORT_LIVED_CERTIFICATE' ? ', certificates live 7 days at most' : '';
-  return pass('ca-active', `${nameOf({ ca })} is active, with a key of type ${key}${mode}`);
+  checks.pass('ca-active', `${nameOf({ ca })} is active, with a key of type ${key}${mode}`);
 }
 
-async function checkRoots(
-  pinned: readonly Certificate[],
-  { caller, ca, clock }: Inspected,
-  signal: AbortSignal,
-): Promise<readonly Check[]> {
-  const read = await caller.getCaCertificate(signal);
-  const checks: Check[] = [];
-  let told: readonly Certificate[] = [];
-  if (!read.ok && read.failure.kind === 'denied') {
-    const instead = pinned.length > 0 ? 'caCert is used' : 'the first certificate will tell it';
-    const message = `the chain may not be read (acm-pca:GetCertificateAuthorityCertificate): ${instead}`;
-    checks.push(pass('chain-readable', message, read.failure.fix));
+function checkGet(certificate: Outcome<CertificateReply> | CaError, checks: Checks): void {
+  const unknown = 'whether acm-pca:GetCertificate is allowed could not be found out';
+  if (certificate instanceof CaError) {
+    checks.warn('get-permitted', { message: unknown, cause: certificate.message, fix: certificate.fix });
+  } else if (certificate.ok || certificate.failure.kind === 'absent') {
+    checks.pass('get-permitted', 'acm-pca:GetCertificate is allowed');
+  } else if (certificate.failure.kind === 'denied') {
+    const cause = 'a certificate would be paid for and could not be fetched';
+    checks.fail('get-permitted', toError(certificate.failure), { cause });
   } else {
-    const parsed = await attempt(() => {
-      const { Certificate: own, CertificateChain: above } = valueOrThrow(read);
-      return parseCertificates(`${own}\n${above ?? ''}`);
-    }, signal);
-    if (parsed instanceof CaError) checks.push(fail('chain-readable', parsed));
-    else {
-      told = parsed;
-      checks.push(pass('chain-readable', `the CA tells ${told.length} certificate${told.length === 1 ? '' : 's'}`));
-    }
+    checks.warn('get-permitted', {
+      message: unknown,
+      cause: certificate.failure.message,
+      fix: certificate.failure.fix,
+    });
   }
-  if (told.length === 0 && pinned.length === 0) return checks;
+}
+
+/** The certificates that AWS tells; none when it tells none. */
+function checkChain(
+  read: Outcome<CertificateReply> | CaError,
+  isPinned: boolean,
+  { ca }: Inspected,
+  checks: Checks,
+): readonly Certificate[] {
+  if (!(read instanceof CaError) && !read.ok && read.failure.kind === 'denied') {
+    const denied = 'acm-pca:GetCertificateAuthorityCertificate is not allowed';
+    if (isPinned) checks.pass('chain-readable', `${denied}, and not needed: caCert is used`);
+    else {
+      checks.warn('chain-readable', {
+        message: denied,
+        cause:
+          'the root is known with the first certificate only: a rotation to this CA cannot tell it to proxies before, and one that replaces it is not noticed',
+        fix: `${read.failure.fix}; or set caCert to the root of ${nameOf({ ca })}`,
+      });
+    }
+    return [];
+  }
+  const told = tryParse(read);
+  if (told instanceof CaError) {
+    checks.fail('chain-readable', told);
+    return [];
+  }
+  checks.pass('chain-readable', `the CA tells ${told.length} certificate${told.length === 1 ? '' : 's'}`);
+  return told;
+}
+
+function tryParse(read: Outcome<CertificateReply> | CaError): readonly Certificate[] | CaError {
+  if (read instanceof CaError) return read;
+  try {
+    const { Certificate: own, CertificateChain: above } = valueOrThrow(read);
+    return parseCertificates(`${own}\n${above ?? ''}`);
+  } catch (error) {
+    if (error instanceof CaError) return error;
+    throw error;
+  }
+}
+
+function checkRoot(
+  told: readonly Certificate[],
+  pinned: readonly Certificate[],
+  { ca, clock }: Inspected,
+  checks: Checks,
+): void {
+  if (told.length === 0 && pinned.length === 0) return;
+  const isPinned = pinned.length > 0;
   const path = pathToRoot(told, pinned);
   if (path === undefined) {
-    const isPinned = pinned.length > 0;
-    const message = isPinned
-      ? "the CA's chain does not lead to the root in caCert"
-      : 'the CA tells no root certificate';
-    const fix = "set caCert to the CA's root certificate, with the intermediates above the CA";
-    return [...checks, fail('root-known', { message, fix })];
+    checks.fail('root-known', {
+      message: isPinned ? "the CA's chain does not lead to the root in caCert" : 'the CA tells no root certificate',
+      cause: isPinned
+        ? `the CA is ${JSON.stringify(told[0]?.subject ?? '')}, issued by ${JSON.stringify(told[0]?.issuer ?? '')}`
+        : 'its chain ends in a CA from elsewhere',
+      fix: "set caCert to the CA's root certificate, with the intermediates above the CA",
+    });
+    return;
   }
-  checks.push(pass('root-known', pinned.length > 0 ? 'the root is that of caCert' : 'the chain ends in a root'));
+  checks.pass('root-known', isPinned ? 'the root is that of caCert' : 'the chain ends in a root');
   const renew = `renew the CA: aws acm-pca get-certificate-authority-csr --certificate-authority-arn ${ca.text}, have it signed, then import-certificate-authority-certificate`;
-  return [...checks, caLifeCheck('acmpca.ca-valid', path, clock.now(), renew)];
+  checkCaLife(checks, path, clock.now(), renew);
 }
 
 /** The CA's certificate, those above it, and the root. */

@@ -42,7 +42,7 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
   const { signal: closing, whileOpen } = lifetime;
   const template = chooseTemplate(ca, conf.commonName !== undefined);
   const endpoint = findEndpoint(conf, process.env);
-  const transport = createTransport(clock);
+  const transport = createTransport(deps);
   const connector = createConnector(conf, { template, endpoint, transport }, deps, closing);
   const limits = leaseCallLimits(ca, endpoint.url, deps);
   const caller = createCaller((signal) => connector.get(signal), limits.value, context.mesh);
@@ -120,8 +120,8 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
       return { ...(await collectFindings(checks, call)), warnings: inlineWarnings(secrets) };
     },
 
-    inspect: (call) =>
-      whileOpen(call.signal, (signal) =>
+    inspect: ({ signal: asked, report }) =>
+      whileOpen(asked, (signal) =>
         inspectAcmPca(
           {
             ...{ ca, caller, template, endpoint, transport, clock },
@@ -129,7 +129,7 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
             loadCredentials: (within) => connector.get(within),
             loadPinned: (within) => pinned.get(within),
           },
-          signal,
+          { signal, report },
         ),
       ),
 

@@ -64,7 +64,7 @@ interface Agents {
  * Connections can die without a word (a firewall forgets them, a link breaks): once a call has waited a second without a byte, or failed, those
  * that rest are dropped, and new calls go over new ones. Reads no environment variable.
  */
-export function createTransport(clock: IssuerDeps['clock']): Transport {
+export function createTransport({ clock, onRequest }: Pick<IssuerDeps, 'clock' | 'onRequest'>): Transport {
   const agents = createAgents();
   const idle = createIdleConnections(Object.values(agents), clock);
   const underWay = new Set<(error: Error) => void>();
@@ -76,6 +76,7 @@ export function createTransport(clock: IssuerDeps['clock']): Transport {
       if (isClosed) throw new WireError('CLOSED', 'the connection is closed');
       signal.throwIfAborted();
       idle.dropSuspects();
+      onRequest();
       const call = startRequest(agents, request);
       const wait = idle.watch();
       const startedMs = clock.monotonicMs();

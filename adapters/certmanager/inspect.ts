@@ -1,16 +1,15 @@
 import { CaError } from '../../src/issuer/errors.ts';
-import type { Check, IssuerDeps } from '../../src/issuer/issuer.ts';
+import type { InspectOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
 import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
-import { caLifeCheck } from '../shared/ca-life.ts';
-import { attempt, createChecks } from '../shared/checks.ts';
+import { checkCaLife } from '../shared/ca-life.ts';
+import { attempt, type Checks, createChecks, type Finding } from '../shared/checks.ts';
+import type { CallOptions } from './client.ts';
 import type { Cluster } from './cluster.ts';
 import type { CertManagerConf } from './config.ts';
 import type { Verb } from './error-rules.ts';
-import type { Failure, FailureKind } from './failure.ts';
+import { type Failure, type FailureKind, toError } from './failure.ts';
 import * as replies from './replies.ts';
-
-const { pass, fail, clock: clockCheck } = createChecks('certmanager');
 
 export interface Inspected {
   readonly conf: CertManagerConf;
@@ -20,126 +19,153 @@ export interface Inspected {
   readonly loadPinned: () => Promise<readonly Certificate[] | undefined>;
 }
 
-const TIMEOUT_MS = 5_000;
-/** A certificate of cert-manager's begins at its clock: one ahead of ours makes it not valid yet. */
-const CLOCK_SKEW_MAX_MS = 5_000;
+const TIMEOUT_MS = 4_000;
+/** A certificate of cert-manager's begins at its clock: one ahead of ours makes it not valid yet. One behind only makes it end earlier. */
+const CLOCK_LIMITS = { maxMs: 5_000, maxBehindMs: Number.POSITIVE_INFINITY };
 const VERBS: readonly Verb[] = ['create', 'get', 'list', 'watch', 'delete'];
 
-/** Up to which check an attempt to list has come, by how it failed. */
-const REACHED: Readonly<Partial<Record<FailureKind, 'nothing' | 'kubeconfig' | 'address'>>> = {
-  kubeconfig: 'nothing',
-  credentials: 'nothing',
-  unreachable: 'kubeconfig',
-  broken: 'kubeconfig',
-  timeout: 'kubeconfig',
-  tls: 'kubeconfig',
-  malformed: 'kubeconfig',
-  server: 'kubeconfig',
-  'rate-limited': 'kubeconfig',
-  unauthenticated: 'address',
+/** Which check an attempt to list certificates has failed, by how it failed. Any other failure is about the resource itself. */
+const BLAMED: Readonly<
+  Partial<Record<FailureKind, 'kubeconfig-loaded' | 'address-reachable' | 'credentials-accepted'>>
+> = {
+  kubeconfig: 'kubeconfig-loaded',
+  credentials: 'kubeconfig-loaded',
+  unreachable: 'address-reachable',
+  broken: 'address-reachable',
+  timeout: 'address-reachable',
+  tls: 'address-reachable',
+  malformed: 'address-reachable',
+  server: 'address-reachable',
+  'rate-limited': 'address-reachable',
+  unauthenticated: 'credentials-accepted',
 };
 
 /**
  * The named findings about one backend, in the order in which things must be right; what cannot be known because of an earlier fault is left out.
  * Reads only: access reviews store nothing.
  */
-export async function inspectCertManager(inspected: Inspected, signal: AbortSignal): Promise<readonly Check[]> {
-  const { conf, cluster, clock } = inspected;
+export async function inspectCertManager(inspected: Inspected, options: InspectOptions): Promise<void> {
+  const { conf, cluster, clock, loadPinned } = inspected;
+  const { signal } = options;
   signal.throwIfAborted();
+  const checks = createChecks('certmanager', { ...options, clock });
+  // It has nothing to do with the cluster: loaded meanwhile, told at its place.
+  const pinned = attempt(() => orAborted(loadPinned(), signal), signal);
+  pinned.catch(() => {});
   cluster.touch();
+  if (await checkCluster(cluster, clock, checks, signal)) checkIssuer(conf, checks);
+  checkRoot(await pinned, inspected, checks);
+}
+
+/** False: it makes no sense to look at what is in the cluster. */
+async function checkCluster(
+  cluster: Cluster,
+  clock: IssuerDeps['clock'],
+  checks: Checks,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { client, namespace } = cluster;
   const call = { signal, timeoutMs: TIMEOUT_MS };
   const listed = await client.list({ schema: replies.nameList, limit: 1, metadataOnly: true }, call);
-  const rootCheck = await checkRoot(inspected, signal);
   const failure = listed.ok ? undefined : listed.failure;
-  const reached = failure === undefined ? 'all' : (REACHED[failure.kind] ?? 'all');
-
-  const checks: Check[] = [];
-  const end = (name: string, found: Failure) => [...checks, bad(name, found), ...rootCheck];
-  if (failure !== undefined && reached === 'nothing') return end('kubeconfig-loaded', failure);
-  checks.push(pass('kubeconfig-loaded', `the cluster is ${client.server}`));
-  if (failure !== undefined && reached === 'kubeconfig') return end('address-reachable', failure);
-  checks.push(pass('address-reachable', `${client.server} answers`));
-  if (failure !== undefined && reached === 'address') return end('credentials-accepted', failure);
-  checks.push(pass('credentials-accepted', 'the API server accepts the credentials'));
-  checks.push(await checkRights(cluster, failure, call));
-  if (failure?.kind !== 'forbidden') {
-    checks.push(
-      failure === undefined
-        ? pass('crd-installed', `CertificateRequests can be read in ${namespace}`)
-        : bad('crd-installed', failure),
-    );
-  }
-  const skewMs = client.serverNow().getTime() - clock.now().getTime();
-  checks.push(clockCheck(skewMs, CLOCK_SKEW_MAX_MS, "the API server's"));
-  return [...checks, ...rootCheck, issuerCheck(conf)];
+  const blamed = failure && BLAMED[failure.kind];
+  /** Passes unless the attempt has failed here; false then. */
+  const reach = (name: string, message: string) => {
+    if (failure !== undefined && blamed === name) checks.fail(name, findingOf(failure));
+    else checks.pass(name, message);
+    return blamed !== name;
+  };
+  if (!reach('kubeconfig-loaded', `the cluster is ${client.server}`)) return false;
+  if (!reach('address-reachable', `${client.server} answers`)) return false;
+  checks.clock(client.serverNow().getTime() - clock.now().getTime(), CLOCK_LIMITS, "the API server's");
+  if (!reach('credentials-accepted', 'the API server accepts the credentials')) return false;
+  if (failure === undefined) checks.pass('crd-installed', `CertificateRequests can be read in ${namespace}`);
+  else if (failure.kind !== 'forbidden') checks.fail('crd-installed', findingOf(failure));
+  await checkRights(cluster, failure, checks, call);
+  return true;
 }
 
 async function checkRights(
   { client, namespace }: Cluster,
   failure: Failure | undefined,
-  call: { readonly signal: AbortSignal; readonly timeoutMs: number },
-): Promise<Check> {
-  const told = await Promise.all(VERBS.map((verb) => client.may(verb, call)));
-  const missing = VERBS.filter((_, i) => {
-    const answer = told[i];
-    return answer?.ok === true && !answer.value;
-  });
+  checks: Checks,
+  call: CallOptions,
+): Promise<void> {
+  const told = await Promise.all(VERBS.map(async (verb) => ({ verb, answer: await client.may(verb, call) })));
+  const where = `certificaterequests.cert-manager.io in ${namespace}`;
+  const fix = 'kubectl apply -f policies/kubernetes/';
+  const missing = told.flatMap(({ verb, answer }) => (answer.ok && !answer.value ? [verb] : []));
+  const unknown = told.flatMap(({ verb, answer }) => (answer.ok ? [] : [{ verb, failure: answer.failure }]));
   if (missing.length > 0) {
-    const message = `the user lacks ${missing.join(', ')} on certificaterequests.cert-manager.io in ${namespace}`;
-    return fail('rights', { message, fix: 'kubectl apply -f policies/kubernetes/' }, 'no role binding gives it');
+    const message = `the user lacks ${missing.join(', ')} on ${where}`;
+    checks.fail('rights', { message, cause: 'no role binding gives it', fix });
+  } else if (failure?.kind === 'forbidden') checks.fail('rights', findingOf(failure));
+  else if (unknown.length === 0) checks.pass('rights', `${VERBS.join(', ')} on ${where}`);
+  else {
+    const [first] = unknown;
+    checks.warn('rights', {
+      message: `whether the user may ${unknown.map(({ verb }) => verb).join(', ')} ${where} could not be found out`,
+      cause: first?.failure.message,
+      fix: first?.failure.fix ?? fix,
+    });
   }
-  if (failure?.kind === 'forbidden') return bad('rights', failure);
-  const unknown = told.some((answer) => !answer.ok);
-  return pass(
-    'rights',
-    unknown
-      ? `certificaterequests can be listed in ${namespace}; the API server does not tell the other rights`
-      : `${VERBS.join(', ')} on certificaterequests.cert-manager.io in ${namespace}`,
+}
+
+/** Only a first certificate shows it: mesh-ca has no right to read issuers, as the product has none. */
+function checkIssuer({ issuerRef: { kind, name, group } }: CertManagerConf, checks: Checks): void {
+  checks.pass(
+    'issuer-named',
+    `certificates are asked of ${kind}/${name} (${group}); whether it is ready, a test certificate shows`,
   );
 }
 
-async function checkRoot(
-  { conf, cluster, clock, loadPinned }: Inspected,
-  signal: AbortSignal,
-): Promise<readonly Check[]> {
-  const pinned = await attempt(() => orAborted(loadPinned(), signal), signal);
-  if (pinned instanceof CaError) return [fail('root-known', pinned)];
+function checkRoot(
+  pinned: readonly Certificate[] | undefined | CaError,
+  { conf, cluster, clock }: Inspected,
+  checks: Checks,
+): void {
+  if (pinned instanceof CaError) {
+    checks.fail('root-known', pinned);
+    return;
+  }
+  const now = clock.now();
   if (pinned !== undefined) {
+    checks.pass('root-known', `caCert holds ${subjects(pinned)}`);
+    // An old root may stay beside the new one for as long as it likes.
+    const alive = pinned.filter(({ notBefore, notAfter }) => notBefore <= now && now < notAfter);
     const renew =
       'give caCert the new root beside the old one, and take the old one out when every proxy has a new certificate';
-    return [
-      pass('root-known', `caCert holds ${subjects(pinned)}`),
-      caLifeCheck('certmanager.ca-valid', pinned, clock.now(), renew),
-    ];
+    checkCaLife(checks, alive.length > 0 ? alive : pinned, now, renew);
+    return;
   }
   const known = cluster.knownCa(conf.issuerRef);
   if (known === undefined) {
-    const message = 'the root is not known yet: it comes with the first certificate (status.ca)';
-    return [pass('root-known', message, 'set caCert when the issuer leaves status.ca empty')];
+    checks.warn('root-known', {
+      message: 'the root is not known yet',
+      cause: 'cert-manager tells it with the first certificate only (status.ca), and not every issuer does',
+      fix: 'set caCert to the root of the issuer; needed where the issuer leaves status.ca empty',
+    });
+    return;
   }
   const roots = known.roots.map(parseCertificate);
+  checks.pass('root-known', `the last certificate led to ${subjects(roots)}`);
   const path = [...known.intermediates.map(parseCertificate), ...roots];
-  return [
-    pass('root-known', `the last certificate led to ${subjects(roots)}`),
-    caLifeCheck('certmanager.ca-valid', path, clock.now(), "renew the issuer's CA in cert-manager"),
-  ];
+  checkCaLife(checks, path, now, "renew the issuer's CA in cert-manager");
 }
 
 function subjects(certificates: readonly Certificate[]): string {
   return certificates.map(({ subject }) => JSON.stringify(subject)).join(', ');
 }
 
-/** Only a first certificate shows it: mesh-ca has no right to read issuers, as the product has none. */
-function issuerCheck({ issuerRef }: CertManagerConf): Check {
-  const { kind, name, group } = issuerRef;
-  return pass(
-    'issuer-named',
-    `certificates are asked of ${kind}/${name} (${group}); whether it is ready, a test certificate shows`,
-  );
-}
+const LONGEST_CAUSE = 200;
 
-function bad(name: string, failure: Failure): Check {
-  const { cause } = failure;
-  return fail(name, failure, cause instanceof Error ? cause.message.slice(0, 200) : undefined);
+function findingOf(failure: Failure): Finding {
+  const { message, fix, cause } = failure;
+  return {
+    message,
+    fix,
+    cause: cause instanceof Error ? cause.message.slice(0, LONGEST_CAUSE) : undefined,
+    // A certificate that is not trusted does not become it by itself.
+    retry: failure.kind !== 'tls' && toError(failure).retry,
+  };
 }

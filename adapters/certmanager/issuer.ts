@@ -157,8 +157,8 @@ export function createCertManagerIssuer(
 
     checkConf: (call) => collectFindings([() => loadPinned(conf, deps, call.signal)], call),
 
-    inspect: ({ signal }) =>
-      inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, signal),
+    inspect: ({ signal, report }) =>
+      inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, { signal, report }),
 
     close() {
       closed ??= (async () => {

@@ -11,6 +11,7 @@ import { X509Error } from '../../src/x509/x509-error.ts';
 import { createLocalIssuer } from '../shared/local-issuer.ts';
 import { checkCa } from './check-ca.ts';
 import type { ProvidedConf } from './config.ts';
+import { inspectProvided } from './inspect.ts';
 import { type CaSources, loadSources, pairViolations, readCa } from './load-ca.ts';
 import { tryCa } from './try-ca.ts';
 

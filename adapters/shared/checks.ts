@@ -22,15 +22,24 @@ export interface Checks {
   /** Certificates can be had, but something will hurt later, or cannot be known. */
   warn(name: string, finding: Finding): void;
   /** An error of ours says by itself what to do, whether it may pass, and which key is to blame when its violations name one only. */
-  fail(name: string, finding: Finding | CaError, more?: Pick<Finding, 'cause' | 'field'>): void;
+  fail(name: string, finding: Finding | CaError, more?: Pick<Finding, 'cause' | 'field' | 'retry'>): void;
   /**
-   * `<type>.clock`: passed, a warning from `warnMs` on, failed from beyond `maxMs`: what certificates bear.
+   * `<type>.clock`
    * @param skewMs how far the other clock is ahead of ours
    * @param theirs whose it is: `AWS's`
    */
-  clock(skewMs: number, limits: { readonly warnMs?: number; readonly maxMs: number }, theirs: string): void;
+  clock(skewMs: number, limits: ClockLimits, theirs: string): void;
   /** True once one has failed. */
   readonly failed: boolean;
+}
+
+export interface ClockLimits {
+  /** Beyond it there is a warning. */
+  readonly warnMs?: number;
+  /** What signatures and certificates bear. */
+  readonly maxMs: number;
+  /** The same where their clock is behind ours. Default: `maxMs`. */
+  readonly maxBehindMs?: number;
 }
 
 /** A difference of more than this is worth a word, whatever the backend bears. */
@@ -71,15 +80,16 @@ export function createChecks(
     fail(name, finding, more = {}) {
       tell('failed', name, { ...(finding instanceof CaError ? findingOf(finding) : finding), ...more });
     },
-    clock(skewMs, { warnMs = CLOCK_WARN_MS, maxMs }, theirs) {
+    clock(skewMs, { warnMs = CLOCK_WARN_MS, maxMs, maxBehindMs = maxMs }, theirs) {
       const offMs = Math.abs(skewMs);
-      if (offMs <= Math.min(warnMs, maxMs)) return tell('passed', 'clock', { message: 'the clocks agree' });
+      const borneMs = skewMs > 0 ? maxMs : maxBehindMs;
+      if (offMs <= Math.min(warnMs, borneMs)) return tell('passed', 'clock', { message: 'the clocks agree' });
       const finding = {
         message: `${theirs} clock is ${Math.round(offMs / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`,
         cause: skewMs > 0 ? 'certificates are not valid yet when they come' : 'certificates end earlier than asked',
         fix: 'synchronise both clocks by NTP: timedatectl status',
       };
-      tell(offMs > maxMs ? 'failed' : 'warning', 'clock', finding);
+      tell(offMs > borneMs ? 'failed' : 'warning', 'clock', finding);
     },
   };
 }
