@@ -94,6 +94,8 @@ export interface TestDeps<C extends IssuerDeps['clock'] = FakeClock> extends Iss
   readonly stored: Map<string, Buffer>;
   /** How often `createTogether` was called. */
   readonly writes: { count: number };
+  /** Requests that went out to the backend. */
+  readonly requests: { count: number };
   /** What a test calls after it has changed `stored`: tells those who follow secrets. */
   tellSecretsChanged(): void;
 }
@@ -121,10 +123,15 @@ export function createTestDeps(options: TestDepsOptions<IssuerDeps['clock']> = {
   const stored = toMap(options.secrets);
   const files = toMap(options.files);
   const writes = { count: 0 };
+  const requests = { count: 0 };
   const followers = new Set<() => void>();
   return {
     stored,
     writes,
+    requests,
+    onRequest() {
+      requests.count += 1;
+    },
     tellSecretsChanged() {
       for (const listener of [...followers]) listener();
     },

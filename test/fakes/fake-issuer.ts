@@ -1,6 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { IssuerUnavailableError, RequestInvalidError } from '../../src/issuer/errors.ts';
-import type { IssuedCertificate, Issuer, IssuerModule, KeyType, SignRequest } from '../../src/issuer/issuer.ts';
+import type {
+  CallOptions,
+  Check,
+  CheckRule,
+  Concurrency,
+  Credential,
+  CredentialHolder,
+  IssuedCertificate,
+  Issuer,
+  IssuerDeps,
+  IssuerModule,
+  KeyType,
+  SignRequest,
+} from '../../src/issuer/issuer.ts';
 import { type Certificate, parseCertificate } from '../../src/x509/certificate.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
 import { createLeafSigner } from '../../src/x509/leaf-signer.ts';
@@ -18,8 +31,14 @@ export interface FakeBackend {
   signs: number;
   /** Calls of `trustBundle`, all of them. */
   bundleReads: number;
-  /** Awaited at the start of every call; the call's signal ends the wait. */
-  onCall: (call: 'abilities' | 'sign' | 'trustBundle') => Promise<void> | void;
+  /** Calls of `inspect`, all of them. */
+  inspects: number;
+  /** Awaited at the start of every call; the call's signal ends the wait. `options` has `park`, too. */
+  onCall: (call: 'abilities' | 'sign' | 'trustBundle' | 'inspect', options: CallOptions) => Promise<void> | void;
+  /** What `inspect` finds, told in this order. */
+  checks: Check[];
+  /** What `credential` tells. */
+  credential: Credential | undefined;
   /** Thrown by every call while set. */
   failure: Error | undefined;
   /** Thrown by `trustBundle` only. */
@@ -54,14 +73,42 @@ export async function createFakeCa(name: string): Promise<Ca> {
   return { keyPair, certificate: parseCertificate(der) };
 }
 
+/** What cannot change while it runs. */
+export interface FakeModuleOptions {
+  /** Of what `checks` may tell. Default: `FAKE_RULES`. */
+  readonly rules?: readonly CheckRule[];
+  /** Default: each backend has its own. */
+  readonly endpoint?: (conf: unknown) => string;
+  readonly concurrency?: Concurrency;
+  /** Default: not. */
+  readonly billed?: boolean;
+}
+
+export const FAKE_RULES: readonly CheckRule[] = [
+  { name: 'fake.address-reachable', blocks: true, field: 'address' },
+  { name: 'fake.token-valid', blocks: true, field: 'token' },
+  { name: 'fake.ca-valid' },
+];
+
+/** All is well. */
+export const FAKE_CHECKS: readonly Check[] = FAKE_RULES.map(({ name }) => ({
+  name,
+  status: 'passed',
+  message: 'is well',
+  durationMs: 1,
+}));
+
 /** An external backend that really signs, honestly unless told otherwise. Its type in the Mesh is `fake`. */
-export async function createFakeIssuer(): Promise<{
+export async function createFakeIssuer(options: FakeModuleOptions = {}): Promise<{
   readonly backend: FakeBackend;
   readonly module: IssuerModule<unknown>;
 }> {
   const backend: FakeBackend = {
     signs: 0,
     bundleReads: 0,
+    inspects: 0,
+    checks: [...FAKE_CHECKS],
+    credential: undefined,
     onCall: () => {},
     failure: undefined,
     bundleFailure: undefined,
@@ -77,29 +124,36 @@ export async function createFakeIssuer(): Promise<{
   const module: IssuerModule<unknown> = {
     type: 'fake',
     local: false,
+    checks: options.rules ?? FAKE_RULES,
+    ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
+    ...(options.concurrency !== undefined && { concurrency: options.concurrency }),
+    ...(options.billed !== undefined && { billed: options.billed }),
     parseConf: (conf) => conf,
     usedSecrets: () => [],
-    create() {
+    create(_context, _conf, deps) {
       backend.created += 1;
-      return createIssuer(backend);
+      return createIssuer(backend, deps);
     },
   };
   return { backend, module };
 }
 
-function createIssuer(backend: FakeBackend): Issuer {
+function createIssuer(backend: FakeBackend, deps: IssuerDeps): Issuer & CredentialHolder {
   let closed = false;
   return {
     subject: () => ({ commonName: '', dnsNames: [] }),
-    async abilities({ signal }) {
-      await orAborted(backend.onCall('abilities'), signal);
+    credential: () => backend.credential,
+    async abilities(options) {
+      await orAborted(backend.onCall('abilities', options), options.signal);
       if (backend.failure !== undefined) throw backend.failure;
       return { sign: true, signsCsrAsIs: false, issueKeyPair: false, keyTypes: backend.keyTypes };
     },
-    async sign(request, { signal }) {
+    async sign(request, options) {
+      const { signal } = options;
       backend.signs += 1;
       if (closed) throw new IssuerUnavailableError('is closed');
-      await orAborted(backend.onCall('sign'), signal);
+      deps.onRequest();
+      await orAborted(backend.onCall('sign', options), signal);
       await orAborted(backend.gate, signal);
       if (backend.failure !== undefined) throw backend.failure;
       const { onlyKeyType } = backend;
@@ -125,14 +179,20 @@ function createIssuer(backend: FakeBackend): Issuer {
       });
       return backend.bend({ leaf, chain: [], roots: [ca.certificate.der], notBefore, notAfter });
     },
-    async trustBundle({ signal }) {
+    async trustBundle(options) {
       backend.bundleReads += 1;
-      await orAborted(backend.onCall('trustBundle'), signal);
+      deps.onRequest();
+      await orAborted(backend.onCall('trustBundle', options), options.signal);
       const failure = backend.failure ?? backend.bundleFailure;
       if (failure !== undefined) throw failure;
       return { roots: [backend.ca.certificate.der], intermediates: [] };
     },
-    inspect: async () => [],
+    async inspect(options) {
+      backend.inspects += 1;
+      deps.onRequest();
+      await orAborted(backend.onCall('inspect', options), options.signal);
+      for (const check of backend.checks) options.report(check);
+    },
     async close() {
       if (!closed) backend.closed += 1;
       closed = true;
