@@ -1,10 +1,18 @@
-import { CaError, type ErrorCode, type Violation } from '../issuer/errors.ts';
+import {
+  BackendInvalidError,
+  CaError,
+  type ErrorCode,
+  type FailedCheck,
+  type Hold,
+  type Violation,
+} from '../issuer/errors.ts';
 import { ResourceError } from '../resources/resource-error.ts';
 import type { Reply } from './route.ts';
 
 /** The one table code -> status and default title. Kuma's titles of resource calls come with `ResourceError`. */
 export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
   ERR_CONFIG_INVALID: { status: 400, title: 'Configuration is not valid' },
+  ERR_BACKEND_INVALID: { status: 400, title: 'Backend does not prove itself' },
   ERR_REQUEST_INVALID: { status: 400, title: 'Bad Request' },
   ERR_POLICY_DENIED: { status: 403, title: 'Refused by a rule' },
   ERR_NOT_FOUND: { status: 404, title: 'Not Found' },
@@ -40,7 +48,18 @@ export interface Problem {
   readonly code: ErrorCode;
   readonly retry: boolean;
   readonly retryAfterSeconds?: number;
+  /** Of the backend; with `cause` when it was not asked because of an earlier failure. */
+  readonly breaker?: Hold['breaker'];
+  readonly cause?: ProblemCause;
   readonly fix?: string;
+  /** With ERR_BACKEND_INVALID: what failed, of all backends. */
+  readonly checks?: readonly FailedCheck[];
+}
+
+/** The failure behind the one that is told. */
+export interface ProblemCause {
+  readonly code: ErrorCode;
+  readonly detail: string;
 }
 
 /** Statuses that belong to HTTP itself, without an error class of ours. */
@@ -70,11 +89,8 @@ export class HttpError extends Error {
  * @param requestId stands in the log beside the real error
  */
 export function problemOf(error: unknown, requestId: string): Problem {
-  if (error instanceof ResourceError) {
-    return compose(error.title, error.detail ?? error.reason.message, PROBLEMS[error.reason.code].status, error.reason);
-  }
-  if (error instanceof CaError)
-    return compose(PROBLEMS[error.code].title, error.message, PROBLEMS[error.code].status, error);
+  if (error instanceof ResourceError) return problemOfCaError(error.reason, error);
+  if (error instanceof CaError) return problemOfCaError(error, {});
   if (error instanceof HttpError) {
     const code: ErrorCode =
       error.status === 404 ? 'ERR_NOT_FOUND' : error.status === 413 ? 'ERR_TOO_LARGE' : 'ERR_REQUEST_INVALID';
@@ -97,6 +113,24 @@ export function problemOf(error: unknown, requestId: string): Problem {
     }),
     instance: requestId,
   };
+}
+
+/** @param frame Kuma's title and detail, where it has them */
+function problemOfCaError(
+  error: CaError,
+  frame: { readonly title?: string; readonly detail?: string | undefined },
+): Problem {
+  const { status, title } = PROBLEMS[error.code];
+  const { hold } = error;
+  return {
+    ...compose(frame.title ?? title, frame.detail ?? error.message, status, error),
+    ...(hold === undefined ? {} : { breaker: hold.breaker, cause: causeJson(hold.cause) }),
+    ...(error instanceof BackendInvalidError ? { checks: error.checks } : {}),
+  };
+}
+
+export function causeJson({ code, message }: Hold['cause']): ProblemCause {
+  return { code, detail: message };
 }
 
 function compose(

@@ -5,6 +5,18 @@ import { z } from 'zod';
 const instant = z.iso.datetime().describe('RFC 3339, UTC');
 const pem = z.string().describe('PEM');
 
+/** Whether a backend is held back as a whole, and the failure that led to it: in errors, and beside a stale certificate. */
+const held = {
+  breaker: z
+    .enum(['closed', 'half-open', 'open'])
+    .optional()
+    .describe('Of the backend; `open`: nobody asks it now, `half-open`: one request tries whether it is well again'),
+  cause: z
+    .object({ code: z.string(), detail: z.string() })
+    .optional()
+    .describe('The failure of the backend that led to it'),
+};
+
 /** Checked by `parseTags`, which knows Kuma's rules and fields; a record of zod's would drop a tag named `__proto__` without a word. */
 const tags = z.unknown().meta({
   type: 'object',
@@ -45,6 +57,8 @@ export const certificateAnswer = z.object({
   renewAt: instant,
   outcome: z.enum(['issued', 'reused', 'kept', 'stale']),
   retryAfterSeconds: z.int().optional().describe('With `stale`: when to ask again'),
+  validForSeconds: z.int().optional().describe('With `stale`: what is left of the certificate'),
+  ...held,
   trustBundle: z.object({ version: z.string(), pem: pem.describe('All roots of the mesh') }),
 });
 
@@ -72,6 +86,35 @@ export const trustBundle = z.object({
   ),
 });
 
+/** What one check says. The names are in docs/checks.md. */
+const check = z.object({
+  name: z.string().describe('Stable, such as `vault.login` or `certificate.chain`'),
+  status: z.enum(['passed', 'warning', 'failed', 'skipped']),
+  durationMs: z.int(),
+  message: z.string().describe('One sentence'),
+  cause: z.string().optional(),
+  fix: z.string().optional().describe('What to do about it'),
+  field: z.string().optional().describe('The key of `conf` that is to blame'),
+});
+
+export const validationAnswer = z.object({
+  ok: z.boolean().describe('Nothing failed'),
+  backends: z.array(
+    z.object({
+      mesh: z.string(),
+      backend: z.string(),
+      type: z.string(),
+      ok: z.boolean(),
+      retry: z.boolean().describe('Whether all that failed may pass later by itself'),
+      provenAt: instant,
+      durationMs: z.int(),
+      caExpiresAt: instant.optional().describe('When the first of the CAs above the test certificate ends'),
+      rootExpiresAt: instant.optional(),
+      checks: z.array(check),
+    }),
+  ),
+});
+
 export const problem = z.object({
   type: z.string(),
   status: z.int(),
@@ -84,7 +127,12 @@ export const problem = z.object({
   code: z.string().describe('Stable name of the error'),
   retry: z.boolean().describe('Whether the same request may succeed later'),
   retryAfterSeconds: z.int().optional(),
+  ...held,
   fix: z.string().optional().describe('What to do about it'),
+  checks: z
+    .array(check.extend({ backend: z.string() }))
+    .optional()
+    .describe('The checks that failed, with ERR_BACKEND_INVALID'),
 });
 
 export const certificateLineAnswer = z.union([
@@ -101,6 +149,13 @@ export const resource = z.looseObject({
 export const anyJson = z.unknown();
 
 export const resourceList = z.object({ total: z.int(), items: z.array(resource), next: z.string().nullable() });
+export const readyAnswer = z.object({
+  status: z.literal('ok'),
+  unproven: z
+    .array(z.object({ mesh: z.string(), backend: z.string(), type: z.string(), reason: z.string() }))
+    .describe('Enabled backends whose last proof by a test certificate failed or is missing; the first 100'),
+  unprovenTotal: z.int(),
+});
 export const putAnswer = z.object({ warnings: z.array(z.string()).optional() });
 export const index = z.object({
   hostname: z.string(),

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../issuer/errors.ts';
 import type { Tags } from '../issuer/issuer.ts';
 import type { TrustBundle } from '../trust/trust-bundle.ts';
 
@@ -38,8 +39,20 @@ export interface CertificateAnswer {
   readonly notAfter: Date;
   readonly renewAt: Date;
   readonly bundle: TrustBundle;
-  /** With `stale`: when to ask again. */
-  readonly retryAfterMs?: number;
+  /** Present when `outcome` is `stale`. */
+  readonly stale?: StaleReason;
+}
+
+/** Why an older certificate is served. */
+export interface StaleReason {
+  /** When to ask again. */
+  readonly retryAfterMs: number;
+  /** What is left of the certificate. */
+  readonly validForMs: number;
+  /** Of the backend. */
+  readonly breaker: 'closed' | 'half-open' | 'open';
+  /** The failure of the backend. */
+  readonly cause: { readonly code: ErrorCode; readonly message: string };
 }
 
 /** What a CSR for a data plane should carry. */

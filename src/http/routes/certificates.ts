@@ -1,8 +1,9 @@
-import type { CertificateAnswer } from '../../issuance/certificate-request.ts';
+import type { CertificateAnswer, StaleReason } from '../../issuance/certificate-request.ts';
 import type { Certificates } from '../../issuance/certificates.ts';
 import { issueMany } from '../../issuance/issue-many.ts';
 import type { LastSeen } from '../../issuance/last-seen.ts';
 import { encodePem } from '../../x509/pem.ts';
+import { causeJson } from '../problem.ts';
 import type { Line } from '../read-lines.ts';
 import { readTags, requireName } from '../read-names.ts';
 import { json, type Route, route } from '../route.ts';
@@ -137,7 +138,17 @@ function answerJson(answer: CertificateAnswer): object {
     notAfter: answer.notAfter.toISOString(),
     renewAt: answer.renewAt.toISOString(),
     outcome: answer.outcome,
-    ...(answer.retryAfterMs === undefined ? {} : { retryAfterSeconds: Math.ceil(answer.retryAfterMs / 1000) }),
+    ...(answer.stale === undefined ? {} : staleJson(answer.stale)),
     trustBundle: { version: String(answer.bundle.version), pem: answer.bundle.pem },
+  };
+}
+
+/** Waiting is told too long rather than too short, the time that is left too short rather than too long. */
+function staleJson({ retryAfterMs, validForMs, breaker, cause }: StaleReason): object {
+  return {
+    retryAfterSeconds: Math.ceil(retryAfterMs / 1000),
+    validForSeconds: Math.max(0, Math.floor(validForMs / 1000)),
+    breaker,
+    cause: causeJson(cause),
   };
 }

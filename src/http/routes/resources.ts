@@ -12,6 +12,7 @@ import {
   readListQuery,
   requireFormat,
 } from '../list-query.ts';
+import { PUT_QUERY, readDryRun } from '../read-dry-run.ts';
 import { type Answer, type Call, json, type Reply, type Route } from '../route.ts';
 import { anyJson, putAnswer, resource, resourceList } from '../schemas.ts';
 
@@ -76,18 +77,20 @@ function kindRoutes(kind: Kind, options: ResourceRoutesOptions): readonly Route[
       method: 'PUT',
       path: `${base}/:name`,
       summary: `Create or replace a ${kind.type}`,
+      query: PUT_QUERY,
       body: { kind: 'resource', schema: anyJson, maxBytes: MAX_BODY_BYTES },
       answers: {
         201: { description: 'Created', content: { 'application/json': putAnswer } },
-        200: { description: 'Replaced', content: { 'application/json': putAnswer } },
+        200: { description: 'Replaced, or checked only', content: { 'application/json': putAnswer } },
       },
       // Kuma looks for the mesh before it looks at the body.
       before: async ({ params: { mesh = '' } }) => {
         if (kind.scope === 'Mesh') await resources.requireMesh(mesh);
       },
-      async handle({ params: { mesh = '', name = '' }, body, signal }) {
-        const { created, warnings } = await resources.put(kind, mesh, name, body, { signal });
-        return json(created ? 201 : 200, warnings.length === 0 ? {} : { warnings });
+      async handle({ params: { mesh = '', name = '' }, query, body, signal }) {
+        const dryRun = readDryRun(query);
+        const { created, warnings } = await resources.put(kind, mesh, name, body, { signal, dryRun });
+        return json(created && !dryRun ? 201 : 200, warnings.length === 0 ? {} : { warnings });
       },
     },
     {

@@ -2,8 +2,9 @@ import { KINDS } from '../../mesh/kinds.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Metrics } from '../../runtime/metrics.ts';
 import type { Store } from '../../store/store.ts';
+import type { Proofs } from '../../validation/proofs.ts';
 import { json, type Reply, type Route } from '../route.ts';
-import { anyJson, index } from '../schemas.ts';
+import { anyJson, index, readyAnswer } from '../schemas.ts';
 
 /** Kuma release whose API we follow; kumactl compares it with its own. */
 const KUMA_VERSION = '2.14.3';
@@ -14,6 +15,7 @@ export interface ServiceRoutesOptions {
   readonly instanceId: string;
   readonly version: string;
   readonly store: Store;
+  readonly proofs: Pick<Proofs, 'unproven'>;
   readonly metrics: Metrics;
   readonly log: Log;
   /** Asked once. */
@@ -21,7 +23,7 @@ export interface ServiceRoutesOptions {
 }
 
 export function serviceRoutes(options: ServiceRoutesOptions): readonly Route[] {
-  const { store, metrics, log } = options;
+  const { store, proofs, metrics, log } = options;
   const open = { method: 'GET', tag: 'service', access: 'anyone' } as const;
   // It never changes, and making it costs more than anything else that a stranger may ask for.
   let openApi: Reply | undefined;
@@ -53,12 +55,17 @@ export function serviceRoutes(options: ServiceRoutesOptions): readonly Route[] {
     {
       ...open,
       path: '/readyz',
-      summary: 'Requests can be served: the store answers',
-      answers: { ...jsonAnswer('Ready'), 503: { description: 'Not ready' } },
+      summary: 'Requests can be served: the store answers. Tells which enabled backends are not proven',
+      answers: {
+        200: { description: 'Ready', content: { 'application/json': readyAnswer } },
+        503: { description: 'Not ready' },
+      },
       async handle() {
         try {
           await store.ping();
-          return json(200, { status: 'ok' });
+          // A backend that fails is no reason to send nobody here any more: the other meshes work, and so does what was issued.
+          const { unproven, total } = await proofs.unproven();
+          return json(200, { status: 'ok', unproven, unprovenTotal: total });
         } catch (error) {
           log.warn({ err: error }, 'not ready');
           return json(503, { status: 'unavailable', store: 'does not answer' });
