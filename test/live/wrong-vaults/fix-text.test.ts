@@ -43,6 +43,11 @@ const FIXES: readonly [what: string, fix: string, actions: readonly unknown[], w
     'make it (vault write a/b @c.json, of policies/vault)',
     [command('write', 'a/b', '@c.json')],
   ],
+  [
+    'a placeholder of more than one word',
+    'vault write a/<name> path=<its path> rate=<more>; or wait',
+    [command('write', 'a/<name>', 'path=<its path>', 'rate=<more>')],
+  ],
   ['nothing but words', 'start Vault, or correct fromCp.address', []],
 ];
 

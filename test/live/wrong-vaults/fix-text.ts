@@ -8,7 +8,7 @@ const COMMAND =
 const POLICY_RULE = /path "[^"]+" \{[^}]*\}/g;
 /** Where the sentence goes on behind a command. */
 const SENTENCE_WORDS: ReadonlySet<string> = new Set(['and', 'or', 'then', 'to', 'until', 'where', 'which', 'with']);
-const WORD = /\s*((?:"[^"]*"|'[^']*'|[^\s"'])+)/y;
+const WORD = /\s*((?:"[^"]*"|'[^']*'|<[^<>]*>|[^\s"'<])+)/y;
 
 /**
  * The actions of a fix in their order. A fix may name several ways, "..., or ...": the first that holds an action, or the first that `way` matches.

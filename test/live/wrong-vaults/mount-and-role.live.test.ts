@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StartedOpenBao, startOpenBao } from '../../../testcontainers/openbao.ts';
 import { startTestApp, type TestApp } from '../../support/test-app.ts';
-import type { World } from './world.ts';
-import { carryOut, inWords, itTellsAndCures, type WrongVault } from './wrong-vault.ts';
+import { followFix } from './follow-fix.ts';
+import { createWorld, type World } from './world.ts';
+import { carryOut, inWords, itTellsAndCures, validate, type WrongVault } from './wrong-vault.ts';
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
@@ -132,4 +133,29 @@ const CASES: readonly WrongVault[] = [
 
 describe('a mount or role that is wrong', () => {
   itTellsAndCures(CASES, { server: () => bao, app: () => app });
+});
+
+describe('a Vault with nothing in it but a token without rights', () => {
+  it('is led to a mesh that works by following one fix after the other', async () => {
+    const world = await createWorld({ server: bao, app, name: 'from-nothing', pki: { policy: 'sign' } });
+    await world.must('DELETE', `sys/mounts/${world.mount}`);
+    await world.must('PUT', `sys/policies/acl/${world.policies[0]}`, { policy: '# nothing yet' });
+    expect((await world.store(true)).status).toBe(200);
+    const followed: string[] = [];
+    for (let round = 1; round <= 8; round += 1) {
+      const { ok, checks } = await validate(world);
+      const failed = checks.find(({ status }) => status === 'failed');
+      expect(ok).toBe(failed === undefined);
+      if (failed === undefined) break;
+      followed.push(failed.name);
+      await followFix(failed.fix ?? '', world);
+    }
+    expect(followed).toEqual([
+      'vault.mount-readable',
+      'vault.sign-permitted',
+      'vault.issuer-signs',
+      'vault.role-readable',
+    ]);
+    expect((await world.store(false)).status).toBe(200);
+  });
 });

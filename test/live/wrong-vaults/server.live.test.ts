@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe } from 'vitest';
 import { systemClock } from '../../../src/runtime/clock.ts';
 import { type StartedOpenBao, startOpenBao } from '../../../testcontainers/openbao.ts';
+import { pollUntil } from '../../../testcontainers/server-process.ts';
 import { setUpPki } from '../../../testcontainers/vault-pki.ts';
 import { startTestApp, type TestApp } from '../../support/test-app.ts';
 import { followFix } from './follow-fix.ts';
 import { carryOut, inWords, itTellsAndCures, type WrongVault } from './wrong-vault.ts';
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
+const ACTIVE_WITHIN_MS = 10_000;
 
 let bao: StartedOpenBao;
 let onDisk: StartedOpenBao;
@@ -43,7 +45,11 @@ const CASES: readonly WrongVault[] = [
     spoil: ({ server }) => server.seal(),
     check: 'unsealed',
     says: /is sealed/,
-    follow: carryOut(({ server }) => ({ answers: [server.unsealKey] })),
+    follow: async (fix, world) => {
+      await followFix(fix, world, { answers: [world.server.unsealKey] });
+      // With storage on disk it stands by for a moment.
+      await pollUntil(ACTIVE_WITHIN_MS, async () => (await world.server.request('GET', 'sys/health')).status === 200);
+    },
   },
   {
     name: 'down',
@@ -166,7 +172,9 @@ const CASES: readonly WrongVault[] = [
     },
     check: 'mount-readable',
     says: /limits the rate/,
-    follow: carryOut(({ mount }) => ({ fill: { '<name>': mount, '<rate>': '1000' } })),
+    follow: carryOut(({ mount }) => ({
+      fill: { '<name>': mount, '<its path>': `${mount}/`, '<its interval>': '1s', '<more>': '1000' },
+    })),
   },
 ];
 

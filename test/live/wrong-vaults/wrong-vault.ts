@@ -60,7 +60,7 @@ const refusalSchema = z.object({
   checks: z.array(checkSchema).optional(),
 });
 
-interface Validation {
+export interface Validation {
   readonly ok: boolean;
   readonly text: string;
   readonly checks: readonly z.output<typeof checkSchema>[];
@@ -68,7 +68,8 @@ interface Validation {
   named(status: 'failed' | 'warning'): readonly string[];
 }
 
-async function validate({ app, mesh }: World): Promise<Validation> {
+/** Proves the backend as it is stored. */
+export async function validate({ app, mesh }: World): Promise<Validation> {
   const { status, json, text } = await app.request('POST', `/meshes/${mesh}/_backends/${BACKEND}/_validate`);
   expect([status, text]).toEqual([200, expect.any(String)]);
   const { ok, backends } = validationSchema.parse(json);
