@@ -56,12 +56,13 @@ export type Verdict = { readonly ok: true } | { readonly ok: false; readonly rea
  *
  * @param path.chain the leaf's issuer first; a root at its end is allowed
  * @param path.roots the trust anchors; one of them must have issued the last of the chain
+ * @param path.at `'any time'`: neither times nor what the leaf says of itself are judged, only whether the path could be valid at all
  */
 export function verifyChain(path: {
   leaf: Certificate;
   chain: readonly Certificate[];
   roots: readonly Certificate[];
-  at: Date;
+  at: Date | 'any time';
 }): Verdict {
   const { leaf, roots, at } = path;
   const intermediates = path.chain.filter((certificate) => !roots.some((root) => root.der.equals(certificate.der)));
@@ -74,7 +75,7 @@ export function verifyChain(path: {
     const fault = linkFault(below[i] ?? leaf, issuer) ?? issuerFault(issuer, leaf, intermediates.slice(0, i), at);
     if (fault !== undefined) return refuse(fault);
   }
-  const leafFault = certificateFault(leaf, at);
+  const leafFault = at === 'any time' ? undefined : certificateFault(leaf, at);
   if (leafFault !== undefined) return refuse(leafFault);
 
   const last = below.at(-1) ?? leaf;
@@ -107,11 +108,12 @@ function linkFault(certificate: Certificate, issuer: Certificate): string | unde
 }
 
 /** What keeps a certificate from being in a valid path at all. */
-function certificateFault(certificate: Certificate, at: Date): string | undefined {
-  if (at < certificate.notBefore) {
+function certificateFault(certificate: Certificate, at: Date | 'any time'): string | undefined {
+  if (at !== 'any time' && at < certificate.notBefore) {
     return `${label(certificate)} is not valid before ${certificate.notBefore.toISOString()}`;
   }
-  if (at > certificate.notAfter) return `${label(certificate)} ended at ${certificate.notAfter.toISOString()}`;
+  if (at !== 'any time' && at > certificate.notAfter)
+    return `${label(certificate)} ended at ${certificate.notAfter.toISOString()}`;
   const [unhandled] = certificate.unhandledCriticalExtensions;
   if (unhandled !== undefined)
     return `${label(certificate)} has the critical extension ${unhandled}, which is not handled here`;
@@ -126,7 +128,7 @@ function issuerFault(
   issuer: Certificate,
   leaf: Certificate,
   intermediates: readonly Certificate[],
-  at: Date,
+  at: Date | 'any time',
 ): string | undefined {
   const fault = certificateFault(issuer, at);
   if (fault !== undefined) return fault;

@@ -1,0 +1,73 @@
+import type { Violation } from '../issuer/errors.ts';
+import type { Check } from '../issuer/issuer.ts';
+
+/** One check of a proof. `skipped`: it depends on another that failed, which its message names, or on nothing that this conf has. */
+export type ProofCheck = Omit<Check, 'status'> & { readonly status: 'passed' | 'warning' | 'failed' | 'skipped' };
+
+/** What is known of a backend after it was proven: the adapter's own checks, then those on a test certificate. */
+export interface Proof {
+  readonly mesh: string;
+  readonly backend: string;
+  readonly type: string;
+  /** `Backend.hash`: with another one the proof is about another backend. */
+  readonly backendHash: string;
+  /** Nothing failed. */
+  readonly ok: boolean;
+  /** All that failed may pass later by itself. */
+  readonly retry: boolean;
+  readonly provenAt: Date;
+  readonly durationMs: number;
+  readonly checks: readonly ProofCheck[];
+  /** When the first of the CAs above the test certificate ends; undefined when none was had. */
+  readonly caExpiresAt?: Date;
+  /** When the root that it ends in does. */
+  readonly rootExpiresAt?: Date;
+}
+
+/**
+ * What refuses a Mesh, in Kuma's shape: each failed check at the key of the conf that is to blame, or at the conf.
+ * @param at where the conf stands: `mtls.backends[0].conf`
+ */
+export function failedViolations(proof: Proof, at: string): Violation[] {
+  return proof.checks
+    .filter(({ status }) => status === 'failed')
+    .map(({ field, message, cause }) => ({
+      field: fieldBelow(at, field),
+      message: cause === undefined ? message : `${message}: ${cause}`,
+    }));
+}
+
+function fieldBelow(at: string, field: string | undefined): string {
+  if (field === undefined || field === '') return at;
+  return field.startsWith('[') ? `${at}${field}` : `${at}.${field}`;
+}
+
+/** The proof of one backend as API.md has it ("Validate"). */
+export function proofJson(proof: Proof): Readonly<Record<string, unknown>> {
+  const { mesh, backend, type, ok, retry, provenAt, durationMs, checks, caExpiresAt, rootExpiresAt } = proof;
+  return {
+    mesh,
+    backend,
+    type,
+    ok,
+    retry,
+    provenAt: provenAt.toISOString(),
+    durationMs: Math.round(durationMs),
+    ...(caExpiresAt && { caExpiresAt: caExpiresAt.toISOString() }),
+    ...(rootExpiresAt && { rootExpiresAt: rootExpiresAt.toISOString() }),
+    checks: checks.map(checkJson),
+  };
+}
+
+function checkJson({ name, status, durationMs, message, cause, fix, field }: ProofCheck): object {
+  const isBad = status === 'failed' || status === 'warning';
+  return {
+    name,
+    status,
+    durationMs: Math.round(durationMs),
+    message,
+    ...(cause !== undefined && { cause }),
+    ...(fix !== undefined && { fix }),
+    ...(isBad && field !== undefined && { field }),
+  };
+}
