@@ -2,6 +2,9 @@ import { RequestInvalidError } from '../issuer/errors.ts';
 import type { Tags } from '../issuer/issuer.ts';
 import { SERVICE_TAG } from './tags.ts';
 
+/** Data plane and service of test certificates, in every mesh: no real data plane may be called so. */
+export const RESERVED_NAME = 'mesh-ca-test';
+
 const MAX_SANS = 256;
 /** SPIFFE-ID.md 2.3. */
 const MAX_URI_BYTES = 2048;

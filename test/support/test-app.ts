@@ -30,14 +30,17 @@ export interface TestApp {
   close(): Promise<void>;
 }
 
-/** A whole mesh-ca on a free port, with the memory store unless told otherwise. */
+/** A whole mesh-ca on a free port, with the memory store and without canary unless told otherwise. */
 export async function startTestApp(
   flags: Readonly<Record<string, unknown>> = {},
   parts: Partial<AppParts> = {},
 ): Promise<TestApp> {
   const dataDir = await mkdtemp(join(tmpdir(), 'mesh-ca-test-'));
   const log: string[] = [];
-  const settings = loadSettings({ flags: { apiPort: '0', store: 'memory:', dataDir, ...flags }, env: {} });
+  const settings = loadSettings({
+    flags: { apiPort: '0', store: 'memory:', dataDir, canaryInterval: '0s', ...flags },
+    env: {},
+  });
   const app = await startApp(settings, {
     log: createLog({ level: 'debug', destination: { write: (line) => void log.push(line) } }),
     ...parts,
