@@ -1,0 +1,97 @@
+import { hash } from 'node:crypto';
+import { type BackOffRules, type Moment, type Wait, waitAfter } from './back-off.ts';
+import { type Cause, type Effect, effectOf, type Failure } from './failure.ts';
+
+/** The back-off of one data plane at one backend. */
+export interface HeldDataplane {
+  /** Digest of the fingerprint of the request that failed: another one is not held. */
+  readonly digest: string;
+  /** Failures of this request in a row. */
+  readonly failures: number;
+  readonly wait: Wait;
+  readonly cause: Cause;
+}
+
+export interface HeldDataplanes {
+  readonly size: number;
+  /** Of the last failure. */
+  readonly newest: HeldDataplane | undefined;
+  /** How many may not ask now. */
+  count(nowMs: number): number;
+  /** The entry that stands against this request now. */
+  find(dataplane: string, fingerprint: string, nowMs: number): HeldDataplane | undefined;
+  failed(dataplane: string, fingerprint: string, failure: Failure, at: Moment): void;
+  /** True when there was an entry. */
+  succeeded(dataplane: string): boolean;
+  /** The backend is well again. What it asked to wait for, and what it refused, is as it was. True when there was something. */
+  lift(): boolean;
+  /** Drops what is long over. True when there was something. */
+  prune(nowMs: number): boolean;
+  restore(dataplane: string, entry: HeldDataplane): void;
+  /** The oldest first. */
+  entries(): IterableIterator<[string, HeldDataplane]>;
+}
+
+/** Data planes that are remembered for one backend; the one that failed least recently goes first. */
+export const MOST_HELD = 10_000;
+
+const LIFTED: Readonly<Record<Effect, boolean>> = { backend: true, pending: true, throttled: false, refused: false };
+
+export function createHeldDataplanes(rules: BackOffRules, most = MOST_HELD): HeldDataplanes {
+  const held = new Map<string, HeldDataplane>();
+  let newest: HeldDataplane | undefined;
+
+  function set(dataplane: string, entry: HeldDataplane): void {
+    // Deleted first, so that the map's order is that of the failures.
+    held.delete(dataplane);
+    held.set(dataplane, entry);
+    newest = entry;
+    const [oldest] = held.keys();
+    if (held.size > most && oldest !== undefined) held.delete(oldest);
+  }
+
+  function dropWhere(isOver: (entry: HeldDataplane) => boolean): boolean {
+    const before = held.size;
+    for (const [dataplane, entry] of held) if (isOver(entry)) held.delete(dataplane);
+    return held.size < before;
+  }
+
+  /** A failure that is so long past says nothing about the next one. */
+  const isForgotten = (entry: HeldDataplane, nowMs: number) => nowMs >= entry.wait.untilMs + rules.backoffMaxMs;
+
+  return {
+    get size() {
+      return held.size;
+    },
+    get newest() {
+      return held.size === 0 ? undefined : newest;
+    },
+    count(nowMs) {
+      let count = 0;
+      for (const { wait } of held.values()) if (nowMs < wait.untilMs) count += 1;
+      return count;
+    },
+    find(dataplane, fingerprint, nowMs) {
+      const entry = held.get(dataplane);
+      if (entry === undefined || nowMs >= entry.wait.untilMs) return undefined;
+      return entry.digest === digestOf(fingerprint) ? entry : undefined;
+    },
+    failed(dataplane, fingerprint, failure, at) {
+      const known = held.get(dataplane);
+      const digest = digestOf(fingerprint);
+      const isNext = known?.digest === digest && !isForgotten(known, at.nowMs);
+      const failures = isNext ? known.failures + 1 : 1;
+      set(dataplane, { digest, failures, wait: waitAfter(failures, failure, rules, at), cause: failure.cause });
+    },
+    succeeded: (dataplane) => held.delete(dataplane),
+    lift: () => dropWhere(({ cause }) => LIFTED[effectOf(cause.code)]),
+    prune: (nowMs) => dropWhere((entry) => isForgotten(entry, nowMs)),
+    restore: set,
+    entries: () => held.entries(),
+  };
+}
+
+/** Short, whatever the caller puts into it. */
+function digestOf(fingerprint: string): string {
+  return hash('sha256', fingerprint, 'base64url').slice(0, 22);
+}
