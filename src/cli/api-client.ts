@@ -2,38 +2,15 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { z } from 'zod';
 import type { Clock } from '../runtime/clock.ts';
-import { CliError, describeViolation } from './cli-error.ts';
-import { EXIT, exitCodeOf } from './exit-code.ts';
+import { CliError } from './cli-error.ts';
+import { EXIT } from './exit-code.ts';
 import { type HttpAnswer, httpRequest } from './http-request.ts';
+import { readProblem } from './read-problem.ts';
 import { plainText } from './text.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const PAGE_SIZE = 1000;
 const MAX_PAGES = 10_000;
-const MAX_TOLD = 100;
-
-const problemSchema = z.looseObject({
-  title: z.string().optional().catch(undefined),
-  detail: z.string().optional().catch(undefined),
-  code: z.string().optional().catch(undefined),
-  fix: z.string().optional().catch(undefined),
-  retryAfterSeconds: z.number().optional().catch(undefined),
-  invalid_parameters: z
-    .array(z.object({ field: z.string(), reason: z.string() }))
-    .optional()
-    .catch(undefined),
-});
-
-/** An error answer of mesh-ca. `why` holds what its problem JSON tells, one reason for each field. */
-export class ApiError extends CliError {
-  readonly status: number;
-
-  constructor(what: string, status: number, options: ConstructorParameters<typeof CliError>[1]) {
-    super(what, options);
-    this.name = 'ApiError';
-    this.status = status;
-  }
-}
 
 export interface ApiRequest {
   /** Sent as JSON. */
@@ -92,7 +69,7 @@ export function createApiClient({ address, token, timeoutMs, clock }: ApiClientO
     }).catch((error: unknown) => {
       throw noAnswer(origin, error);
     });
-    if (answer.status >= 400) throw readProblem(answer, origin);
+    if (answer.status >= 400) throw readProblem(answer, parseJson(answer.text), origin);
     if (answer.status >= 300 && answer.status !== 304) throw notMeshCa(origin, `it redirects (HTTP ${answer.status})`);
     return answer;
   }
@@ -130,43 +107,6 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function readProblem({ status, headers, text }: HttpAnswer, origin: string): CliError {
-  const { success, data } = problemSchema.safeParse(parseJson(text));
-  if (!success || (data.title === undefined && data.detail === undefined)) {
-    return new ApiError(`HTTP ${status} from ${origin}`, status, {
-      exitCode: exitCodeOf(undefined, status),
-      why: [plainText(text.slice(0, 300)) || 'the answer is empty'],
-      fix: `look whether ${origin} is a mesh-ca: curl ${origin}/`,
-    });
-  }
-  const {
-    title,
-    detail,
-    code,
-    fix,
-    retryAfterSeconds = Number(headers['retry-after']),
-    invalid_parameters = [],
-  } = data;
-  const fields = invalid_parameters
-    .slice(0, MAX_TOLD)
-    .map(({ field, reason }) => describeViolation({ field, message: reason }));
-  const later = retryAfterSeconds > 0 ? `try again in ${retryAfterSeconds} s` : undefined;
-  // kumactl's `Title (detail)` before fields; without fields the detail is the reason.
-  const what = fields.length > 0 && title && detail ? `${title} (${detail})` : (title ?? detail ?? '');
-  const why = fields.length === 0 && title && detail ? [detail] : fields;
-  return new ApiError(plainText(what), status, {
-    exitCode: exitCodeOf(code, status),
-    why: why.map(plainText),
-    fix: fix === undefined ? (later ?? defaultFix(status)) : plainText(fix),
-  });
-}
-
-function defaultFix(status: number): string | undefined {
-  if (status === 401 || status === 403)
-    return 'call from the machine that mesh-ca runs on, or give an admin token: --token-file FILE';
-  return undefined;
 }
 
 function noAnswer(origin: string, error: unknown): CliError {

@@ -2,28 +2,48 @@ import { CaError, type Violation } from '../issuer/errors.ts';
 import { redactText } from '../runtime/redact.ts';
 import { X509Error } from '../x509/x509-error.ts';
 import { EXIT, EXIT_CODES, type ExitCode } from './exit-code.ts';
+import type { CheckView } from './proof-view.ts';
+
+export interface CliErrorOptions {
+  readonly exitCode: ExitCode;
+  readonly why?: readonly string[];
+  readonly fix?: string | undefined;
+  readonly checks?: readonly CheckView[];
+  readonly cause?: unknown;
+}
 
 /** A failure in the words of the command: what did not work, why (one line for each reason), and the command to type next. */
 export class CliError extends Error {
   readonly exitCode: ExitCode;
   readonly why: readonly string[];
   readonly fix: string | undefined;
+  /** Checks of backends that failed; shown below the reasons, each with its own cause and fix. */
+  readonly checks: readonly CheckView[];
 
-  constructor(
-    what: string,
-    options: { exitCode: ExitCode; why?: readonly string[]; fix?: string | undefined; cause?: unknown },
-  ) {
+  constructor(what: string, options: CliErrorOptions) {
     super(what, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'CliError';
     this.exitCode = options.exitCode;
     this.why = options.why ?? [];
     this.fix = options.fix;
+    this.checks = options.checks ?? [];
   }
 
   /** The same failure as part of a larger one: `what` goes in front, the reasons stay. */
   within(what: string, fix: string | undefined = this.fix): CliError {
     const why = this.why.length > 0 ? this.why : [this.message];
-    return new CliError(what, { exitCode: this.exitCode, why, fix, cause: this });
+    return new CliError(what, { exitCode: this.exitCode, why, fix, checks: this.checks, cause: this });
+  }
+}
+
+/** Ends the program when the command has already written all there is to say. */
+export class ToldFailure extends Error {
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode) {
+    super('told already');
+    this.name = 'ToldFailure';
+    this.exitCode = exitCode;
   }
 }
 

@@ -36,8 +36,12 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, ExitCode>> = {
   ERR_INTERNAL: EXIT.unexpected,
 };
 
-/** The exit code for an error answer: by its code, else (a server that knows more codes, or is not mesh-ca) by its HTTP status. */
-export function exitCodeOf(code: string | undefined, status: number): ExitCode {
+/**
+ * The exit code for an error answer: by its code, else (a server that knows more codes, or is not mesh-ca) by its HTTP status. Backends that do not
+ * prove themselves may do so later when the answer says `retry`.
+ */
+export function exitCodeOf(code: string | undefined, status: number, retry = false): ExitCode {
+  if (code === 'ERR_BACKEND_INVALID' && retry) return EXIT.later;
   const known = code === undefined ? undefined : Object.entries(EXIT_CODES).find(([name]) => name === code)?.[1];
   if (known !== undefined) return known;
   if (status === 429 || status === 502 || status === 503 || status === 504) return EXIT.later;

@@ -17,6 +17,8 @@ export interface ReadOptions {
   readonly io: CliIo;
   readonly defaultMesh: string;
   readonly timeoutMs: number;
+  /** What becomes of nothing when a document cannot be read: `applied`. */
+  readonly undone: string;
 }
 
 const MAX_SOURCE_BYTES = 4 * 1024 * 1024;
@@ -44,7 +46,7 @@ export async function readSources(places: readonly string[], options: ReadOption
     }
   }
   if (mistakes.length > 0) {
-    throw new CliError('nothing was applied: what was given cannot be read', {
+    throw new CliError(`nothing was ${options.undone}: what was given cannot be read`, {
       exitCode: EXIT.operator,
       why: mistakes,
       fix: 'correct it and run the same command again',
@@ -52,6 +54,13 @@ export async function readSources(places: readonly string[], options: ReadOption
   }
   return documents;
 }
+
+/** `mesh/default`, `secret/ca-cert of mesh default` */
+export function labelOf({ type, mesh, name }: SourceDocument): string {
+  return `${type.toLowerCase()}/${name}${mesh === '' ? '' : ` of mesh ${mesh}`}`;
+}
+
+export const placeOf = ({ source, line }: SourceDocument): string => `${source}, line ${line}`;
 
 interface Source {
   readonly source: string;

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../version.ts';
-import { toCliError } from './cli-error.ts';
+import { ToldFailure, toCliError } from './cli-error.ts';
 import type { CliIo } from './cli-io.ts';
 import { addClientOptions } from './client-options.ts';
 import { EXIT } from './exit-code.ts';
@@ -29,6 +29,12 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: 'create or update resources from files',
     client: true,
     load: async () => (await import('./commands/apply.ts')).configureApply,
+  },
+  {
+    name: 'validate',
+    summary: 'prove backends by test certificates, and tell what is wrong',
+    client: true,
+    load: async () => (await import('./commands/validate.ts')).configureValidate,
   },
   {
     name: 'get',
@@ -67,6 +73,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     return EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof ToldFailure) return error.exitCode;
     const failure = toCliError(error);
     io.stderr.write(await formatFailure(failure, io, argv.includes('--no-color')));
     return failure.exitCode;

@@ -16,6 +16,20 @@ export function formatAgo(at: string | undefined, now: Date): string {
   return `${Math.floor(seconds / YEAR)}y`;
 }
 
+/** `45 s`, `12 min`, `3 h 20 min`, `4 d 6 h`; of seconds from now. */
+export function formatSpan(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const [big, small] =
+    whole < MINUTE
+      ? [`${whole} s`, '']
+      : whole < HOUR
+        ? [`${Math.floor(whole / MINUTE)} min`, '']
+        : whole < DAY
+          ? [`${Math.floor(whole / HOUR)} h`, `${Math.floor((whole % HOUR) / MINUTE)} min`]
+          : [`${Math.floor(whole / DAY)} d`, `${Math.floor((whole % DAY) / HOUR)} h`];
+  return small === '' || small.startsWith('0 ') ? big : `${big} ${small}`;
+}
+
 /** `2020-05-11 16:01:34` in the time zone of the terminal, as kumactl prints it; `-` without a time. */
 export function formatDate(at: string | undefined): string {
   const date = new Date(at ?? Number.NaN);

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { findKind } from '../../mesh/kinds.ts';
 import { CliError } from '../cli-error.ts';
@@ -6,7 +6,8 @@ import type { CliIo } from '../cli-io.ts';
 import { type ClientContext, usage, withClient } from '../client-options.ts';
 import { formatValue } from '../output.ts';
 import { withProgress } from '../progress.ts';
-import { readSources, type SourceDocument } from '../read-sources.ts';
+import { ApiError } from '../read-problem.ts';
+import { labelOf, placeOf, readSources, type SourceDocument } from '../read-sources.ts';
 import { resourcePath } from '../resource-views.ts';
 import { plainText } from '../text.ts';
 
@@ -20,7 +21,14 @@ export function configureApply(command: Command, io: CliIo): void {
       'file, folder, http(s) URL, or - for standard input; repeatable',
       (place: string, previous: string[] = []) => [...previous, place],
     )
-    .option('--dry-run', 'only read and check the files, and print what would be sent')
+    .addOption(
+      new Option(
+        '--dry-run [where]',
+        'store nothing; client: only read the files and print what would be sent; server: let mesh-ca check each one',
+      )
+        .choices(['client', 'server'])
+        .preset('client'),
+    )
     .addHelpText(
       'after',
       `
@@ -30,14 +38,15 @@ A secret needs its mesh, and a backend needs its secrets: put a Mesh without mtl
 Examples:
   mesh-ca apply -f mesh.yaml
   mesh-ca apply -f examples/ --dry-run
+  mesh-ca apply -f mesh.yaml --dry-run=server
   cat mesh.yaml | mesh-ca apply -f -`,
     )
-    .action(({ file, dryRun }: { file: string[]; dryRun?: boolean }) =>
+    .action(({ file, dryRun }: { file: string[]; dryRun?: 'client' | 'server' }) =>
       withClient(command, io, async (context) => {
         const { mesh: defaultMesh, timeoutMs } = context;
-        const documents = await readSources(file, { io, defaultMesh, timeoutMs });
+        const documents = await readSources(file, { io, defaultMesh, timeoutMs, undone: 'applied' });
         if (documents.length === 0) throw usage('there is no resource in what was given', 'see mesh-ca apply --help');
-        await (dryRun ? tell(context, documents) : apply(context, documents));
+        await (dryRun === 'client' ? tell(context, documents) : apply(context, documents, dryRun === 'server'));
       }),
     );
 }
@@ -51,16 +60,20 @@ async function tell({ io, output }: ClientContext, documents: readonly SourceDoc
   io.stdout.write(text ?? lines.join(''));
 }
 
-async function apply({ api, io }: ClientContext, documents: readonly SourceDocument[]): Promise<void> {
+async function apply(
+  { api, io }: ClientContext,
+  documents: readonly SourceDocument[],
+  isDryRun: boolean,
+): Promise<void> {
   for (const [index, document] of documents.entries()) {
     const label = labelOf(document);
-    const progress = `applying ${label} (${index + 1} of ${documents.length})`;
+    const progress = `${isDryRun ? 'checking' : 'applying'} ${label} (${index + 1} of ${documents.length})`;
     const { status, text } = await withProgress(io, progress, () =>
-      api.send('PUT', pathOf(document), { body: document.body }),
+      api.send('PUT', `${pathOf(document)}${isDryRun ? '?dryRun=true' : ''}`, { body: document.body }),
     ).catch((error: unknown) => {
-      throw explain(error, documents, index);
+      throw explain(error, documents, index, isDryRun);
     });
-    io.stdout.write(`${label} ${status === 201 ? 'created' : 'updated'}\n`);
+    io.stdout.write(`${label} ${isDryRun ? 'would be accepted' : status === 201 ? 'created' : 'updated'}\n`);
     for (const warning of readWarnings(text)) io.stderr.write(`warning: ${label}: ${plainText(warning)}\n`);
   }
 }
@@ -74,24 +87,27 @@ function readWarnings(text: string): readonly string[] {
 }
 
 /** The server's reasons, which resource they are about, and what of the rest is in place. */
-function explain(error: unknown, documents: readonly SourceDocument[], index: number): unknown {
+function explain(error: unknown, documents: readonly SourceDocument[], index: number, isDryRun: boolean): unknown {
   const document = documents[index];
   if (!(error instanceof CliError) || document === undefined) return error;
   const left = documents.length - index - 1;
   const rest = [
-    index > 0 ? `the ${index} before it stay applied` : '',
+    index > 0 && !isDryRun ? `the ${index} before it stay applied` : '',
     left > 0 ? `the ${left} after it were not sent` : '',
   ]
     .filter(Boolean)
     .join(', ');
   const late = documents.slice(index + 1).find((other) => isMissingSecret(other, document, error));
-  const fix =
-    late && `put ${labelOf(late)} (${placeOf(late)}) before it; the secret itself needs a Mesh without mtls first`;
-  const told = error.within(
-    `could not apply ${labelOf(document)} (${placeOf(document)})${rest && `; ${rest}`}`,
-    fix ?? error.fix,
-  );
-  return told;
+  const isAfterWhatItNeeds =
+    index > 0 &&
+    ((error instanceof ApiError && error.status === 404) ||
+      documents.slice(0, index).some((other) => isMissingSecret(other, document, error)));
+  const fix = late
+    ? `put ${labelOf(late)} (${placeOf(late)}) before it; the secret itself needs a Mesh without mtls first`
+    : isDryRun && isAfterWhatItNeeds
+      ? 'a dry run stores nothing: apply what stands before it first'
+      : error.fix;
+  return error.within(`could not apply ${labelOf(document)} (${placeOf(document)})${rest && `; ${rest}`}`, fix);
 }
 
 /** Whether a reason names a secret of the same mesh that comes later. */
@@ -105,10 +121,3 @@ function pathOf({ type, mesh, name }: SourceDocument): string {
   if (kind === undefined) throw new TypeError(`unknown kind ${type}`);
   return resourcePath(kind, mesh, name);
 }
-
-/** `mesh/default`, `secret/ca-cert of mesh default` */
-function labelOf({ type, mesh, name }: SourceDocument): string {
-  return `${type.toLowerCase()}/${name}${mesh === '' ? '' : ` of mesh ${mesh}`}`;
-}
-
-const placeOf = ({ source, line }: SourceDocument): string => `${source}, line ${line}`;

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import type { Kind } from '../../mesh/kinds.ts';
-import { ApiError, itemSchema } from '../api-client.ts';
+import { itemSchema } from '../api-client.ts';
 import { CliError } from '../cli-error.ts';
 import type { CliIo } from '../cli-io.ts';
 import { type ClientContext, usage, withClient } from '../client-options.ts';
 import { EXIT } from '../exit-code.ts';
 import { print } from '../output.ts';
 import { withProgress } from '../progress.ts';
+import { ApiError } from '../read-problem.ts';
 import { findKindByWord, kindWords, resourcePath, toTable, viewOf } from '../resource-views.ts';
 
 /** `mesh-ca get meshes|secrets|dataplanes [NAME]` */

@@ -11,13 +11,14 @@ import { CliError } from '../cli-error.ts';
 import type { CliIo } from '../cli-io.ts';
 import { type ClientContext, collectTag, usage, withClient } from '../client-options.ts';
 import { EXIT } from '../exit-code.ts';
+import { holdLines, holdShape } from '../hold-text.ts';
 import { keyPem, makeKeyPair, type PreparedKey, readKept, readKeyPair } from '../issue-key.ts';
 import { boldWhere, formatValue } from '../output.ts';
 import { withProgress } from '../progress.ts';
 import { readFileText } from '../read-file-text.ts';
 import { formatPairs } from '../table.ts';
 import { plainText } from '../text.ts';
-import { formatDate } from '../time-text.ts';
+import { formatDate, formatSpan } from '../time-text.ts';
 import { type NewFile, writeFiles } from '../write-files.ts';
 
 interface IssueOptions {
@@ -52,7 +53,9 @@ const certificateSchema = z.object({
   notAfter: z.string(),
   renewAt: z.string(),
   outcome: z.string(),
-  retryAfterSeconds: z.number().optional(),
+  /** The last four stand only with outcome `stale`. */
+  validForSeconds: z.number().optional(),
+  ...holdShape,
   trustBundle: z.object({ version: z.string(), pem: z.string() }),
 });
 type Issued = z.output<typeof certificateSchema>;
@@ -122,9 +125,7 @@ async function issue(context: ClientContext, dataplane: string, options: IssueOp
     return issued.trustBundle.version;
   });
   if (issued.outcome === 'stale') {
-    io.stderr.write(
-      `warning: the backend ${plainText(issued.backend)} fails; this is the certificate of before, good until ${formatDate(issued.notAfter)}\n`,
-    );
+    io.stderr.write(staleText(issued, mesh));
   }
   await report(
     context,
@@ -133,6 +134,21 @@ async function issue(context: ClientContext, dataplane: string, options: IssueOp
     bundleVersion,
     files.map(({ name }) => join(options.out, name)),
   );
+}
+
+/** That the certificate is the one of before, how long it holds, why, and when to come again. */
+function staleText(issued: Issued, mesh: string): string {
+  const { backend, notAfter, validForSeconds, retryAfterSeconds } = issued;
+  const left = validForSeconds === undefined ? '' : ` (${formatSpan(validForSeconds)} from now)`;
+  const why = holdLines({ breaker: issued.breaker, cause: issued.cause }).map(
+    (line, index) => `${index === 0 ? '  why: ' : '       '}${plainText(line)}\n`,
+  );
+  const again = retryAfterSeconds === undefined ? 'later' : `in ${formatSpan(retryAfterSeconds)}`;
+  return [
+    `warning: the backend ${plainText(backend)} fails; this is the certificate of before, good until ${formatDate(notAfter)}${left}\n`,
+    ...why,
+    `  fix: run the same command again ${again}; what is wrong: mesh-ca validate ${mesh} --backend ${plainText(backend)}\n`,
+  ].join('');
 }
 
 async function prepareKey(
