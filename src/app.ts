@@ -101,7 +101,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
       if (ok) guards.recovered(backend);
     },
   });
-  const canary = new Canary({ ...asking, store, backends, proofs, ...settings });
+  const canary = new Canary({ ...asking, ...settings, store, backends, proofs });
   metrics.readFrom(createBackendReadings({ backends, guards, queues, proofs }));
   const lastSeen = createLastSeen(clock);
   const zone = { zoneName: settings.zoneName };
