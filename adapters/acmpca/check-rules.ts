@@ -7,7 +7,6 @@ export const CHECK_RULES: readonly CheckRule[] = [
   { name: 'acmpca.address-reachable', blocks: true, field: 'endpoint' },
   { name: 'acmpca.clock' },
   { name: 'acmpca.credentials-accepted', blocks: true, field: 'auth.awsCredentials' },
-  { name: 'acmpca.describe-permitted' },
   { name: 'acmpca.ca-active', blocks: true, field: 'arn' },
   { name: 'acmpca.get-permitted', blocks: true },
   { name: 'acmpca.issue-template' },

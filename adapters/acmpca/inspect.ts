@@ -110,15 +110,14 @@ function checkAnswer(
 
 function checkState(description: Outcome<CaDescription>, { ca }: Inspected, checks: Checks): void {
   if (!description.ok && description.failure.kind === 'denied') {
-    checks.warn('describe-permitted', {
-      message: 'acm-pca:DescribeCertificateAuthority is not allowed',
+    checks.warn('ca-active', {
+      message: 'the state of the CA may not be read: acm-pca:DescribeCertificateAuthority is not allowed',
       cause:
-        'whether the CA is active, in short-lived mode, and when it ends cannot be known before certificates fail or are cut: worst of all when a rotation leads to it',
+        'that it is disabled, in short-lived mode or about to end shows only when certificates fail or are cut: worst of all when a rotation leads to it',
       fix: description.failure.fix,
     });
     return;
   }
-  checks.pass('describe-permitted', 'acm-pca:DescribeCertificateAuthority is allowed');
   const failure = description.ok ? stateFailure(description.value, ca) : description.failure;
   if (failure !== undefined) checks.fail('ca-active', toError(failure));
   if (!description.ok || failure !== undefined) return;

@@ -6,6 +6,7 @@ export const CHECK_RULES: readonly CheckRule[] = [
   { name: 'certmanager.address-reachable', blocks: true },
   { name: 'certmanager.clock' },
   { name: 'certmanager.credentials-accepted', blocks: true },
+  { name: 'certmanager.namespace', blocks: true },
   { name: 'certmanager.crd-installed', blocks: true },
   { name: 'certmanager.rights', blocks: true },
   { name: 'certmanager.issuer-named', field: 'issuerRef' },

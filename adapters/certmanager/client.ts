@@ -10,6 +10,8 @@ import { createTransport, type Transport, type TransportReply, type TransportReq
 export interface CallOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
+  /** Called for each request that goes out. Default: that of the client. */
+  readonly onRequest?: () => void;
 }
 
 /** The calls that mesh-ca makes, all in one namespace. Failures are values; only an aborted signal rejects, with its reason. */
@@ -23,6 +25,8 @@ export interface KubernetesClient {
   watch(query: WatchQuery, options: CallOptions): Promise<Outcome<AsyncIterable<string>>>;
   /** Asks the server whether RBAC allows the verb. */
   may(verb: Verb, options: CallOptions): Promise<Outcome<boolean>>;
+  /** `Active`, `Terminating`. */
+  namespacePhase(options: CallOptions): Promise<Outcome<string>>;
   /** Where calls go; '' before the first. */
   readonly server: string;
   /** The API server's time, as far as its answers told; ours before that. */
@@ -63,7 +67,10 @@ const RETRY_AFTER_MAX_MS = 3_600_000;
  * Small calls over undici instead of client-node's generated API: that gives no caps, no types, one connection for each call, and a watch that ends
  * at a reset. From client-node comes what only it knows: kubeconfig, service account, exec plug-ins.
  */
-export function createKubernetesClient(namespace: string, clock: IssuerDeps['clock']): KubernetesClient {
+export function createKubernetesClient(
+  namespace: string,
+  { clock, onRequest: onSharedRequest }: Pick<IssuerDeps, 'clock' | 'onRequest'>,
+): KubernetesClient {
   const access = createKubeAccess(clock);
   const closing = new AbortController();
   const collection = `/apis/cert-manager.io/v1/namespaces/${encodeURIComponent(namespace)}/certificaterequests`;
@@ -85,7 +92,7 @@ export function createKubernetesClient(namespace: string, clock: IssuerDeps['clo
   /** Runs `exchange` once with what we know of the cluster, and once more when the server does not accept the credentials. */
   async function reach<T extends { readonly reply: TransportReply }>(
     verb: Verb,
-    { signal, timeoutMs }: CallOptions,
+    { signal, timeoutMs, onRequest = onSharedRequest }: CallOptions,
     exchange: (transport: Transport, headers: Access['headers'], signal: AbortSignal) => Promise<T>,
   ): Promise<Outcome<T>> {
     for (let attempt = 1; ; attempt += 1) {
@@ -95,6 +102,7 @@ export function createKubernetesClient(namespace: string, clock: IssuerDeps['clo
       const context = { server: known.value.server, verb, namespace };
       const transport = transportFor(known.value);
       const deadline = clock.deadline(timeoutMs, signal);
+      onRequest();
       try {
         const result = await exchange(transport, known.value.headers, deadline.signal);
         noteTime(result.reply);
@@ -202,6 +210,11 @@ export function createKubernetesClient(namespace: string, clock: IssuerDeps['clo
       const review = { verb: 'review', method: 'POST', path: REVIEWS, body, schema: replies.accessReview } as const;
       const told = await call(review, options);
       return told.ok ? { ok: true, value: told.value.status.allowed } : told;
+    },
+    async namespacePhase(options) {
+      const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
+      const told = await call({ verb: 'look', method: 'GET', path, schema: replies.namespaceState }, options);
+      return told.ok ? { ok: true, value: told.value.status?.phase ?? '' } : told;
     },
     get server() {
       return server;

@@ -4,6 +4,7 @@ import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { type AdaptiveLimit, createAdaptiveLimit } from './adaptive-limit.ts';
 import { createKubernetesClient, type KubernetesClient } from './client.ts';
 import type { IssuerRef } from './config.ts';
+import { countFor, createSharedRequests, type SharedRequests } from './count-requests.ts';
 import { createDeleteQueue, type DeleteQueue } from './delete-queue.ts';
 import { createRequestWatch, type RequestWatch } from './request-watch.ts';
 import { sweep } from './sweep.ts';
@@ -41,18 +42,32 @@ const MAX_KNOWN_CAS = 1_000;
 
 type ClusterDeps = Pick<IssuerDeps, 'clock' | 'random' | 'log' | 'settings'>;
 
-/** The one of this process, shared by all that hold it. No I/O. */
+/** The one of this process, shared by all that hold it; what is asked by `value` counts for this backend. No I/O. */
 export function acquireCluster(deps: IssuerDeps): { readonly value: Cluster; release(): Promise<void> } {
   const namespace = deps.settings.systemNamespace;
-  return deps.shared.acquire(`certmanager:cluster:${namespace}`, () => createCluster(namespace, deps));
+  const lease = deps.shared.acquire(`certmanager:cluster:${namespace}`, () => createCluster(namespace, deps));
+  const { value: cluster } = lease;
+  const leave = cluster.requests.join(deps.onRequest);
+  return {
+    value: { ...cluster, ...countFor(cluster, deps.onRequest) },
+    async release() {
+      await lease.release();
+      leave();
+    },
+  };
 }
 
-function createCluster(namespace: string, deps: ClusterDeps): Cluster {
+interface SharedCluster extends Cluster {
+  readonly requests: SharedRequests;
+}
+
+function createCluster(namespace: string, deps: ClusterDeps): SharedCluster {
   const { clock, random, log, settings } = deps;
   const owner =
     settings.podName !== '' && settings.podUid !== '' ? { name: settings.podName, uid: settings.podUid } : undefined;
   const instance = /^[A-Za-z0-9-]{1,63}$/.test(settings.podUid) ? settings.podUid : random.bytes(10).toString('hex');
-  const client = createKubernetesClient(namespace, clock);
+  const requests = createSharedRequests();
+  const client = createKubernetesClient(namespace, { clock, onRequest: requests.onRequest });
   const deletions = createDeleteQueue(client, deps);
   const following = new Set<string>();
   const onStranger = (name: string) => {
@@ -102,6 +117,7 @@ function createCluster(namespace: string, deps: ClusterDeps): Cluster {
     instance,
     owner,
     client,
+    requests,
     watch: {
       ...watch,
       follow(name, tell) {

@@ -6,8 +6,8 @@ import { type Failure, type FailureKind, toError } from './failure.ts';
 
 /** Removes objects behind the callers' backs. Bounded; what it gives up on is left to the sweep. */
 export interface DeleteQueue {
-  /** Idempotent while it is under way. */
-  add(name: string): void;
+  /** Idempotent while it is under way. `onRequest` is called for each request that it takes. */
+  add(name: string, onRequest?: () => void): void;
   /** It is queued: somebody sees to it. */
   has(name: string): boolean;
   /** It was deleted a short time ago, or must not be: what a watch tells of it is no reason to try again. */
@@ -40,11 +40,18 @@ const CLOSE_STALL_MS = 1_500;
 /** One line of a kind in this time, however many objects it is about. */
 const COMPLAIN_EVERY_MS = 60_000;
 
+interface Entry {
+  readonly done: Promise<void>;
+  finish(): void;
+  readonly onRequest: (() => void) | undefined;
+  hasFailed: boolean;
+}
+
 export function createDeleteQueue(
   client: Pick<KubernetesClient, 'delete'>,
   { clock, random, log }: Pick<IssuerDeps, 'clock' | 'random' | 'log'>,
 ): DeleteQueue {
-  const queued = new Map<string, { readonly done: Promise<void>; finish(): void; hasFailed: boolean }>();
+  const queued = new Map<string, Entry>();
   const waiting = new Set<string>();
   /** In the order of their end. */
   const deleted = new Set<string>();
@@ -100,9 +107,14 @@ export function createDeleteQueue(
 
   /** The failure; undefined when no more is to be done. Lost and garbled answers are found out by asking again. */
   async function remove(name: string): Promise<Failure | undefined> {
-    const timeoutMs = queued.get(name)?.hasFailed === true ? TIMEOUT_MS : FIRST_TIMEOUT_MS;
+    const { hasFailed = false, onRequest } = queued.get(name) ?? {};
+    const call = {
+      signal: closing.signal,
+      timeoutMs: hasFailed ? TIMEOUT_MS : FIRST_TIMEOUT_MS,
+      ...(onRequest && { onRequest }),
+    };
     for (let refusals = 1; ; refusals += 1) {
-      const outcome = await client.delete(name, { signal: closing.signal, timeoutMs });
+      const outcome = await client.delete(name, call);
       if (outcome.ok) remember(name);
       if (outcome.ok || outcome.failure.kind === 'gone') return undefined;
       if (!REFUSALS.has(outcome.failure.kind)) return outcome.failure;
@@ -170,7 +182,7 @@ export function createDeleteQueue(
   }
 
   return {
-    add(name) {
+    add(name, onRequest) {
       if (queued.has(name) || closing.signal.aborted) return;
       if (queued.size >= MAX_QUEUED) {
         complain('too many CertificateRequests wait for deletion: left to the sweep', { name });
@@ -180,7 +192,7 @@ export function createDeleteQueue(
       const done = new Promise<void>((resolve) => {
         finish = resolve;
       });
-      queued.set(name, { done, finish, hasFailed: false });
+      queued.set(name, { done, finish, onRequest, hasFailed: false });
       waiting.add(name);
       startWorkers();
     },

@@ -5,12 +5,12 @@ import type { FailureKind } from './failure.ts';
 export interface CallContext {
   /** Address of the API server; '' when it is not known yet. */
   readonly server: string;
-  /** RBAC's verb on CertificateRequests. */
   readonly verb: Verb;
   readonly namespace: string;
 }
 
-export type Verb = 'create' | 'get' | 'list' | 'watch' | 'delete' | 'review';
+/** RBAC's verb on CertificateRequests; `review` is asking for the rights themselves, `look` looking at the namespace. */
+export type Verb = 'create' | 'get' | 'list' | 'watch' | 'delete' | 'review' | 'look';
 
 export interface Rule {
   readonly kind: FailureKind;

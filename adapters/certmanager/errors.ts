@@ -68,7 +68,8 @@ function place({ server }: CallContext): string {
 }
 
 function what({ verb, namespace }: CallContext): string {
-  return verb === 'review' ? 'ask for its rights' : `${verb} certificaterequests in ${namespace}`;
+  if (verb === 'review') return 'ask for its rights';
+  return verb === 'look' ? `look at the namespace ${namespace}` : `${verb} certificaterequests in ${namespace}`;
 }
 
 /** Of the error or of what is behind it: undici wraps, and a host with several addresses gives an AggregateError. */

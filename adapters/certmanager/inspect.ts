@@ -8,7 +8,7 @@ import type { CallOptions } from './client.ts';
 import type { Cluster } from './cluster.ts';
 import type { CertManagerConf } from './config.ts';
 import type { Verb } from './error-rules.ts';
-import { type Failure, type FailureKind, toError } from './failure.ts';
+import { type Failure, type FailureKind, type Outcome, toError } from './failure.ts';
 import * as replies from './replies.ts';
 
 export interface Inspected {
@@ -79,10 +79,24 @@ async function checkCluster(
   if (!reach('address-reachable', `${client.server} answers`)) return false;
   checks.clock(client.serverNow().getTime() - clock.now().getTime(), CLOCK_LIMITS, "the API server's");
   if (!reach('credentials-accepted', 'the API server accepts the credentials')) return false;
+  checkNamespace(await client.namespacePhase(call), namespace, checks);
   if (failure === undefined) checks.pass('crd-installed', `CertificateRequests can be read in ${namespace}`);
   else if (failure.kind !== 'forbidden') checks.fail('crd-installed', findingOf(failure));
   await checkRights(cluster, failure, checks, call);
   return true;
+}
+
+/** An API server lists what is in a namespace that does not exist without a word. Few may look at the namespace itself. */
+function checkNamespace(told: Outcome<string>, namespace: string, checks: Checks): void {
+  if (!told.ok && told.failure.kind === 'absent') checks.fail('namespace', findingOf(told.failure));
+  else if (!told.ok) {
+    checks.pass('namespace', `requests are made in ${namespace}; whether it is there, a test certificate shows`);
+  } else if (told.value === 'Terminating') {
+    checks.fail('namespace', {
+      message: `the namespace ${namespace} is being deleted`,
+      fix: `make it again (kubectl create namespace ${namespace}), or set MESH_CA_SYSTEM_NAMESPACE to another`,
+    });
+  } else checks.pass('namespace', `requests are made in ${namespace}, which is there`);
 }
 
 async function checkRights(

@@ -69,5 +69,11 @@ export const statusBody = z.object({
 /** `authorization.k8s.io/v1 SelfSubjectAccessReview`. */
 export const accessReview = z.object({ status: z.object({ allowed: z.boolean() }) });
 
+/** `v1 Namespace`. */
+export const namespaceState = z.object({
+  kind: z.literal('Namespace'),
+  status: z.object({ phase: text.nullish() }).nullish(),
+});
+
 /** A deletion answers the object or a Status. An answer that is neither says nothing about whether it was done. */
 export const deleted = z.object({ kind: text });

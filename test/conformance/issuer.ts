@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { CaError, IssuancePendingError, NotSupportedError } from '../../src/issuer/errors.ts';
+import { CaError, ConfigError, IssuancePendingError, NotSupportedError } from '../../src/issuer/errors.ts';
 import {
   type CallOptions,
+  type Check,
   type Identity,
   type IssuedCertificate,
   type Issuer,
@@ -21,6 +22,7 @@ import { verifyChain } from '../../src/x509/chain.ts';
 import { createCsr } from '../../src/x509/create-csr.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
 import { checkLeaf } from '../../src/x509/profile.ts';
+import { inspectAll } from '../support/inspect-all.ts';
 import { opensslVerify } from './openssl.ts';
 
 /** One backend to put through the suite. A new one is set up for every test. */
@@ -30,11 +32,14 @@ export interface IssuerSetup<Conf> {
   readonly conf: unknown;
   /** Default: mesh `default`, backend `ca-1`. */
   readonly context?: IssuerContext;
-  /** `createTestDeps()`, or anything like it; `writes` lets the suite see that reading creates nothing. */
-  readonly deps: IssuerDeps & { readonly writes?: { readonly count: number } };
+  /** `createTestDeps()`, or anything like it; `writes` lets the suite see that reading creates nothing, `requests` that they are counted. */
+  readonly deps: IssuerDeps & {
+    readonly writes?: { readonly count: number };
+    readonly requests?: { readonly count: number };
+  };
   /** Default: what `abilities` claims. */
   readonly keyTypes?: readonly KeyType[];
-  /** Ends what the set-up started. */
+  /** Ends what the set-up started: the backend is away then. */
   close?(): Promise<void>;
 }
 
@@ -73,19 +78,28 @@ export function testIssuer<Conf>(
 ): void {
   const ttlSeconds = options.ttlSeconds ?? 3600;
 
-  async function start(): Promise<Started> {
+  async function start(): Promise<Started & StartedBackend> {
     const { module, conf, deps, close, keyTypes, context = { mesh: 'default', backend: 'ca-1' } } = await setup();
-    const issuer = module.create(context, module.parseConf(conf, context), deps);
+    const parsed = module.parseConf(conf, context);
+    const issuer = module.create(context, parsed, deps);
+    let ended: Promise<void> | undefined;
+    const endBackend = close && (() => (ended ??= close()));
     onTestFinished(async () => {
       await issuer.close();
-      await close?.();
+      await endBackend?.();
     });
     if (isProvisioner(issuer)) await issuer.ensure(live());
     const abilities = await issuer.abilities(live());
     const who = { mesh: context.mesh, dataplane: 'web-1', tags: TAGS };
     const identity: Identity = { ...who, uriSans: uriSansOf(context.mesh), ...issuer.subject(who) };
-    const started = { module, issuer, deps, identity, abilities, keyTypes: keyTypes ?? abilities.keyTypes };
-    return { ...started, ttlSeconds };
+    const createWith = (other: IssuerDeps) => {
+      const second = module.create(context, parsed, other);
+      onTestFinished(() => second.close());
+      return second;
+    };
+    const endpoint = () => module.endpoint?.(parsed);
+    const started = { module, conf, issuer, deps, identity, abilities, keyTypes: keyTypes ?? abilities.keyTypes };
+    return { ...started, ttlSeconds, createWith, endpoint, ...(endBackend && { endBackend }) };
   }
 
   describe(`issuer contract: ${name}`, () => {
@@ -164,7 +178,7 @@ export function testIssuer<Conf>(
         // A backend may tell its roots with its first certificate only.
         if (!(error instanceof IssuancePendingError)) throw error;
       });
-      await issuer.inspect(live());
+      await inspectAll(issuer);
       await issuer.abilities(live());
       expect(deps.writes?.count).toBe(before);
     });
@@ -221,16 +235,86 @@ export function testIssuer<Conf>(
       await expect(started.issuer.trustBundle(aborted)).rejects.toBe(reason);
     });
 
-    it('inspects itself: all is well, each finding with a name of its own', async () => {
+    it('inspects itself: all is well, and what it finds is in the order of its rules', async () => {
       const { issuer, module } = await start();
-      const checks = await issuer.inspect(live());
-      expect(checks.filter(({ ok }) => !ok)).toEqual([]);
+      const checks = await inspectAll(issuer);
+      expect(checks.filter(({ status }) => status === 'failed')).toEqual([]);
       expect(checks.length).toBeGreaterThan(0);
-      expect(new Set(checks.map((check) => check.name)).size).toBe(checks.length);
-      for (const { name } of checks) {
+      expectFindings(module, checks);
+    });
+
+    it('has rules with names of their own, which are written down', async () => {
+      const { module } = await start();
+      const names = module.checks.map(({ name }) => name);
+      expect(new Set(names).size).toBe(names.length);
+      for (const name of names) {
         expect(name).toMatch(new RegExp(`^${module.type}\\.[a-z]+(-[a-z]+)*$`));
         expect(CHECKS_PAGE, 'docs/checks.md').toContain(`| \`${name}\` |`);
       }
+      expect(module.checks.some(({ blocks }) => blocks)).toBe(true);
+    });
+
+    it('tells what it finds, and does not throw, when nothing that its conf points to can be read', async () => {
+      const { module, deps, createWith } = await start();
+      const refuse = async () => {
+        throw new ConfigError('could not load data: the disk is on fire', { fix: 'put it out' });
+      };
+      const secrets = { ...deps.secrets, read: () => Promise.reject(new Error('disk I/O error')) };
+      expectFindings(module, await inspectAll(createWith({ ...deps, secrets, load: refuse })));
+    });
+
+    it('tells what it finds, and does not throw, when its backend is away', async () => {
+      const { module, issuer, endBackend } = await start();
+      if (endBackend === undefined) return;
+      await endBackend();
+      const checks = await inspectAll(issuer);
+      expectFindings(module, checks);
+      const failed = checks.filter(({ status }) => status === 'failed');
+      expect(failed.length).toBeGreaterThan(0);
+      expect(failed.every(({ retry }) => retry)).toBe(true);
+    });
+
+    it('finds nothing more once its caller has hung up', async () => {
+      const { issuer } = await start();
+      const reason = new Error('the caller hung up');
+      const before: Check[] = [];
+      const report = (check: Check) => void before.push(check);
+      await expect(issuer.inspect({ signal: AbortSignal.abort(reason), report })).rejects.toBe(reason);
+      expect(before).toEqual([]);
+
+      const controller = new AbortController();
+      const all: Check[] = [];
+      const inspecting = issuer.inspect({
+        signal: controller.signal,
+        report(check) {
+          all.push(check);
+          controller.abort(reason);
+        },
+      });
+      await expect(inspecting).rejects.toBe(reason);
+      expect(all).toHaveLength(1);
+    });
+
+    it('counts the requests that go out to its backend, and a local one has none', async () => {
+      const started = await start();
+      const before = started.deps.requests?.count;
+      if (before === undefined) return;
+      await issue(started);
+      const sent = (started.deps.requests?.count ?? 0) - before;
+      if (started.module.local) expect(sent).toBe(0);
+      else expect(sent).toBeGreaterThan(0);
+    });
+
+    it('names its endpoint from its conf alone, without a secret', async () => {
+      const { module, conf, endpoint } = await start();
+      if (module.local) {
+        expect(endpoint()).toBeUndefined();
+        return;
+      }
+      const named = endpoint();
+      expect(named).toMatch(/^[!-~]+$/);
+      expect(endpoint()).toBe(named);
+      for (const text of inlineTexts(conf)) expect(named).not.toContain(text);
     });
 
     it('closes as often as it is asked to, and fails clearly afterwards', async () => {
@@ -247,14 +331,45 @@ export function testIssuer<Conf>(
 /** A real server has a clock of its own. */
 const SERVER_DRIFT_MS = 5_000;
 
+interface StartedBackend {
+  /** As an operator writes it. */
+  readonly conf: unknown;
+  /** Another issuer of the same conf; closed when the test ends. */
+  createWith(deps: IssuerDeps): Issuer;
+  endpoint(): string | undefined;
+  endBackend?(): Promise<void>;
+}
+
 interface Started {
-  readonly module: { readonly local: boolean; readonly type: string };
+  readonly module: Pick<IssuerModule, 'local' | 'type' | 'checks'>;
   readonly issuer: Issuer;
   readonly deps: IssuerSetup<unknown>['deps'];
   readonly identity: Identity;
   readonly abilities: Awaited<ReturnType<Issuer['abilities']>>;
   readonly keyTypes: readonly KeyType[];
   readonly ttlSeconds: number;
+}
+
+/** Whatever was found: names of the module's rules, in their order, each once, and all that an operator needs. */
+function expectFindings({ checks: rules }: Pick<IssuerModule, 'checks'>, checks: readonly Check[]): void {
+  const names = checks.map(({ name }) => name);
+  expect(rules.map(({ name }) => name).filter((name) => names.includes(name))).toEqual(names);
+  for (const { name, status, message, fix, field, durationMs } of checks) {
+    expect(message, name).not.toBe('');
+    expect(durationMs, name).toBeGreaterThanOrEqual(0);
+    if (status !== 'passed') expect(fix, name).toBeTruthy();
+    if (field !== undefined) expect(field, name).not.toMatch(/^conf\b|^$/);
+  }
+}
+
+/** What stands in a conf itself instead of in a secret or a file. */
+function inlineTexts(conf: unknown): string[] {
+  if (typeof conf !== 'object' || conf === null) return [];
+  return Object.entries(conf).flatMap(([key, value]: [string, unknown]) => {
+    if (typeof value !== 'string' || value === '') return inlineTexts(value);
+    if (key === 'inlineString') return [value];
+    return key === 'inline' ? [value, Buffer.from(value, 'base64').toString('utf8')] : [];
+  });
 }
 
 export function live(): CallOptions {
