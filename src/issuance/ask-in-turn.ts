@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { withRequestCount } from '../backends/count-requests.ts';
+import { CaError, withRetryAfter } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Profile } from '../x509/profile.ts';
@@ -65,10 +66,21 @@ async function askGuarded(task: Task, options: AskInTurnOptions, call: CallOptio
     permit?.succeeded();
     return { ...answer, leaf, issuedAt };
   } catch (error) {
-    if (permit === undefined) throw error;
-    if (!call.signal.aborted) throw permit.failed(error);
-    permit.given();
-    throw error;
+    if (permit !== undefined && call.signal.aborted) permit.given();
+    else permit?.failed(error);
+    throw withHold(error, () => guards.check(backend, guarded));
+  }
+}
+
+/** The error, with the time at which the guard lets the same request through again. */
+function withHold(error: unknown, check: () => void): unknown {
+  if (!(error instanceof CaError)) return error;
+  try {
+    check();
+    return error;
+  } catch (held) {
+    if (!(held instanceof CaError)) throw held;
+    return withRetryAfter(error, held.retryAfterMs);
   }
 }
 

@@ -54,7 +54,8 @@ export abstract class CaError extends Error {
   /** Whether the same request may succeed later without anybody changing anything. */
   abstract readonly retry: boolean;
   readonly fix: string | undefined;
-  readonly retryAfterMs: number | undefined;
+  /** Set by who threw it, and lengthened by `withRetryAfter` only. */
+  retryAfterMs: number | undefined;
   readonly violations: readonly Violation[];
   /** Set when the backend was not asked at all: the error is that of an earlier request. */
   readonly hold: Hold | undefined;
@@ -189,5 +190,11 @@ export class TooLargeError extends CaError {
 export function withIssuerPrefix(error: unknown, type: string, backend: string): unknown {
   const prefix = `issuer(${type} ${backend}): `;
   if (error instanceof CaError && !error.message.startsWith('issuer(')) error.message = prefix + error.message;
+  return error;
+}
+
+/** Tells when the same request makes sense again, keeping class, code and stack. A longer wait that was told before stands. */
+export function withRetryAfter(error: CaError, retryAfterMs: number | undefined): CaError {
+  error.retryAfterMs = Math.max(error.retryAfterMs ?? 0, retryAfterMs ?? 0) || undefined;
   return error;
 }
