@@ -120,6 +120,97 @@ describe('apply', () => {
     });
   });
 
+  describe('a Mesh whose backends do not prove themselves', () => {
+    const FIELD = 'mtls.backends[0].conf.fromCp.role';
+    const check = (backend: string, name: string, message: string) => ({
+      ...{ backend, name, status: 'failed', durationMs: 3, message },
+      ...{ cause: `${name} is wrong`, fix: `mend ${name}` },
+    });
+    const CHECKS = [check('v1', 'vault.role-fits', 'the role takes no names'), check('v2', 'vault.unsealed', 'sealed')];
+    const refuse = (retry: boolean) =>
+      api.canned.set('PUT /meshes/demo', {
+        status: 400,
+        json: {
+          title: 'Failed to update a resource',
+          detail: 'Resource is not valid',
+          code: 'ERR_BACKEND_INVALID',
+          ...{ retry, fix: 'mend vault.role-fits', checks: CHECKS },
+          invalid_parameters: [
+            { field: FIELD, reason: 'the role takes no names: vault.role-fits is wrong' },
+            { field: 'mtls.backends[1].conf', reason: 'sealed: vault.unsealed is wrong' },
+            { field: 'routing', reason: 'is odd' },
+          ],
+        },
+      });
+
+    it('is refused with the failed checks, each with the key to blame, cause and fix', async () => {
+      refuse(false);
+      expect(await apply(['-f', '-'], { stdin: MESH })).toEqual({
+        code: 5,
+        stdout: '',
+        stderr: [
+          'error: could not apply mesh/demo (standard input, line 1)',
+          '  why: no proxy could work with v1, v2: 2 checks failed',
+          '       routing: is odd',
+          `  ✗ v1: vault.role-fits  ${FIELD}: the role takes no names`,
+          '      cause: vault.role-fits is wrong',
+          '      fix: mend vault.role-fits',
+          '  ✗ v2: vault.unsealed   mtls.backends[1].conf: sealed',
+          '      cause: vault.unsealed is wrong',
+          '      fix: mend vault.unsealed',
+          '  fix: follow the fixes from the top, then run the same command again; to store it all the same: `skipValidation: true` below `mtls`',
+          '',
+        ].join('\n'),
+      });
+    });
+
+    it('may be applied later when all that failed may pass by itself', async () => {
+      refuse(true);
+      const { code, stderr } = await apply(['-f', '-'], { stdin: MESH });
+      expect(code).toBe(4);
+      expect(stderr).toContain('  fix: wait, or follow the fixes, then run the same command again; ');
+    });
+  });
+
+  describe('with --dry-run=server', () => {
+    it('has each document checked by mesh-ca, and says that it would be accepted', async () => {
+      api.canned.set('PUT /meshes/demo', { status: 200, json: { warnings: ['look at the clock'] } });
+      expect(await apply(['-f', '-', '--dry-run=server'], { stdin: MESH_WITH_MTLS })).toEqual({
+        code: 0,
+        stdout: 'mesh/demo would be accepted\n',
+        stderr: 'warning: mesh/demo: look at the clock\n',
+      });
+      expect(puts()).toEqual(['/meshes/demo?dryRun=true']);
+    });
+
+    it.each([
+      ['its mesh', [SECRET]],
+      ['its secret', [SECRET, MESH_WITH_MTLS]],
+    ])('says that nothing was stored when a document needs one before it: %s', async (_what, after) => {
+      api.canned.set('PUT /meshes/demo/secrets/other', { status: 200, json: {} });
+      const other = SECRET.replace('ca-cert', 'other');
+      const missing = { field: 'mtls.backends[0].conf.cert', reason: 'secret "ca-cert" does not exist' };
+      if (after.length > 1) {
+        api.canned.set('PUT /meshes/demo/secrets/ca-cert', { status: 200, json: {} });
+        const json = {
+          title: 'Failed',
+          detail: 'Not valid',
+          code: 'ERR_CONFIG_INVALID',
+          invalid_parameters: [missing],
+        };
+        api.canned.set('PUT /meshes/demo', { status: 400, json });
+      }
+      const { stderr } = await apply(['-f', '-', '--dry-run=server'], { stdin: [other, ...after].join('---\n') });
+      expect(stderr).toMatch(/^error: could not apply [^;]*\n/);
+      expect(stderr).toContain('fix: a dry run stores nothing: apply what stands before it first\n');
+    });
+
+    it('is one of two words', async () => {
+      const { code, stderr } = await apply(['-f', '-', '--dry-run=maybe'], { stdin: MESH });
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('client, server') });
+    });
+  });
+
   it('says which secret has to come first when it stands later in the file', async () => {
     const { stderr } = await apply(['-f', '-'], { stdin: [MESH_WITH_MTLS, SECRET].join('---\n') });
     expect(stderr).toContain(

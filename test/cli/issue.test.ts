@@ -207,6 +207,82 @@ describe('issue', () => {
     expect(await readdir(out())).toHaveLength(4);
   });
 
+  describe('when the backend fails', () => {
+    const CERTIFICATE = 'POST /meshes/default/dataplanes/web-1/_certificate';
+    const CAUSE = { code: 'ERR_ISSUER_UNAVAILABLE', detail: 'issuer(vault v1): no answer within 5 s' };
+    const problem = { title: 'Backend not available', code: 'ERR_ISSUER_UNAVAILABLE', retry: true };
+
+    it('tells of a backend that was not asked the breaker, the cause and the time', async () => {
+      const detail = 'issuer(vault v1): not asked again before 03:04:35 UTC (breaker open): no answer within 5 s';
+      const json = { ...problem, detail, breaker: 'open', cause: CAUSE, retryAfterSeconds: 30, fix: 'start Vault' };
+      api.canned.set(CERTIFICATE, { status: 503, json });
+      expect(await issue()).toEqual({
+        code: 4,
+        stdout: '',
+        stderr: [
+          'error: Backend not available',
+          `  why: ${detail}`,
+          '       breaker: open, nobody asks the backend now',
+          '       cause: ERR_ISSUER_UNAVAILABLE',
+          '       asked again in 30 s',
+          '  fix: start Vault',
+          '',
+        ].join('\n'),
+      });
+    });
+
+    it('tells a cause in full when nothing else has', async () => {
+      const json = { ...problem, detail: 'held back', breaker: 'half-open', cause: CAUSE, retryAfterSeconds: 90 };
+      api.canned.set(CERTIFICATE, { status: 503, json });
+      expect((await issue()).stderr).toContain(
+        [
+          '  why: held back',
+          '       breaker: half-open, one request is trying whether the backend is well again',
+          '       cause: ERR_ISSUER_UNAVAILABLE, issuer(vault v1): no answer within 5 s',
+          '       asked again in 1 min 30 s',
+          '  fix: try again in 90 s',
+        ].join('\n'),
+      );
+    });
+
+    it.each([
+      {
+        name: 'all that is known',
+        told: { validForSeconds: 12_100, retryAfterSeconds: 30, breaker: 'closed', cause: CAUSE },
+        stderr: [
+          'warning: the backend ca-1 fails; this is the certificate of before, good until 2036-01-01 00:00:00 (3 h 21 min from now)',
+          '  why: breaker: closed, the backend as a whole is not held back',
+          '       cause: ERR_ISSUER_UNAVAILABLE, issuer(vault v1): no answer within 5 s',
+          '  fix: run the same command again in 30 s; what is wrong: mesh-ca validate default --backend ca-1',
+        ],
+      },
+      {
+        name: 'nothing more',
+        told: {},
+        stderr: [
+          'warning: the backend ca-1 fails; this is the certificate of before, good until 2036-01-01 00:00:00',
+          '  fix: run the same command again later; what is wrong: mesh-ca validate default --backend ca-1',
+        ],
+      },
+    ])(
+      'says of a stale certificate how long it holds, why, and when to come again: $name',
+      async ({ told, stderr }) => {
+        const body = { tags: { 'kuma.io/service': 'web' } };
+        const answer = await fetch(`${api.address}/meshes/default/dataplanes/web-1/_certificate`, {
+          method: 'POST',
+          body: JSON.stringify(body),
+        });
+        api.canned.set(CERTIFICATE, {
+          status: 200,
+          json: { ...Object(await answer.json()), ...told, outcome: 'stale' },
+        });
+        const ran = await issue('--key-from-server');
+        expect({ code: ran.code, stderr: ran.stderr }).toEqual({ code: 0, stderr: `${stderr.join('\n')}\n` });
+        expect(ran.stdout).toContain('OUTCOME         stale, backend ca-1 (builtin)\n');
+      },
+    );
+  });
+
   it('does not overwrite a key file that it cannot read', async () => {
     await mkdir(out());
     await writeFile(join(out(), 'web-1.key'), 'not a key');

@@ -4,7 +4,7 @@ import { EXIT_CODES, exitCodeOf } from '../../src/cli/exit-code.ts';
 import { withProgress } from '../../src/cli/progress.ts';
 import { formatPairs, formatTable } from '../../src/cli/table.ts';
 import { displayWidth, plainText } from '../../src/cli/text.ts';
-import { formatAgo, formatDate } from '../../src/cli/time-text.ts';
+import { formatAgo, formatDate, formatSpan } from '../../src/cli/time-text.ts';
 import { ConfigError, ERROR_CODES } from '../../src/issuer/errors.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import { NOW, run } from './run.ts';
@@ -28,6 +28,14 @@ describe('exit codes', () => {
   ])('follow the status %i where no code is known', (status, exit) => {
     expect(exitCodeOf(undefined, status)).toBe(exit);
     expect(exitCodeOf('toString', status)).toBe(exit);
+  });
+});
+
+describe('exit codes of backends that do not prove themselves', () => {
+  it('follow what the server says about trying again', () => {
+    expect(exitCodeOf('ERR_BACKEND_INVALID', 400, true)).toBe(4);
+    expect(exitCodeOf('ERR_BACKEND_INVALID', 400, false)).toBe(5);
+    expect(exitCodeOf('ERR_CONFIG_INVALID', 400, true)).toBe(5);
   });
 });
 
@@ -129,6 +137,24 @@ describe('times', () => {
     ['x', '-'],
   ])('show %s as the date %s', (at, text) => {
     expect(formatDate(at)).toBe(text);
+  });
+});
+
+describe('spans', () => {
+  it.each([
+    [-1, '0 s'],
+    [59.4, '59 s'],
+    [1, '1 s'],
+    [60, '1 min'],
+    [90, '1 min 30 s'],
+    [3599, '59 min 59 s'],
+    [3600, '1 h'],
+    [7500, '2 h 5 min'],
+    [86_399, '23 h 59 min'],
+    [86_400, '1 d'],
+    [363_600, '4 d 5 h'],
+  ])('of %d seconds read as %s', (seconds, text) => {
+    expect(formatSpan(seconds)).toBe(text);
   });
 });
 
