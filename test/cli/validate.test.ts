@@ -133,7 +133,9 @@ describe('validate', () => {
     store('default', { a: { checks: [SIGN] }, b: { checks: [PASSED] }, c: { checks: [CLOCK] } });
     const { code, stdout } = await validate('--backend c --backend b');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^b [\s\S]*\nc [\s\S]*\nall 2 backends can issue .*; look at the warnings\n$/);
+    expect(stdout).toMatch(
+      /^b [\s\S]*\nc [\s\S]*\nall 2 backends can issue .*; look at the warnings\nnext: mesh-ca issue DATAPLANE -m default --out certs\n$/,
+    );
     expect(posts()).toHaveLength(2);
   });
 

@@ -88,13 +88,13 @@ async function validateStored(context: ClientContext, mesh: string, wanted?: rea
       throw within(error, plainText(`could not validate backend ${name} of mesh ${mesh}`));
     });
   };
-  const answers = await withProgress(io, `proving ${chosen.join(', ')} of mesh ${mesh}`, () =>
+  const answers = await withProgress(io, plainText(`proving ${chosen.join(', ')} of mesh ${mesh}`), () =>
     Promise.all(chosen.map(validate)),
   );
   await tell(context, mergeValidations(answers), {
     nothing: `mesh ${mesh} has no mTLS backend: there is nothing to validate`,
     again: (failed) => `mesh-ca validate ${mesh}${failed.map((name) => ` --backend ${name}`).join('')}`,
-    next: undefined,
+    next: `mesh-ca issue DATAPLANE -m ${mesh} --out certs`,
   });
 }
 
@@ -147,7 +147,7 @@ interface Words {
   /** The command that proves again what failed. */
   again(failed: readonly string[]): string;
   /** The command to type when all is well. */
-  readonly next: string | undefined;
+  readonly next: string;
 }
 
 /** @throws ToldFailure when something failed */
@@ -168,8 +168,7 @@ function summaryOf({ backends }: Validation, { nothing, again, next }: Words): s
   const all = backends.length === 1 ? 'the backend' : `all ${backends.length} backends`;
   const warned = backends.some(({ checks }) => checks.some(({ status }) => status === 'warning'));
   if (failed.length === 0) {
-    const what = `${all} can issue certificates that proxies accept${warned ? '; look at the warnings' : ''}`;
-    return next === undefined ? what : `${what}\nnext: ${next}`;
+    return `${all} can issue certificates that proxies accept${warned ? '; look at the warnings' : ''}\nnext: ${next}`;
   }
   const some = backends.length === 1 ? 'the backend' : `${failed.length} of ${backends.length} backends`;
   const command = plainText(again(failed.map(({ backend }) => backend)));
