@@ -20,8 +20,8 @@ export interface Inspected {
 }
 
 const TIMEOUT_MS = 4_000;
-/** A certificate of cert-manager's begins at its clock: one ahead of ours makes it not valid yet. One behind only makes it end earlier. */
-const CLOCK_LIMITS = { maxMs: 5_000, maxBehindMs: Number.POSITIVE_INFINITY };
+/** A certificate of cert-manager's begins at its clock: one ahead of ours makes it not valid yet. One behind makes it end earlier. */
+const CLOCK_LIMITS = { maxMs: 5_000, maxBehindMs: 300_000 };
 const VERBS: readonly Verb[] = ['create', 'get', 'list', 'watch', 'delete'];
 
 /** Which check an attempt to list certificates has failed, by how it failed. Any other failure is about the resource itself. */

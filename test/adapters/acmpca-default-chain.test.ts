@@ -6,7 +6,6 @@ import { afterAll, afterEach, describe, expect, it, onTestFinished, vi } from 'v
 import { ConfigError, IssuerDeniedError, IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { makeServerCertificate } from '../../testcontainers/server-certificate.ts';
-import { live } from '../conformance/issuer.ts';
 import {
   type CredentialAnswer,
   type CredentialServer,
@@ -16,6 +15,7 @@ import {
   stsRefusal,
 } from '../fakes/acmpca/credential-servers.ts';
 import type { StrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
+import { inspectFailed } from '../support/inspect-all.ts';
 import { makeTempDir } from '../support/temp-dir.ts';
 import { callsOf, depsOf, errorOf, hurriedClock, issuerOf, sign, startFake, until } from './acmpca-setup.ts';
 
@@ -66,7 +66,7 @@ describe("AWS's default chain", () => {
     const error = await errorOf(sign({ issuer }));
     expect(error).toBeInstanceOf(IssuerDeniedError);
     expect(error).toMatchObject({ fix: expect.stringContaining('aws sts get-caller-identity') });
-    const failing = (await issuer.inspect(live())).filter(({ ok }) => !ok);
+    const failing = await inspectFailed(issuer);
     expect(failing.map(({ name }) => name)).toEqual(['acmpca.credentials-accepted']);
     expect(pca.calls).toHaveLength(0);
   });
@@ -196,7 +196,7 @@ describe('temporary credentials', () => {
       expect(error).toMatchObject({ name, fix: expect.stringMatching(fix) });
       expect(Object(error).message).not.toMatch(/secret-role|123456789012/);
       expect(pca.calls).toHaveLength(0);
-      const failing = (await issuer.inspect(live())).filter(({ ok }) => !ok);
+      const failing = await inspectFailed(issuer);
       expect(failing.map((check) => check.name)).toEqual(['acmpca.credentials-accepted']);
       sts.answer = stsAnswer(pca.createUser({ policies: pca.user.policies, temporary: true }));
       await sign({ issuer });
@@ -263,9 +263,7 @@ describe('an endpoint that does not go with FIPS or dual stack of the environmen
     const error = await errorOf(sign({ issuer }));
     expect(error).toBeInstanceOf(ConfigError);
     expect(error).toMatchObject({ fix: expect.stringContaining(variable) });
-    expect(await issuer.inspect(live())).toContainEqual(
-      expect.objectContaining({ name: 'acmpca.address-reachable', ok: false }),
-    );
+    expect(await inspectFailed(issuer)).toMatchObject([{ name: 'acmpca.address-reachable' }]);
     expect(pca.calls).toHaveLength(0);
   });
 });

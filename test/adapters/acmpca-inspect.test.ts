@@ -1,10 +1,24 @@
 import { describe, expect, it } from 'vitest';
+import { module } from '../../adapters/acmpca/module.ts';
 import { ConfigError, IssuerDeniedError } from '../../src/issuer/errors.ts';
-import type { Check } from '../../src/issuer/issuer.ts';
+import type { Issuer } from '../../src/issuer/issuer.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { live } from '../conformance/issuer.ts';
+import type { Operation } from '../fakes/acmpca/calls.ts';
 import type { StrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
-import { allow, depsOf, errorOf, issuerOf, sign, startBench, startFake } from './acmpca-setup.ts';
+import { inspectAll } from '../support/inspect-all.ts';
+import {
+  allow,
+  CONTEXT,
+  depsOf,
+  errorOf,
+  exception,
+  faultOf,
+  issuerOf,
+  sign,
+  startBench,
+  startFake,
+} from './acmpca-setup.ts';
 
 const DAY_SECONDS = 86_400;
 
@@ -56,87 +70,161 @@ describe('the trust bundle', () => {
 });
 
 describe('an inspection', () => {
-  const failing = (checks: readonly Check[]) => checks.filter(({ ok }) => !ok).map(({ name }) => name);
+  /** What is not well, and how. */
+  const findings = async (issuer: Issuer) =>
+    (await inspectAll(issuer)).flatMap(({ name, status }) => (status === 'passed' ? [] : [`${name} ${status}`]));
   const CASES: readonly [string, (pca: StrictAcmPca) => void, readonly string[]][] = [
     ['nothing when all is well', () => {}, []],
     [
-      'nothing with the rights to issue alone',
+      'what will hurt with the rights to issue alone',
       (pca) => {
         pca.user.policies = allow('IssueCertificate', 'GetCertificate');
       },
-      [],
+      ['acmpca.ca-active warning', 'acmpca.chain-readable warning'],
+    ],
+    [
+      'a missing right to describe',
+      (pca) => {
+        pca.user.policies = allow('IssueCertificate', 'GetCertificate', 'GetCertificateAuthorityCertificate');
+      },
+      ['acmpca.ca-active warning'],
     ],
     [
       'a missing right to fetch',
       (pca) => {
-        pca.user.policies = allow('IssueCertificate');
+        pca.user.policies = allow(
+          'IssueCertificate',
+          'DescribeCertificateAuthority',
+          'GetCertificateAuthorityCertificate',
+        );
       },
-      ['acmpca.get-permitted'],
+      ['acmpca.get-permitted failed'],
     ],
     [
       'a key that AWS does not know',
       (pca) => {
         pca.user.isActive = false;
       },
-      ['acmpca.credentials-accepted'],
+      ['acmpca.credentials-accepted failed'],
     ],
     [
       'a CA that is disabled',
       (pca) => {
         pca.ca.state = 'DISABLED';
       },
-      ['acmpca.ca-active'],
+      ['acmpca.ca-active failed'],
+    ],
+    [
+      'clocks that are a little apart',
+      (pca) => {
+        pca.clockOffsetMs = -20_000;
+      },
+      ['acmpca.clock warning'],
     ],
     [
       'clocks that are apart',
       (pca) => {
         pca.clockOffsetMs = 600_000;
       },
-      ['acmpca.clock'],
+      ['acmpca.clock failed'],
     ],
     [
       'throttling',
       (pca) => {
         pca.throttleAll = true;
       },
-      ['acmpca.address-reachable'],
+      ['acmpca.address-reachable failed'],
     ],
     [
       'a page of a proxy',
       (pca) => {
         pca.fault = () => ({ status: 502, body: 'x' });
       },
-      ['acmpca.address-reachable'],
+      ['acmpca.address-reachable failed'],
+    ],
+    [
+      'an answer that does not come to one of its questions',
+      (pca) => {
+        pca.fault = faultOf('GetCertificate', exception('InternalFailure', '', 500));
+      },
+      ['acmpca.get-permitted warning'],
     ],
   ];
   it.each(CASES)('finds %s', async (_name, spoil, expected) => {
     const bench = await startBench();
     spoil(bench.pca);
-    const checks = await bench.issuer.inspect(live());
-    expect(failing(checks)).toEqual(expected);
-    for (const { ok, fix } of checks) if (!ok) expect(fix).toBeTruthy();
+    expect(await findings(bench.issuer)).toEqual(expected);
     expect(bench.pca.issuedCount).toBe(0);
   });
 
-  it('finds that nobody is there', async () => {
+  const RIGHTS = [
+    'GetCertificate',
+    'DescribeCertificateAuthority',
+    'GetCertificateAuthorityCertificate',
+  ] as const satisfies Operation[];
+  it.each(RIGHTS)('names the IAM action %s when it is not allowed, and how to allow it', async (right) => {
+    const bench = await startBench();
+    bench.pca.user.policies = allow('IssueCertificate', ...RIGHTS.filter((one) => one !== right));
+    const found = (await inspectAll(bench.issuer)).filter(({ status }) => status !== 'passed');
+    expect(found).toHaveLength(1);
+    expect(found[0]?.message).toContain(right);
+    expect(found[0]?.fix).toContain(`allow acm-pca:${right} on ${bench.pca.ca.arn}`);
+  });
+
+  it('needs no right to the chain where caCert tells the root', async () => {
+    const bench = await startBench({}, (root) => ({ caCert: { inlineString: encodePem('CERTIFICATE', root) } }));
+    bench.pca.user.policies = allow('IssueCertificate', 'GetCertificate', 'DescribeCertificateAuthority');
+    expect(await findings(bench.issuer)).toEqual([]);
+  });
+
+  it('takes three requests, each of them counted', async () => {
+    const { issuer, deps, pca } = await startBench();
+    await inspectAll(issuer);
+    expect(deps.requests.count).toBe(3);
+    expect(pca.calls).toHaveLength(3);
+    await sign({ issuer });
+    expect(deps.requests.count).toBe(pca.calls.length);
+  });
+
+  it('finds that nobody is there, which may pass', async () => {
     const bench = await startBench();
     await bench.pca.close();
-    expect(failing(await bench.issuer.inspect(live()))).toEqual(['acmpca.address-reachable']);
+    expect((await inspectAll(bench.issuer)).at(-1)).toMatchObject({
+      name: 'acmpca.address-reachable',
+      status: 'failed',
+      retry: true,
+    });
   });
 
   it('finds a CA below another root than that of caCert, and one that ends soon', async () => {
     const pca = await startFake({ ca: { notAfter: new Date(Date.now() + DAY_SECONDS * 1000) } });
     const other = await pca.createCa();
-    const issuer = issuerOf(pca, depsOf(pca), { caCert: { inlineString: encodePem('CERTIFICATE', other.root) } });
-    expect(failing(await issuer.inspect(live()))).toEqual(['acmpca.root-known']);
-    const life = (await issuerOf(pca, depsOf(pca)).inspect(live())).find(({ name }) => name === 'acmpca.ca-valid');
-    expect(life).toMatchObject({ ok: true, fix: expect.stringContaining('renew the CA') });
+    const caCert = { inlineString: encodePem('CERTIFICATE', other.root) };
+    expect(await findings(issuerOf(pca, depsOf(pca), { caCert }))).toEqual(['acmpca.root-known failed']);
+    const checks = await inspectAll(issuerOf(pca, depsOf(pca)));
+    expect(checks.find(({ name }) => name === 'acmpca.ca-valid')).toMatchObject({
+      status: 'warning',
+      fix: expect.stringContaining('renew the CA'),
+    });
   });
 
-  it('finds credentials that are missing', async () => {
+  it('finds credentials and a caCert that are missing', async () => {
     const pca = await startFake();
     const deps = depsOf(pca);
+    const issuer = issuerOf(pca, deps, { caCert: { secret: 'gone' } });
+    expect(await findings(issuer)).toEqual(['acmpca.ca-cert-loaded failed']);
     deps.stored.clear();
-    expect(failing(await issuerOf(pca, deps).inspect(live()))).toEqual(['acmpca.credentials-loaded']);
+    expect(await findings(issuerOf(pca, deps))).toEqual(['acmpca.credentials-loaded failed']);
+  });
+});
+
+describe('the endpoint', () => {
+  const ARN = 'arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/6ba7b810-9dad-11d1-80b4-00c04fd430c8';
+  const endpointOf = (conf: object) => module.endpoint?.(module.parseConf({ arn: ARN, ...conf }, CONTEXT));
+
+  it('is account and region, and where calls go when that is said', () => {
+    expect(endpointOf({})).toBe('123456789012:eu-west-1');
+    expect(endpointOf({ endpoint: 'https://pca.example' })).toBe('123456789012:eu-west-1:https://pca.example');
+    expect(module.billed).toBe(true);
   });
 });

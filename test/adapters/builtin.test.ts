@@ -15,6 +15,7 @@ import { decodePem } from '../../src/x509/pem.ts';
 import { live, requestFor, testIssuer } from '../conformance/issuer.ts';
 import { createTestDeps, TEST_START, type TestDeps } from '../conformance/issuer-deps.ts';
 import { IDENTITY } from '../support/identity.ts';
+import { inspectAll } from '../support/inspect-all.ts';
 import { violationsByField } from '../support/violations-by-field.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'ca-1' };
@@ -390,50 +391,65 @@ describe('certificates of builtin', () => {
 });
 
 describe('inspection of builtin', () => {
-  const NAMES = ['builtin.secrets-present', 'builtin.key-matches', 'builtin.ca-valid'];
+  const NAMES = module.checks.map(({ name }) => name);
 
   it('passes every check, and tells how long the CA lives', async () => {
-    const checks = await create(createTestDeps({ secrets: await secretsOf(EC) })).inspect(live());
-    expect(checks.map(({ name, ok }) => [name, ok])).toEqual(NAMES.map((name) => [name, true]));
+    const checks = await inspectAll(create(createTestDeps({ secrets: await secretsOf(EC) })));
+    expect(checks.map(({ name, status }) => [name, status])).toEqual(NAMES.map((name) => [name, 'passed']));
     expect(checks.at(-1)?.message).toContain('3649 days left');
   });
 
   it('names what is missing before the CA is made', async () => {
-    expect(await create(createTestDeps()).inspect(live())).toEqual([
+    expect(await inspectAll(create(createTestDeps()))).toEqual([
       {
         name: 'builtin.secrets-present',
-        ok: false,
+        status: 'failed',
         message: 'the CA cannot be read',
         cause: `resource not found: type="Secret" name="${CERT}" mesh="default"`,
         fix: 'store the mesh "default": its builtin CAs are made then',
+        retry: false,
+        durationMs: 0,
       },
     ]);
   });
 
   it('finds a pair that does not match', async () => {
     const secrets = { ...(await secretsOf(EC)), [KEY]: (await secretsOf({}))[KEY] ?? '' };
-    const checks = await create(createTestDeps({ secrets })).inspect(live());
-    expect(checks.at(-1)).toMatchObject({ name: 'builtin.key-matches', ok: false, fix: expect.any(String) });
+    const checks = await inspectAll(create(createTestDeps({ secrets })));
+    expect(checks.at(-1)).toMatchObject({ name: 'builtin.key-matches', status: 'failed', fix: expect.any(String) });
   });
 
-  it('finds an expired CA, and warns before that', async () => {
+  it('finds an expired CA, and warns before that what it will cut and when', async () => {
     const deps = createTestDeps({ secrets: await secretsOf(EC) });
     const issuer = create(deps);
+    const life = async () => (await inspectAll(issuer)).at(-1);
     deps.clock.advance(3640 * DAY_MS);
-    expect((await issuer.inspect(live())).at(-1)).toMatchObject({
-      ok: true,
+    expect(await life()).toMatchObject({
+      name: 'builtin.ca-valid',
+      status: 'warning',
       message: expect.stringContaining('9 days left'),
+      cause: expect.stringMatching(/past 2036-08-29T.* are cut/),
+      fix: expect.stringContaining('rotate'),
     });
-    expect((await issuer.inspect(live())).at(-1)?.fix).toContain('rotate');
     deps.clock.advance(10 * DAY_MS);
-    expect((await issuer.inspect(live())).at(-1)).toMatchObject({ name: 'builtin.ca-valid', ok: false });
+    expect(await life()).toMatchObject({ name: 'builtin.ca-valid', status: 'failed', fix: expect.any(String) });
+    deps.clock.advance(-3660 * DAY_MS);
+    expect(await life()).toMatchObject({ name: 'builtin.ca-valid', status: 'failed', retry: true });
+  });
+
+  it('warns when the CA is not the one that the conf describes', async () => {
+    const deps = createTestDeps({ secrets: await secretsOf(EC) });
+    const checks = await inspectAll(create(deps, { caCert: { keyType: 'EC-P384' } }));
+    expect(checks.filter(({ status }) => status !== 'passed')).toMatchObject([
+      { name: 'builtin.key-type', status: 'warning', message: expect.stringMatching(/EC-P256.*EC-P384/) },
+    ]);
   });
 
   it('does not throw when the store does', async () => {
     const deps = createTestDeps();
     const read = () => Promise.reject(new Error('disk I/O error'));
-    const checks = await create({ ...deps, secrets: { ...deps.secrets, read } }).inspect(live());
-    expect(checks).toMatchObject([{ name: 'builtin.secrets-present', ok: false, cause: 'disk I/O error' }]);
+    const checks = await inspectAll(create({ ...deps, secrets: { ...deps.secrets, read } }));
+    expect(checks).toMatchObject([{ name: 'builtin.secrets-present', status: 'failed', cause: 'disk I/O error' }]);
   });
 });
 

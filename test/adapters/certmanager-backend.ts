@@ -4,7 +4,7 @@ import type { IssuedCertificate, Issuer } from '../../src/issuer/issuer.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { createSharedResources } from '../../src/runtime/shared-resources.ts';
 import { live, requestFor } from '../conformance/issuer.ts';
-import { createTestDeps, type TestDepsOptions } from '../conformance/issuer-deps.ts';
+import { createTestDeps, type TestDeps, type TestDepsOptions } from '../conformance/issuer-deps.ts';
 import {
   type CertManagerController,
   type CertManagerControllerOptions,
@@ -19,6 +19,7 @@ const WHO = { mesh: 'default', dataplane: 'web-1', tags: new Map([['kuma.io/serv
 
 export interface Replica {
   readonly issuer: Issuer;
+  readonly deps: TestDeps<typeof systemClock>;
   /** What all backends of this replica share. */
   readonly cluster: Cluster;
   sign(requestId?: string, options?: { signal?: AbortSignal; ttlSeconds?: number }): Promise<IssuedCertificate>;
@@ -71,6 +72,7 @@ export async function startBackend(
     const identity = { ...WHO, uriSans: ['spiffe://default/web'], ...issuer.subject(WHO) };
     const replica: Replica = {
       issuer,
+      deps,
       cluster: lease.value,
       async sign(requestId = 'request-1', { signal = live().signal, ttlSeconds = 3600 } = {}) {
         return issuer.sign(await requestFor(identity, 'EC-P256', ttlSeconds, requestId), { signal });

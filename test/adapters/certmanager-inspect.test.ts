@@ -1,32 +1,167 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { live } from '../conformance/issuer.ts';
-import { startBackend, type TestBackend } from './certmanager-backend.ts';
+import { module } from '../../adapters/certmanager/module.ts';
+import { createSharedResources } from '../../src/runtime/shared-resources.ts';
+import { makeCa } from '../conformance/make-ca.ts';
+import { loadPolicy } from '../fakes/kubernetes/rbac.ts';
+import { inspectAll } from '../support/inspect-all.ts';
+import { type Replica, startBackend, waitUntil } from './certmanager-backend.ts';
+
+/** How each check ended. */
+const statesOf = async ({ issuer }: Pick<Replica, 'issuer'>) =>
+  Object.fromEntries((await inspectAll(issuer)).map(({ name, status }) => [name.replace('certmanager.', ''), status]));
+const found = async ({ issuer }: Pick<Replica, 'issuer'>) =>
+  (await inspectAll(issuer)).filter(({ status }) => status !== 'passed');
 
 describe('an inspection', () => {
-  const statesOf = async ({ issuer }: Pick<TestBackend, 'issuer'>) =>
-    Object.fromEntries((await issuer.inspect(live())).map(({ name, ok }) => [name, ok]));
-
-  it('finds out where it ends', async () => {
+  it('finds out where it ends, and whether that may pass', async () => {
     const backend = await startBackend(onTestFinished);
-    expect(Object.values(await statesOf(backend))).not.toContain(false);
+    await backend.sign();
+    expect(await statesOf(backend)).toEqual(
+      Object.fromEntries(module.checks.map(({ name }) => [name.replace('certmanager.', ''), 'passed'])),
+    );
     backend.kube.faults.revokeToken('mesh-ca');
-    expect(await statesOf(backend)).toMatchObject({
-      'certmanager.address-reachable': true,
-      'certmanager.credentials-accepted': false,
+    expect(await statesOf(backend)).toEqual({
+      ...{ 'kubeconfig-loaded': 'passed', 'address-reachable': 'passed', clock: 'passed' },
+      ...{ 'credentials-accepted': 'failed', 'root-known': 'passed', 'ca-valid': 'passed' },
     });
     await backend.kube.stop();
-    expect(await statesOf(backend)).toMatchObject({
-      'certmanager.kubeconfig-loaded': true,
-      'certmanager.address-reachable': false,
-    });
+    expect(await found(backend)).toMatchObject([
+      { name: 'certmanager.address-reachable', status: 'failed', retry: true },
+    ]);
     process.env.KUBECONFIG = '/nowhere/kubeconfig';
-    const lost = await backend.startReplica();
-    expect(await statesOf(lost)).toMatchObject({ 'certmanager.kubeconfig-loaded': false });
+    const lost = await backend.startReplica({ shared: createSharedResources() });
+    expect((await found(lost))[0]).toMatchObject({
+      name: 'certmanager.kubeconfig-loaded',
+      status: 'failed',
+      retry: false,
+    });
   });
 
-  it('tells a clock that is off', async () => {
+  it('warns that the root comes with the first certificate only', async () => {
+    expect(await found(await startBackend(onTestFinished))).toMatchObject([
+      { name: 'certmanager.root-known', status: 'warning', fix: expect.stringContaining('caCert') },
+    ]);
+  });
+
+  const CLOCKS: readonly [offsetMs: number, status: string][] = [
+    [-600_000, 'failed'],
+    [-20_000, 'warning'],
+    [600_000, 'failed'],
+    [8_000, 'failed'],
+  ];
+  it.each(CLOCKS)('tells a clock that is off by %i ms: %s', async (offsetMs, status) => {
     const backend = await startBackend(onTestFinished);
-    backend.kube.faults.clockOffsetMs = -600_000;
-    expect(await statesOf(backend)).toMatchObject({ 'certmanager.clock': false });
+    backend.kube.faults.clockOffsetMs = offsetMs;
+    const { clock } = await statesOf(backend);
+    expect(clock).toBe(status);
+    expect((await found(backend)).find(({ name }) => name === 'certmanager.clock')?.fix).toContain('NTP');
+  });
+
+  it('tells the rights that are missing by their verbs', async () => {
+    const backend = await startBackend(onTestFinished);
+    await backend.kube.setRbac((await loadPolicy()).replace('"create", "get", "list", "watch"', '"get", "list"'));
+    expect(await found(backend)).toMatchObject([
+      { name: 'certmanager.rights', status: 'failed', message: expect.stringContaining('lacks create, watch on') },
+      { name: 'certmanager.root-known' },
+    ]);
+  });
+
+  it('warns when the API server does not tell the rights', async () => {
+    const backend = await startBackend(onTestFinished);
+    backend.kube.faults.add({ fault: { kind: 'internal-error' }, verbs: ['create'] });
+    expect(await found(backend)).toMatchObject([
+      { name: 'certmanager.rights', status: 'warning', message: expect.stringContaining('may create, get, list') },
+      { name: 'certmanager.root-known' },
+    ]);
+  });
+
+  it('finds a namespace that is not there, for a user who may look', async () => {
+    const systemNamespace = 'elsewhere';
+    const backend = await startBackend(onTestFinished, { settings: { systemNamespace } });
+    await backend.kube.setRbac(CLUSTER_WIDE);
+    expect(await found(backend)).toMatchObject([
+      {
+        name: 'certmanager.namespace',
+        status: 'failed',
+        message: expect.stringContaining('has no such namespace'),
+        fix: expect.stringContaining('kubectl create namespace elsewhere'),
+      },
+      { name: 'certmanager.root-known' },
+    ]);
+  });
+
+  it('judges the root of caCert that is alive, and tells the end of the last one', async () => {
+    const backend = await startBackend(onTestFinished);
+    const old = await makeCa({ name: 'old', fromDay: -20, toDay: -10 });
+    const ending = await makeCa({ name: 'ending', fromDay: -20, toDay: 10 });
+    const inspect = async (...pems: string[]) =>
+      found(await backend.startReplica({ conf: { caCert: { inlineString: pems.join('') } } }));
+    const name = 'certmanager.ca-valid';
+    expect(await inspect(backend.controller.rootPem, old.certPem)).toEqual([]);
+    expect(await inspect(ending.certPem, old.certPem)).toMatchObject([{ name, status: 'warning' }]);
+    expect(await inspect(old.certPem)).toMatchObject([{ name, status: 'failed' }]);
   });
 });
+
+describe('the requests to the API server', () => {
+  it('are counted for the backend that they are made for, its deletions with them', async () => {
+    const shared = createSharedResources();
+    const first = await startBackend(onTestFinished, { shared });
+    const second = await first.startReplica({ shared });
+    await second.sign('opens-the-watch');
+    await first.leftovers();
+    const before = [first.deps.requests.count, second.deps.requests.count];
+    await second.sign('counted');
+    await first.leftovers();
+    // One creates and one deletes; the watch stands already.
+    expect([first.deps.requests.count, second.deps.requests.count]).toEqual([before[0], (before[1] ?? 0) + 2]);
+  });
+
+  it('count a watch that is opened again, for a backend that is still there', async () => {
+    const shared = createSharedResources();
+    const first = await startBackend(onTestFinished, { shared });
+    const second = await first.startReplica({ shared });
+    await first.sign();
+    await first.leftovers();
+    const reopened = async ({ deps }: Pick<Replica, 'deps'>) => {
+      const before = deps.requests.count;
+      first.kube.faults.dropWatches();
+      await waitUntil(() => deps.requests.count > before);
+    };
+    await reopened(first);
+    await first.close();
+    await reopened(second);
+    expect((await first.kube.counts()).requests.watch).toBeGreaterThanOrEqual(3);
+  });
+
+  it('leave nothing of a certificate behind', async () => {
+    const backend = await startBackend(onTestFinished);
+    await backend.sign();
+    expect(await backend.leftovers()).toEqual([]);
+  });
+});
+
+describe('the module', () => {
+  it('has one endpoint for all meshes: the cluster', () => {
+    const endpointOf = (mesh: string, issuer: string) =>
+      module.endpoint?.(module.parseConf({ issuerRef: { name: issuer } }, { mesh, backend: 'ca-1' }));
+    expect(endpointOf('a', 'one')).toBe('cluster');
+    expect(endpointOf('b', 'two')).toBe('cluster');
+  });
+});
+
+const CLUSTER_WIDE = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: wide }
+rules:
+  - { apiGroups: ["cert-manager.io"], resources: ["certificaterequests"], verbs: ["*"] }
+  - { apiGroups: [""], resources: ["namespaces"], verbs: ["get"] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: wide }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: wide }
+subjects:
+  - { kind: ServiceAccount, name: mesh-ca, namespace: kong-mesh-system }
+`;

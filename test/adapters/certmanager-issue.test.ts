@@ -11,6 +11,7 @@ import { createSharedResources } from '../../src/runtime/shared-resources.ts';
 import { parseCertificate } from '../../src/x509/certificate.ts';
 import { live } from '../conformance/issuer.ts';
 import type { Outcome } from '../fakes/kubernetes/cert-manager-controller.ts';
+import { inspectFailed } from '../support/inspect-all.ts';
 import { startBackend, waitUntil } from './certmanager-backend.ts';
 
 describe('the object that asks cert-manager', () => {
@@ -189,8 +190,7 @@ describe('the root of an issuer without caCert', () => {
     for (const text of ['no PEM', controller.intermediatePem]) {
       const { sign, issuer } = await startReplica({ conf: { caCert: { inlineString: text } } });
       await expect(sign()).rejects.toThrow('caCert: holds no usable root certificate');
-      const checks = await issuer.inspect(live());
-      expect(checks.find(({ name }) => name === 'certmanager.root-known')?.ok).toBe(false);
+      expect(await inspectFailed(issuer)).toMatchObject([{ name: 'certmanager.root-known', field: 'caCert' }]);
     }
   });
 });

@@ -17,6 +17,7 @@ import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { makeCa, type TestCa } from '../conformance/make-ca.ts';
 import { opensslVerify } from '../conformance/openssl.ts';
 import { IDENTITY } from '../support/identity.ts';
+import { inspectAll } from '../support/inspect-all.ts';
 import { violationsByField } from '../support/violations-by-field.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'ca-1' };
@@ -361,28 +362,58 @@ describe('certificates of provided', () => {
 });
 
 describe('inspection of provided', () => {
-  const names = async (certPem: string, keyPem: string) =>
-    (await create(createTestDeps({ secrets: secretsOf(certPem, keyPem) })).inspect(live())).map(({ name, ok }) => [
-      name,
-      ok,
-    ]);
+  const inspect = (certPem: string, keyPem: string) =>
+    inspectAll(create(createTestDeps({ secrets: secretsOf(certPem, keyPem) })));
+  /** Those that are not well. */
+  const found = async (certPem: string, keyPem: string) =>
+    (await inspect(certPem, keyPem)).filter(({ status }) => status !== 'passed');
 
-  it('tells by name what is wrong, and does not throw', async () => {
-    expect(await create(createTestDeps()).inspect(live())).toMatchObject([
-      {
-        name: 'provided.data-loads',
-        ok: false,
-        cause: expect.stringContaining('name="ca-key"'),
-        fix: expect.any(String),
-      },
+  const MISSING: readonly [what: string, secrets: Record<string, string>, message: string, field: string | undefined][] =
+    [
+      ['both', {}, 'certificate and key cannot be loaded', undefined],
+      ['the key', { 'ca-cert': root.certPem }, 'key cannot be loaded', 'key'],
+      ['the certificate', { 'ca-key': root.keyPem }, 'certificate cannot be loaded', 'cert'],
+    ];
+  it.each(MISSING)('names what is missing: %s', async (_what, secrets, message, field) => {
+    const checks = await inspectAll(create(createTestDeps({ secrets })));
+    expect(checks).toMatchObject([
+      { name: 'provided.data-loads', status: 'failed', message, fix: expect.any(String), retry: false },
     ]);
-    expect(await names(root.certPem, other.keyPem)).toEqual([
-      ['provided.data-loads', true],
-      ['provided.key-matches', false],
+    expect(checks[0]?.field).toBe(field);
+  });
+
+  it('tells the key of the conf that is to blame for a pair that does not match', async () => {
+    const name = 'provided.key-matches';
+    expect(await found(root.certPem, other.keyPem)).toMatchObject([{ name, status: 'failed', field: 'cert' }]);
+    expect(await found(root.certPem, 'no key')).toMatchObject([{ name, status: 'failed', field: 'key' }]);
+    expect(await found(fileOf(root, issuing), issuing.keyPem)).toMatchObject([
+      { name, status: 'failed', field: 'cert[1]' },
     ]);
-    expect(await names(fileOf(issuing, intermediate), issuing.keyPem)).toContainEqual(['provided.ca-rules', false]);
+  });
+
+  it('tells rules that are broken, and those that proxies let pass as a warning', async () => {
+    const name = 'provided.ca-rules';
+    expect(await found(fileOf(issuing, intermediate), issuing.keyPem)).toMatchObject([{ name, status: 'failed' }]);
+    expect(await found(fileOf(issuing, intermediate, root, root), issuing.keyPem)).toMatchObject([
+      { name, status: 'warning', cause: expect.stringContaining('twice') },
+    ]);
+  });
+
+  it('tells the end of a CA once: by its own check', async () => {
+    const name = 'provided.ca-valid';
     const old = await makeCa({ name: 'old', fromDay: -20, toDay: -10 });
-    expect(await names(old.certPem, old.keyPem)).toContainEqual(['provided.ca-valid', false]);
+    expect(await found(old.certPem, old.keyPem)).toMatchObject([{ name, status: 'failed' }]);
+    const ending = await makeCa({ name: 'ending', fromDay: -20, toDay: 10 });
+    expect(await found(ending.certPem, ending.keyPem)).toMatchObject([{ name, status: 'warning' }]);
+  });
+
+  it('warns of a private key that everybody may read who may read the Mesh', async () => {
+    const conf = { cert: { inlineString: root.certPem }, key: { inlineString: root.keyPem } };
+    const checks = await inspectAll(create(createTestDeps(), conf));
+    expect(checks.filter(({ status }) => status !== 'passed')).toMatchObject([
+      { name: 'provided.key-protected', status: 'warning' },
+    ]);
+    expect(JSON.stringify(checks)).not.toContain('PRIVATE KEY');
   });
 });
 

@@ -1,7 +1,7 @@
 import { isObject, objectAt, textAt } from './json.ts';
 import type { Allows } from './rbac.ts';
 import type { Reply } from './request-handlers.ts';
-import { methodNotAllowed, pathNotFound, StatusError } from './status.ts';
+import { methodNotAllowed, namespaceNotFound, StatusError } from './status.ts';
 import { type ClusterUser, NAMESPACES, type Verb } from './test-cluster.ts';
 
 /** Paths that need no right. */
@@ -91,7 +91,7 @@ export function readNamespaces(verb: Verb, name: string): Reply {
     return { status: 200, body: { kind: 'NamespaceList', apiVersion: 'v1', metadata: {}, items: NAMESPACES.map(one) } };
   }
   if (verb !== 'get') throw methodNotAllowed();
-  if (!NAMESPACES.includes(name)) throw pathNotFound();
+  if (!NAMESPACES.includes(name)) throw namespaceNotFound(name);
   return { status: 200, body: one(name) };
 }
 
