@@ -46,7 +46,7 @@ export function formatChecks(checks: readonly CheckView[], style: CheckStyle, in
     if (status === 'passed' || status === 'skipped') return [line];
     return [
       line,
-      ...(cause === undefined ? [] : [`${indent}    ${style.dim('cause:')} ${plainText(cause)}`]),
+      ...(cause === undefined || cause === message ? [] : [`${indent}    ${style.dim('cause:')} ${plainText(cause)}`]),
       ...(fix === undefined ? [] : [`${indent}    ${style.fix('fix:')} ${plainText(fix)}`]),
     ];
   });

@@ -197,6 +197,12 @@ describe('validate', () => {
     for (const obeyed of ['\u001b', '\u0007', '\u202e']) expect(stdout).not.toContain(obeyed);
   });
 
+  it('tells a cause only when it is more than the message', async () => {
+    store('default', { a: { checks: [{ ...SIGN, cause: SIGN.message }] } });
+    const { stdout } = await validate('');
+    expect(stdout).toContain(`${SIGN.message}\n      fix: `);
+  });
+
   it('marks a status that it does not know', async () => {
     store('default', { a: { checks: [{ ...PASSED, status: 'postponed' }] } });
     expect((await validate('')).stdout).toContain('  ? vault.unsealed  Vault is unsealed\n');
