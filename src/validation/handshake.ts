@@ -1,5 +1,5 @@
 import { duplexPair } from 'node:stream';
-import { createSecureContext, createServer, type SecureContext, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { createServer, type SecureContextOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
@@ -35,7 +35,7 @@ const VERDICTS: ReadonlyMap<string, string> = new Map([
   ['DEPTH_ZERO_SELF_SIGNED_CERT', 'it is signed by itself, not by a trusted root'],
   ['CERT_SIGNATURE_FAILURE', 'a signature in its chain is wrong'],
   ['INVALID_CA', 'a certificate in its chain is no CA that may issue it'],
-  ['INVALID_PURPOSE', 'its key usages, or those of a CA above it, do not allow this use'],
+  ['INVALID_PURPOSE', 'its key usages, or usages and constraints of a CA above it, do not allow this use'],
   ['PATH_LENGTH_EXCEEDED', 'a CA above it allows fewer intermediates'],
   ['CERT_REJECTED', 'the root does not allow this use'],
   ['CERT_UNTRUSTED', 'the root does not allow this use'],
@@ -54,14 +54,13 @@ export async function tryHandshake(parts: HandshakeParts, options: HandshakeOpti
   signal.throwIfAborted();
   const late = timeFault(parts, clock.now());
   if (late !== undefined) return late;
-  let context: SecureContext;
+  let proxies: Proxies;
   try {
-    context = contextOf(parts);
+    proxies = connectProxies(contextOf(parts));
   } catch (error) {
     return `no TLS library takes certificate and key: ${opensslReason(error)}`;
   }
   const deadline = clock.deadline(Math.max(0, timeoutMs), signal);
-  const proxies = connectProxies(context);
   try {
     const [client, server] = await orAborted(proxies.secured, deadline.signal);
     const fault =
@@ -92,15 +91,15 @@ function timeFault({ leaf, chain, roots }: HandshakeParts, at: Date): string | u
   return undefined;
 }
 
-function contextOf({ leaf, chain, roots, privateKeyDer }: HandshakeParts): SecureContext {
+function contextOf({ leaf, chain, roots, privateKeyDer }: HandshakeParts): SecureContextOptions {
   const pem = ({ der }: Certificate) => encodePem('CERTIFICATE', der);
-  return createSecureContext({
+  return {
     key: encodePem('PRIVATE KEY', privateKeyDer),
     cert: [leaf, ...chain].map(pem).join(''),
     ca: roots.map(pem),
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
-  });
+  };
 }
 
 interface Proxies {
@@ -109,13 +108,14 @@ interface Proxies {
   destroy(): void;
 }
 
-function connectProxies(secureContext: SecureContext): Proxies {
+/** @throws what OpenSSL says of certificate and key */
+function connectProxies(context: SecureContextOptions): Proxies {
   const [near, far] = duplexPair();
   // Neither refuses by itself: each one's verdict is read afterwards, so that both can be told.
-  const server = createServer({ secureContext, requestCert: true, rejectUnauthorized: false });
+  const server = createServer({ ...context, requestCert: true, rejectUnauthorized: false });
   const client = tlsConnect({
+    ...context,
     socket: near,
-    secureContext,
     rejectUnauthorized: false,
     // Proxies tell each other apart by SPIFFE ID, not by host name.
     checkServerIdentity: () => undefined,

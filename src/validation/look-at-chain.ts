@@ -1,4 +1,4 @@
-import { CaError, IssuancePendingError, NotSupportedError } from '../issuer/errors.ts';
+import { IssuancePendingError, IssuerDeniedError, NotSupportedError } from '../issuer/errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { buildChain, verifyChain } from '../x509/chain.ts';
@@ -29,6 +29,12 @@ function chainTrouble({ leaf, chain, roots }: IssuedCertificates, reason: string
   const built = buildChain(leaf, [...chain, ...roots]);
   if (!built.complete) {
     const last = built.chain.at(-1) ?? leaf;
+    if ([...chain, ...roots].some(({ subjectDer }) => subjectDer.equals(last.issuerDer))) {
+      return {
+        cause: reason,
+        fix: 'let the backend hand out the CA certificate of the very key that signs: after a renewal, the new one',
+      };
+    }
     return {
       cause: `the certificate of "${last.issuer}" is missing: ${reason}`,
       fix: 'let the backend hand out every CA certificate up to the root; where it cannot, give the missing ones in the conf',
@@ -74,8 +80,10 @@ function trustFailure(error: unknown): Finding {
   if (error instanceof X509Error) {
     return failed({ message, cause: `a root cannot be read: ${error.message}`, fix: 'set a proper root certificate' });
   }
-  const finding = error instanceof CaError ? failureFinding(error) : undefined;
+  const finding = failureFinding(error);
   if (finding === undefined) throw error;
+  // Certificates can be had all the same: the root joins the trust bundle with the first of them.
+  if (error instanceof IssuerDeniedError) return { ...finding, status: 'warning', message };
   return { ...finding, message };
 }
 
