@@ -7,8 +7,11 @@ import { createAcmPcaIssuer } from './issuer.ts';
 export const module: IssuerModule<AcmPcaConf> = {
   type: 'acmpca',
   local: false,
-  // The queue is the limiter's, which knows the quota, shares it among meshes, and sends away who would wait too long. It must see them all.
   checks: CHECK_RULES,
+  billed: true,
+  endpoint: ({ arn, endpoint }) => `${arn.account}:${arn.region}${endpoint === undefined ? '' : `:${endpoint}`}`,
+  // The limiter knows the quota and shares it among meshes: it must see enough of them at once to fill it.
+  concurrency: { start: 100, max: 2000, targetDelayMs: 3000 },
   parseConf,
   usedSecrets(conf) {
     const sources = [conf.caCert, conf.awsCredentials?.accessKey, conf.awsCredentials?.accessKeySecret];

@@ -7,8 +7,11 @@ import { createCertManagerIssuer } from './issuer.ts';
 export const module: IssuerModule<CertManagerConf> = {
   type: 'certmanager',
   local: false,
-  // How many are in flight is for the adaptive limit of the cluster to say, over all meshes together.
   checks: CHECK_RULES,
+  // There is one: that of the kubeconfig, or of the Pod.
+  endpoint: () => 'cluster',
+  // cert-manager signs some ten at once and takes half a second for each: what waits in it is only later.
+  concurrency: { start: 8, max: 256, targetDelayMs: 750 },
   parseConf,
   usedSecrets: ({ caCert }) => (caCert?.kind === 'secret' ? [caCert.secret] : []),
   create: createCertManagerIssuer,

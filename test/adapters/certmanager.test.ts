@@ -18,6 +18,7 @@ for (const isPinned of [true, false]) {
         ...(isPinned ? { caCert: { inlineString: controller.rootPem } } : {}),
       },
       keyTypes: ['EC-P256', 'EC-P384', 'RSA-2048'],
+      stop: cluster.stop,
       async close() {
         await controller.close();
         await cluster.close();

@@ -39,8 +39,10 @@ export interface IssuerSetup<Conf> {
   };
   /** Default: what `abilities` claims. */
   readonly keyTypes?: readonly KeyType[];
-  /** Ends what the set-up started: the backend is away then. */
+  /** Ends what the set-up started. */
   close?(): Promise<void>;
+  /** Takes the backend away, so that nobody answers at its address. Default: `close`. */
+  stop?(): Promise<void>;
 }
 
 export interface IssuerSuiteOptions {
@@ -84,14 +86,15 @@ export function testIssuer<Conf>(
   const ttlSeconds = options.ttlSeconds ?? 3600;
 
   async function start(): Promise<Started & StartedBackend> {
-    const { module, conf, deps, close, keyTypes, context = { mesh: 'default', backend: 'ca-1' } } = await setup();
+    const { module, conf, deps, close, stop, keyTypes, context = { mesh: 'default', backend: 'ca-1' } } = await setup();
     const parsed = module.parseConf(conf, context);
     const issuer = module.create(context, parsed, deps);
     let ended: Promise<void> | undefined;
-    const endBackend = close && (() => (ended ??= close()));
+    const end = close && (() => (ended ??= close()));
+    const endBackend = stop ?? end;
     onTestFinished(async () => {
       await issuer.close();
-      await endBackend?.();
+      await end?.();
     });
     if (isProvisioner(issuer)) await issuer.ensure(live());
     const abilities = await issuer.abilities(live());
