@@ -1,12 +1,13 @@
 import type { IssuerAbilities } from '../../src/issuer/issuer.ts';
 import type { Capabilities, VaultClient } from './client.ts';
 import type { VaultConf } from './config.ts';
+import { makeRole } from './error-rules.ts';
 import { type Failure, type FailureKind, failed, type Outcome } from './failure.ts';
 import { inNamespace } from './in-namespace.ts';
 import type { RoleReply } from './replies.ts';
 import { ASSUMED_ROLE, type RoleFacts, readRole } from './role.ts';
 
-type Names = Pick<VaultConf, 'pki' | 'role' | 'namespace'>;
+type Names = Pick<VaultConf, 'pki' | 'role' | 'namespace'> & { readonly mesh: string };
 
 /** What the token may do, and what the role is like. */
 export interface Knowledge {
@@ -47,7 +48,7 @@ async function tryOut(client: VaultClient, names: Names, signal: AbortSignal): P
 }
 
 /** What makes signing impossible, too. */
-const DECISIVE: ReadonlySet<FailureKind> = new Set(['absent', 'mount', 'token']);
+const DECISIVE: ReadonlySet<FailureKind> = new Set(['absent', 'mount', 'namespace', 'token']);
 
 /** A role that is not there, or signs no key that proxies have, is a failure. One that cannot be read keeps nobody from signing. */
 async function withRole(
@@ -80,10 +81,11 @@ function noUsableKey({ pki, role, namespace }: Names, { key_type: type, key_bits
  */
 export async function explainNoRight(
   client: VaultClient,
-  { pki, role, namespace }: Names,
+  names: Names,
   { listRoles }: Pick<Capabilities, 'listRoles'>,
   signal: AbortSignal,
 ): Promise<Failure> {
+  const { pki, role, namespace } = names;
   const found = listRoles ? await client.listRoles(signal) : await client.readCaChain(signal);
   if (!found.ok && found.failure.kind === 'mount') return found.failure;
   const roles = found.ok && Array.isArray(found.value) ? found.value : undefined;
@@ -92,10 +94,7 @@ export async function explainNoRight(
     return {
       kind: 'absent',
       message: `mount ${pki} has no role ${role}`,
-      fix: inNamespace(
-        `correct fromCp.role, or make it: vault write ${pki}/roles/${role} @role-dataplane-proxies-sign.json (of policies/vault)`,
-        namespace,
-      ),
+      fix: inNamespace(`${makeRole(names)}; or correct fromCp.role`, namespace),
     };
   }
   return {

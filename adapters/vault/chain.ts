@@ -76,7 +76,7 @@ export function bundleOf(pki: string, cas: readonly Certificate[]): CaBundle {
 
 function rootMissing(pki: string, what: string): IssuerResponseError {
   return new IssuerResponseError(`mount ${pki} tells ${what}`, {
-    fix: `give the mount its whole chain, the intermediate first and the root last: vault write ${pki}/intermediate/set-signed certificate=@intermediate-and-root.pem`,
+    fix: `vault write ${pki}/intermediate/set-signed certificate=@intermediate-and-root.pem; that file holds the whole chain, the intermediate first and the root last`,
   });
 }
 
@@ -89,11 +89,11 @@ function namesIssuer(leaf: Certificate, issuer: Certificate): boolean {
   return authorityKeyId.equals(subjectKeyId);
 }
 
-function incompleteChain(pki: string, leaf: Certificate, known: readonly Certificate[]): IssuerResponseError {
+export function incompleteChain(pki: string, leaf: Certificate, known: readonly Certificate[]): IssuerResponseError {
   const { wanted, isNamed } = findPathEnd(leaf, known);
   if (!isNamed) return rootMissing(pki, `no certificate of ${JSON.stringify(wanted)}, where the chain goes on`);
   return new IssuerResponseError(
     `mount ${pki} gave a certificate whose signature does not verify with the CA ${JSON.stringify(wanted)} that it tells`,
-    { fix: `compare the issuers of the mount (vault list ${pki}/issuers) with the CA that proxies are to trust` },
+    { fix: `vault list ${pki}/issuers; compare the issuers of the mount with the CA that proxies are to trust` },
   );
 }

@@ -1,31 +1,31 @@
 import type { CheckRule } from '../../src/issuer/issuer.ts';
 
 /** What `inspect` looks at, in the order in which things must be right. docs/checks.md says what each one means. */
-export const CHECK_RULES = [
+export const CHECK_RULES: readonly CheckRule[] = [
   { name: 'vault.credentials-loaded', blocks: true, field: 'fromCp.auth' },
   { name: 'vault.address-reachable', blocks: true, field: 'fromCp.address' },
-  { name: 'vault.tls-trusted', blocks: true, field: 'fromCp.tls.caCert' },
+  { name: 'vault.tls-trusted', blocks: true },
   { name: 'vault.tls-name', blocks: true, field: 'fromCp.tls.serverName' },
   { name: 'vault.unsealed', blocks: true },
   { name: 'vault.active', blocks: true },
-  { name: 'vault.clock' },
+  { name: 'vault.clock', blocks: true },
   { name: 'vault.namespace', blocks: true, field: 'fromCp.namespace' },
   { name: 'vault.login', blocks: true, field: 'fromCp.auth' },
   { name: 'vault.token-valid', blocks: true, field: 'fromCp.auth' },
-  { name: 'vault.token-life', field: 'fromCp.auth' },
-  { name: 'vault.mount-readable', blocks: true, field: 'fromCp.pki' },
-  { name: 'vault.role-readable', blocks: true, field: 'fromCp.role' },
+  { name: 'vault.mount-readable', blocks: true },
   { name: 'vault.sign-permitted', blocks: true },
   { name: 'vault.issue-permitted' },
   { name: 'vault.rights' },
+  { name: 'vault.token-life', field: 'fromCp.auth' },
+  { name: 'vault.role-readable', blocks: true, field: 'fromCp.role' },
   { name: 'vault.role-names', blocks: true },
   { name: 'vault.role-keys', blocks: true },
   { name: 'vault.role-common-name', blocks: true, field: 'fromCp.commonName' },
-  { name: 'vault.role-usages' },
-  { name: 'vault.role-lifetime' },
+  { name: 'vault.role-usages', blocks: true },
+  { name: 'vault.role-lifetime', blocks: true },
   { name: 'vault.role-leases' },
   { name: 'vault.not-stored' },
   { name: 'vault.issuer-signs', blocks: true },
   { name: 'vault.ca-valid', blocks: true },
   { name: 'vault.root-known', blocks: true },
-] as const satisfies readonly CheckRule[];
+];

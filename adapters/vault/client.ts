@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { type Call, type Exchange, isRefused } from './exchange.ts';
+import { type Call, DEFAULT_TIMEOUT_MS, type Exchange, isRefused } from './exchange.ts';
 import type { Outcome } from './failure.ts';
 import * as replies from './replies.ts';
 import { type LookupReply, lookupReply } from './token-replies.ts';
@@ -13,6 +13,8 @@ export interface VaultClientOptions {
   readonly tokens: Tokens;
   /** Fires when the issuer is closed; its reason is what calls under way reject with. */
   readonly closing: AbortSignal;
+  /** Longest wait for any answer, where that is less than the call's own. */
+  readonly timeoutMs?: number;
 }
 
 /** The token that calls carry, whatever it is at the moment. */
@@ -51,15 +53,50 @@ export interface VaultClient {
   listIssuers(signal: AbortSignal): Promise<Outcome<replies.IssuersReply>>;
   /** PEM of one issuer's certificate; sent without a token. `id` as `listIssuers` tells it. */
   readIssuer(id: string, signal: AbortSignal): Promise<Outcome<string>>;
+  /** What one issuer is for; takes a right. `ref` is a name, an id or `default`. */
+  readIssuerState(ref: string, signal: AbortSignal): Promise<Outcome<replies.IssuerStateReply>>;
+  /** Type and limits of what is mounted at `pki`; takes any right below it. */
+  readMount(signal: AbortSignal): Promise<Outcome<replies.MountReply>>;
+  /** Whether the node knows of an active one; sent without a token. */
+  leader(signal: AbortSignal): Promise<Outcome<z.output<typeof replies.leaderReply>>>;
   lookupToken(signal: AbortSignal): Promise<Outcome<LookupReply>>;
   health(signal: AbortSignal): Promise<Outcome<z.output<typeof replies.healthReply>>>;
 }
 
-export interface Capabilities {
-  readonly sign: boolean;
-  readonly issue: boolean;
-  readonly readRole: boolean;
-  readonly listRoles: boolean;
+/** What this adapter does with a token, and the capability that it takes. */
+const USES = {
+  sign: 'update',
+  issue: 'update',
+  readRole: 'read',
+  listRoles: 'list',
+  readIssuer: 'read',
+  lookUpToken: 'read',
+  renewToken: 'update',
+  revokeToken: 'update',
+} as const;
+export type Use = keyof typeof USES;
+export type Capabilities = Readonly<Record<Use, boolean>>;
+
+/** The path of each use, and the capability there. */
+export type Rights = Readonly<Record<Use, { readonly path: string; readonly capability: string }>>;
+
+/** Of a mount and role as the conf names them; paths as policies have them. */
+export function rightsOf({ pki, role }: { readonly pki: string; readonly role: string }): Rights {
+  const paths: Readonly<Record<Use, string>> = {
+    ...{ sign: `${pki}/sign/${role}`, issue: `${pki}/issue/${role}` },
+    ...{ readRole: `${pki}/roles/${role}`, listRoles: `${pki}/roles`, readIssuer: `${pki}/issuer/default` },
+    ...{ lookUpToken: 'auth/token/lookup-self', renewToken: 'auth/token/renew-self' },
+    revokeToken: 'auth/token/revoke-self',
+  };
+  return mapUses((use) => ({ path: paths[use], capability: USES[use] }));
+}
+
+function mapUses<T>(to: (use: Use) => T): Readonly<Record<Use, T>> {
+  return {
+    ...{ sign: to('sign'), issue: to('issue'), readRole: to('readRole'), listRoles: to('listRoles') },
+    ...{ readIssuer: to('readIssuer'), lookUpToken: to('lookUpToken'), renewToken: to('renewToken') },
+    revokeToken: to('revokeToken'),
+  };
 }
 
 /** Fields as Vault's API names them. */
@@ -110,7 +147,8 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
     signal: AbortSignal,
   ): Promise<Outcome<z.output<S>>> {
     options.closing.throwIfAborted();
-    const outcome = await options.exchange(call, { token, transport }, signal);
+    const timeoutMs = Math.min(call.timeoutMs ?? DEFAULT_TIMEOUT_MS, options.timeoutMs ?? Number.POSITIVE_INFINITY);
+    const outcome = await options.exchange({ ...call, timeoutMs }, { token, transport }, signal);
     options.closing.throwIfAborted();
     return outcome;
   }
@@ -146,7 +184,8 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
       return answer.failure.kind === 'denied' ? { ok: true, value: false } : answer;
     },
     async capabilities(signal) {
-      const paths = [signPath, issuePath, rolePath, rolesPath];
+      const rights = rightsOf(options);
+      const paths = Object.values(rights).map(({ path }) => path);
       const call = {
         method: 'POST',
         path: 'sys/capabilities-self',
@@ -156,17 +195,12 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
       } as const;
       const answer = await exchange(call, signal);
       if (!answer.ok) return answer;
-      const may = (path: string, capability: string) => {
+      const may = (use: Use) => {
+        const { path, capability } = rights[use];
         const granted = answer.value.data[path] ?? [];
         return granted.includes(capability) || granted.includes('root');
       };
-      return {
-        ok: true,
-        value: {
-          ...{ sign: may(signPath, 'update'), issue: may(issuePath, 'update') },
-          ...{ readRole: may(rolePath, 'read'), listRoles: may(rolesPath, 'list') },
-        },
-      };
+      return { ok: true, value: mapUses(may) };
     },
     async readRole(signal) {
       return dataOf(await exchange({ method: 'GET', path: rolePath, schema: replies.roleReply }, signal));
@@ -193,6 +227,18 @@ export function createVaultClient(options: VaultClientOptions): VaultClient {
       // Older servers tell no chain for a root mount.
       const ca = await exchange({ ...call, path: `${encodePath(pki)}/cert/ca` }, signal);
       return ca.ok ? { ok: true, value: ca.value.data.certificate } : ca;
+    },
+    async readIssuerState(ref, signal) {
+      const path = `${encodePath(pki)}/issuer/${encodePath(ref)}`;
+      return dataOf(await exchange({ method: 'GET', path, schema: replies.issuerStateReply }, signal));
+    },
+    async readMount(signal) {
+      const path = `sys/internal/ui/mounts/${encodePath(pki)}`;
+      return dataOf(await exchange({ method: 'GET', path, schema: replies.mountReply }, signal));
+    },
+    leader(signal) {
+      const call = { method: 'GET', path: 'sys/leader', schema: replies.leaderReply } as const;
+      return exchange({ ...call, anonymous: true, inRootNamespace: true }, signal);
     },
     async lookupToken(signal) {
       return dataOf(await exchange({ method: 'GET', path: 'auth/token/lookup-self', schema: lookupReply }, signal));

@@ -58,7 +58,7 @@ interface Held {
 
 export function createConnections(
   conf: Pick<VaultConf, 'endpoint' | 'tls'>,
-  deps: Pick<IssuerDeps, 'load' | 'clock' | 'log'>,
+  deps: Pick<IssuerDeps, 'load' | 'clock' | 'log' | 'onRequest'>,
 ): Connections {
   const isHttps = conf.endpoint.startsWith('https:');
   const { skipVerify, serverName } = conf.tls;
@@ -79,7 +79,8 @@ export function createConnections(
     madeAtMs = deps.clock.monotonicMs();
     if (held?.key === key) return held;
     const secureContext = createTlsContext(caPem, certificate);
-    return { key, transport: createTransport(isHttps, { secureContext, skipVerify, serverName }, deps.clock, counts) };
+    const tls = { secureContext, skipVerify, serverName };
+    return { key, transport: createTransport(isHttps, tls, deps.clock, counts, deps.onRequest) };
   }
 
   function use(next: Held): void {

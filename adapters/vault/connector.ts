@@ -24,6 +24,10 @@ export interface Connector {
    * @throws ConfigError when the token, or what a login needs, cannot be loaded or used; what the failure of a login stands for
    */
   get(signal: AbortSignal): Promise<VaultClient>;
+  /** Loads what a login needs, for its own sake. @throws ConfigError naming the field */
+  loadCredentials(signal: AbortSignal): Promise<void>;
+  /** The same client, token and connections, but no call waits longer than this for its answer. */
+  hasty(timeoutMs: number): VaultClient;
   /** `work(await get(signal))`, with a failed login as an outcome instead of an error. @throws ConfigError */
   call<T>(work: (client: VaultClient) => Promise<Outcome<T>>, signal: AbortSignal): Promise<Outcome<T>>;
   /** What is known of the token, without asking. */
@@ -55,7 +59,8 @@ export function createConnector(
     onReplaced: onNewToken,
     checkIntervalMs: hasChangingData(conf.auth) ? deps.settings.vaultTokenChangeCheckIntervalMs : 0,
   });
-  const client = createVaultClient({ pki, role, exchange, transport: connections, tokens: keeper, closing });
+  const clientOptions = { pki, role, exchange, transport: connections, tokens: keeper, closing };
+  const client = createVaultClient(clientOptions);
   let closed: Promise<void> | undefined;
 
   /** Connections made for a login come into use together with its token. */
@@ -102,6 +107,10 @@ export function createConnector(
       valueOrThrow(await keeper.current(signal));
       return client;
     },
+    async loadCredentials(signal) {
+      await orAborted(source.fingerprint(signal), signal);
+    },
+    hasty: (timeoutMs) => createVaultClient({ ...clientOptions, timeoutMs }),
     async call(work, signal) {
       await open(signal);
       const token = await keeper.current(signal);

@@ -21,9 +21,10 @@ export interface CallContext {
 
 export interface Rule {
   readonly kind: FailureKind;
-  /** Goes on after `vault at <address> `. `said` is what Vault said, clean. */
+  /** Goes on after `vault at <address> `. `said` is what Vault said, clean; of a broken connection what is to be known of it. */
   readonly message: string | ((context: CallContext, said: string) => string);
-  fix(context: CallContext): string;
+  /** The command to type, where there is one, then what else there is to do about it. */
+  fix(context: CallContext, said: string): string;
 }
 
 /** `patch` and not `write`: that would replace the whole role, and lose its `allowed_uri_sans`. */
@@ -38,6 +39,10 @@ export const makeRole = ({ pki, role, mesh }: Pick<CallContext, 'pki' | 'role' |
 export const allowedUriSans = ({ mesh }: Pick<CallContext, 'mesh'>) =>
   `allowed_uri_sans="spiffe://${mesh}/*,kuma://*" (that takes the place of the whole list: add what other meshes need in it)`;
 
+/** What an issuer is for, to sign with it. */
+export const ISSUER_USAGE = 'usage=read-only,issuing-certificates,crl-signing';
+export const FIND_ACTIVE = 'vault operator raft list-peers; look at the other nodes of the cluster: vault status';
+
 const placeOf = ({ namespace }: CallContext) => (namespace === '' ? '' : ` in namespace ${namespace}`);
 
 /** What a CA's end is told by. */
@@ -47,7 +52,7 @@ const NO_PKI_MOUNT: Rule = {
   kind: 'mount',
   message: (c) => `has no PKI mount at this path${placeOf(c)}`,
   fix: (c) =>
-    `correct fromCp.pki${c.namespace === '' ? ' (or set fromCp.namespace, if the mount is in one)' : ' or fromCp.namespace'}, or enable it: vault secrets enable -path=${c.pki} pki`,
+    `vault secrets list; correct fromCp.pki${c.namespace === '' ? ' (or set fromCp.namespace, if the mount is in one)' : ' or fromCp.namespace'}, or enable it: vault secrets enable -path=${c.pki} pki`,
 };
 
 /** By what Vault says in a 400, 404, 405 or 500 answer; the first that matches. */
@@ -56,7 +61,7 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     text: /unknown role/i,
     kind: 'absent',
     message: (c) => `has no such role: ${c.role}`,
-    fix: (c) => `make the role: ${makeRole(c)}; or correct fromCp.role`,
+    fix: (c) => `${makeRole(c)}; or correct fromCp.role`,
   },
   {
     // Only where the role has generate_lease=true.
@@ -76,7 +81,7 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     text: /role requires keys of type|requires a minimum of a \d+-bit key|key type .* not (allowed|supported)/i,
     kind: 'key-type',
     message: "refuses the key of the request by its role's key_type and key_bits",
-    fix: (c) => `send a CSR with a key of that type and size, or ${rolePatch(c, 'key_type=any key_bits=0')}`,
+    fix: (c) => `${rolePatch(c, 'key_type=any key_bits=0')}; or send a CSR with a key of that type and size`,
   },
   {
     text: /URI Subject Alternative Name/i,
@@ -118,46 +123,45 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
     text: /either ttl or not_after should be provided/i,
     kind: 'role',
     message: 'refuses a lifetime because of the not_after of its role',
-    fix: (c) => `${rolePatch(c, 'not_after=""')}: mesh-ca asks for dpCert.rotation.expiration`,
+    fix: (c) => `${rolePatch(c, 'not_after=""')}; mesh-ca asks for dpCert.rotation.expiration`,
   },
   {
     text: /beyond the expiration of the CA|cannot satisfy request, as TTL/i,
     kind: 'role',
     message: "has a CA that ends before a certificate of this lifetime (ttl, or the role's not_after) would",
     fix: (c) =>
-      `renew the CA of ${c.pki}, ask for less in dpCert.rotation.expiration, or let Vault cut lifetimes: vault patch ${c.pki}/issuer/default leaf_not_after_behavior=truncate`,
+      `vault patch ${c.pki}/issuer/default leaf_not_after_behavior=truncate, which lets Vault cut lifetimes; or renew the CA of ${c.pki}, or ask for less in dpCert.rotation.expiration`,
   },
   {
     text: /unable to find PKI issuer for reference/i,
     kind: 'absent',
     message: "has no issuer of the name in its role's issuer_ref",
-    fix: (c) => `see vault list ${c.pki}/issuers, then ${rolePatch(c, 'issuer_ref=default')}`,
+    fix: (c) => `${rolePatch(c, 'issuer_ref=default')}; or name another one of: vault list ${c.pki}/issuers`,
   },
   {
     text: /requested usage issuing-certificates|unable to fetch corresponding key/i,
     kind: 'absent',
     message: 'has an issuer that cannot sign: it has no key, or lacks the usage issuing-certificates',
     fix: (c) =>
-      `choose another: vault write ${c.pki}/config/issuers default=<issuer>, or allow it: vault patch ${c.pki}/issuer/default usage=read-only,issuing-certificates,crl-signing`,
+      `vault patch ${c.pki}/issuer/default ${ISSUER_USAGE}; or choose another that has a key: vault write ${c.pki}/config/issuers default=<issuer>`,
   },
   {
     text: /no default issuer|must be configured with a CA|no issuers? (currently )?configured|does not have a configured CA/i,
     kind: 'absent',
     message: 'has no CA in this mount',
-    fix: (c) =>
-      `make the CA: vault write ${c.pki}/root/generate/internal common_name="${c.mesh} root" uri_sans=spiffe://${c.mesh} ttl=87600h (or intermediate/set-signed)`,
+    fix: (c) => `${makeCa(c)}; or import one (intermediate/set-signed)`,
   },
   {
     text: /namespace not found/i,
-    kind: 'absent',
+    kind: 'namespace',
     message: (c) => `has no such namespace: ${c.namespace}`,
-    fix: (c) => `correct fromCp.namespace, or make it: vault namespace create ${c.namespace}`,
+    fix: (c) => `vault namespace list; correct fromCp.namespace, or make it: vault namespace create ${c.namespace}`,
   },
   {
     text: /local node not active|active cluster node not found|no active node/i,
     kind: 'standby',
     message: 'is a standby, and its cluster has no active node',
-    fix: () => 'look at the other nodes of the cluster: vault operator raft list-peers, vault status',
+    fix: () => FIND_ACTIVE,
   },
   { ...NO_PKI_MOUNT, text: /no handler for route|unsupported (path|operation)/i },
 ];
@@ -180,7 +184,7 @@ export const FORBIDDEN_RULES: readonly (Rule & { readonly text: RegExp; readonly
     message:
       'denies access: the token is invalid, was revoked, has expired, is used up (num_uses), or may not be used from here (token_bound_cidrs)',
     fix: (c) =>
-      `check the token: VAULT_TOKEN=... vault token lookup${c.namespace === '' ? '' : ` -namespace=${c.namespace}`}; and give a valid one in fromCp.auth`,
+      `vault token create -orphan -period=24h -policy=kmesh-${c.mesh}-dataplane-proxies-sign -field=token, and give a valid one in fromCp.auth; what is wrong with the old one tells vault token lookup <token>`,
   },
 ];
 
@@ -208,14 +212,14 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     message:
       'denies access: the token is invalid or has expired, its policy lacks this path, or the mount or role has another name',
     fix: (c) =>
-      `check the token (vault token lookup), fromCp.pki and fromCp.role, and that its policy has: path "${c.path}" { capabilities = ["${c.capability}"] }`,
+      `vault token lookup <token>; check the token, fromCp.pki and fromCp.role, and that its policy has: path "${c.path}" { capabilities = ["${c.capability}"] }`,
   },
   {
     from: 404,
     to: 404,
     kind: 'absent',
     message: (c) => (c.path.endsWith(`/roles/${c.role}`) ? `has no such role: ${c.role}` : 'has nothing at this path'),
-    fix: (c) => `make the role: ${makeRole(c)}; or correct fromCp.pki and fromCp.role`,
+    fix: (c) => `${makeRole(c)}; or correct fromCp.pki and fromCp.role`,
   },
   {
     from: 412,
@@ -245,7 +249,7 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
     to: 499,
     kind: 'role',
     message: 'refuses the request',
-    fix: (c) => `compare the role with the documented one: vault read ${c.pki}/roles/${c.role}`,
+    fix: (c) => `vault read ${c.pki}/roles/${c.role}; compare the role with the documented one`,
   },
   {
     from: 502,
@@ -257,7 +261,9 @@ export const STATUS_RULES: readonly (Rule & { readonly from: number; readonly to
   { from: 500, to: 599, kind: 'server', message: 'has an internal error', fix: () => "look at Vault's log" },
 ];
 
-export const SEALED: Rule = { kind: 'sealed', message: 'is sealed', fix: () => 'unseal it: vault operator unseal' };
+export const UNSEAL = 'vault operator unseal';
+export const INITIALISE = 'vault operator init; then unseal it: vault operator unseal';
+export const SEALED: Rule = { kind: 'sealed', message: 'is sealed', fix: () => UNSEAL };
 export const CA_ENDED: Rule = {
   kind: 'ca-ended',
   message: (c, said) => `signs in ${c.pki} with a CA that has ended at ${CA_END.exec(said)?.[1] ?? 'some time'}`,
@@ -265,10 +271,17 @@ export const CA_ENDED: Rule = {
 };
 /** For a mount whose CA is past its end. The old root stays in the bundle until it is deleted in Vault. */
 export function renewCa({ pki, mesh }: Pick<CallContext, 'pki' | 'mesh'>): string {
-  return `make a new CA and use it: vault write ${pki}/root/rotate/internal common_name="${mesh} root" uri_sans=spiffe://${mesh} ttl=87600h, then vault write ${pki}/root/replace default=next`;
+  return `vault write ${pki}/root/rotate/internal ${caParameters(mesh)}, then vault write ${pki}/root/replace default=next`;
+}
+/** For a mount without a CA. */
+export function makeCa({ pki, mesh }: Pick<CallContext, 'pki' | 'mesh'>): string {
+  return `vault write ${pki}/root/generate/internal ${caParameters(mesh)}`;
+}
+function caParameters(mesh: string): string {
+  return `common_name="${mesh} root" uri_sans=spiffe://${mesh} ttl=87600h`;
 }
 export const PLAIN_HTTP: Rule = {
-  kind: 'tls',
+  kind: 'no-tls',
   message: 'speaks HTTPS at this address',
   fix: (c) => `write https:// in ${c.endpointField}`,
 };

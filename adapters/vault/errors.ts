@@ -1,3 +1,5 @@
+import { z } from 'zod';
+import { cleanRemoteText } from '../shared/remote-text.ts';
 import {
   CA_END,
   CA_ENDED,
@@ -20,7 +22,7 @@ import type { TransportReply } from './transport.ts';
 export function networkFailure(error: unknown, context: CallContext): Failure {
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
   const rule = NETWORK_RULES.find(({ codes }) => codes.test(code)) ?? NETWORK_DEFAULT;
-  return describe(rule, context, code, { cause: error });
+  return describe(rule, context, code, { cause: error }, certificateNames(error));
 }
 
 export function timeoutFailure(timeoutMs: number, context: CallContext): Failure {
@@ -76,14 +78,24 @@ function describe(
   context: CallContext,
   detail: string,
   more: Pick<Failure, 'cause' | 'retryAfterMs' | 'status' | 'said'>,
+  known = more.said ?? '',
 ): Failure {
   const place = `vault at ${context.endpoint}`;
-  const message = typeof rule.message === 'string' ? rule.message : rule.message(context, more.said ?? '');
+  const message = typeof rule.message === 'string' ? rule.message : rule.message(context, known);
   const said = detail === '' ? context.path : `${context.path}: ${detail}`;
   return {
     kind: rule.kind,
     message: `${place} ${message} (${said})`,
-    fix: inNamespace(rule.fix(context), context.namespace),
+    fix: inNamespace(rule.fix(context, known), context.namespace),
     ...more,
   };
+}
+
+const altNames = z.object({ cert: z.object({ subjectaltname: z.string() }) });
+const MAX_NAMES = 200;
+
+/** Those in the certificate that a server has shown: `DNS:vault.example, IP Address:10.0.0.1`. */
+function certificateNames(error: unknown): string {
+  const clean = cleanRemoteText(altNames.safeParse(error).data?.cert.subjectaltname ?? '', []);
+  return clean.length > MAX_NAMES ? `${clean.slice(0, MAX_NAMES)}...` : clean;
 }

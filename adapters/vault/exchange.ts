@@ -45,7 +45,7 @@ export type Exchange = <S extends z.ZodType>(
   signal: AbortSignal,
 ) => Promise<Outcome<z.output<S>>>;
 
-const DEFAULT_TIMEOUT_MS = 10_000;
+export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** The only place that knows node-vault. */
 export function createExchange(options: ExchangeOptions): Exchange {

@@ -14,6 +14,8 @@ export interface Failure extends FailureOf<FailureKind> {
   readonly status?: number;
   /** What Vault said in that answer: one clean line, '' for nothing. Logins put it into words of their own. */
   readonly said?: string;
+  /** Field of the conf that is to blame, where it is one. */
+  readonly field?: string;
 }
 
 /** Who must act, for each kind of failure: the class of error it becomes. */
@@ -23,6 +25,10 @@ const CLASSES = {
   network: IssuerUnavailableError,
   dns: IssuerUnavailableError,
   tls: IssuerUnavailableError,
+  /** The TLS certificate is trusted, but for another name. */
+  'tls-name': IssuerUnavailableError,
+  /** One side speaks TLS and the other does not. */
+  'no-tls': IssuerUnavailableError,
   timeout: IssuerUnavailableError,
   sealed: IssuerUnavailableError,
   uninitialised: IssuerUnavailableError,
@@ -35,7 +41,8 @@ const CLASSES = {
   denied: IssuerDeniedError,
   /** There is no PKI mount at the path. */
   mount: IssuerDeniedError,
-  /** Namespace, role or CA are not there. */
+  namespace: IssuerDeniedError,
+  /** Role or CA are not there. */
   absent: IssuerDeniedError,
   /** The role does not allow what was asked. */
   role: IssuerDeniedError,

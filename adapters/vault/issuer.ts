@@ -2,6 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { CaError, IssuerResponseError, NotSupportedError } from '../../src/issuer/errors.ts';
 import type {
   ConfChecker,
+  CredentialHolder,
   Identity,
   IssuedCertificate,
   Issuer,
@@ -44,8 +45,9 @@ export function createVaultIssuer(
   context: IssuerContext,
   conf: VaultConf,
   deps: IssuerDeps,
-): Issuer & KeyPairIssuer & ConfChecker {
+): Issuer & KeyPairIssuer & ConfChecker & CredentialHolder {
   const { clock, log } = deps;
+  const names = { ...conf, mesh: context.mesh };
   const lifetime = createLifetime();
   const { signal: closing } = lifetime;
   const connector = createConnector(context, conf, deps, closing, () => knowledge.forget());
@@ -58,7 +60,7 @@ export function createVaultIssuer(
   };
 
   const knowledge = remember<Knowledge>(
-    async (signal) => toValue(await connector.call((client) => findKnowledge(client, conf, signal), signal), signal),
+    async (signal) => toValue(await connector.call((client) => findKnowledge(client, names, signal), signal), signal),
     {
       ...options,
       maxAgeMs: ({ isComplete }) => (isComplete ? KNOWLEDGE_MAX_AGE_MS : ASK_AGAIN_MS),
@@ -144,7 +146,13 @@ export function createVaultIssuer(
 
     checkConf: (call) => checkSources(dataSources(conf), deps.load, call),
 
-    inspect: ({ signal }) => inspectVault({ conf, mesh: context.mesh, connector, issuers, clock }, signal),
+    inspect: (call) => inspectVault({ conf, mesh: context.mesh, connector, issuers, clock }, call),
+
+    credential() {
+      const { isHeld, expiresAt, lastFailure } = connector.status();
+      if (!isHeld && lastFailure === undefined) return undefined;
+      return { expiresAt: expiresAt instanceof Date ? expiresAt : undefined, lastFailure };
+    },
 
     async close() {
       lifetime.close();
@@ -154,7 +162,7 @@ export function createVaultIssuer(
 }
 
 /** Refusals after which rights or role are not what they were. */
-const FORGETFUL: ReadonlySet<FailureKind> = new Set(['denied', 'token', 'mount', 'absent']);
+const FORGETFUL: ReadonlySet<FailureKind> = new Set(['denied', 'token', 'mount', 'namespace', 'absent']);
 
 /** Faults that say nothing about rights and role: what was known of them still holds. */
 function isPassing(error: unknown): boolean {

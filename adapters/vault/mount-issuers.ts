@@ -15,9 +15,13 @@ export interface MountIssuers {
   /**
    * The CA certificates of all issuers of the mount, each once; of a server without issuers (Vault before 1.11) the chain of the mount.
    * One call where nothing has changed: the certificate of an issuer is read once, for it never becomes another.
+   * @param given by whom to ask, and the list where it is there already
    * @throws the error that a failure stands for
    */
-  read(signal: AbortSignal): Promise<readonly Certificate[]>;
+  read(
+    signal: AbortSignal,
+    given?: { readonly client: VaultClient; readonly list: Outcome<IssuersReply> },
+  ): Promise<readonly Certificate[]>;
 }
 
 /** The value, or a rejection with the error that the failure stands for. */
@@ -43,9 +47,9 @@ export function createMountIssuers(pki: string, options: MountIssuersOptions): M
   }
 
   return {
-    async read(signal) {
-      const client = await open(signal);
-      const list = await client.listIssuers(signal);
+    async read(signal, given) {
+      const client = given?.client ?? (await open(signal));
+      const list = given?.list ?? (await client.listIssuers(signal));
       if (!hasIssuers(list)) return parseCertificates(pki, await toValue(await client.readCaChain(signal), signal));
       const told = await toValue(list, signal);
       const ids = chooseIssuers(told, issuerRef() ?? 'default');

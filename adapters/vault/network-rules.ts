@@ -29,9 +29,10 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
   },
   {
     codes: NETWORK_CODES.otherName,
-    kind: 'tls',
-    message: 'shows a TLS certificate for another name',
-    fix: (c) => `set fromCp.tls.serverName to a name in that certificate, or correct ${c.endpointField}`,
+    kind: 'tls-name',
+    message: (_c, names) => `shows a TLS certificate for another name${names === '' ? '' : `: it is for ${names}`}`,
+    fix: (c, names) =>
+      `set fromCp.tls.serverName to ${/DNS:([^\s,*]+)/.exec(names)?.[1] ?? 'a name in that certificate'}, or correct ${c.endpointField}`,
   },
   {
     codes: /^INVALID_PURPOSE$/,
@@ -47,7 +48,7 @@ export const NETWORK_RULES: readonly (Rule & { readonly codes: RegExp })[] = [
   },
   {
     codes: NETWORK_CODES.noTls,
-    kind: 'tls',
+    kind: 'no-tls',
     message: 'does not speak TLS as expected',
     fix: (c) =>
       `write http:// in ${c.endpointField} if Vault's listener has tls_disable; else check that it names the port of a TLS listener, and the TLS versions that one allows`,

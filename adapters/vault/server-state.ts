@@ -1,6 +1,7 @@
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { remember } from '../shared/remembered.ts';
 import type { VaultClient } from './client.ts';
+import { FIND_ACTIVE, INITIALISE } from './error-rules.ts';
 import type { Failure } from './failure.ts';
 
 /** Requests that meet the same fault ask for more once in this time, all together. */
@@ -24,14 +25,14 @@ const CAUSES: readonly {
     of: 'sealed',
     when: 'uninitialised',
     clause: 'is not initialised',
-    fix: 'initialise it: vault operator init, then unseal it: vault operator unseal',
+    fix: INITIALISE,
   },
   {
     // Its forwarding fails without a word.
     of: 'server',
     when: 'standby',
     clause: 'is a standby that does not reach an active node',
-    fix: 'look at the other nodes of the cluster (vault operator raft list-peers, vault status), or set fromCp.address to the active one',
+    fix: `${FIND_ACTIVE}; or set fromCp.address to the active one`,
   },
 ];
 

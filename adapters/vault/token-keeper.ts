@@ -281,9 +281,11 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
 
     status: () => ({
       method: source.method,
+      isHeld: held !== undefined,
       type: held?.life.type ?? 'unknown',
       expiresAt: expiresAt(),
       renewable: held?.life.canRenew ?? false,
+      isAtMaximum: held?.life.isAtMaximum ?? false,
       lastFailure: trouble?.message,
     }),
 

@@ -33,7 +33,7 @@ const REJECTED_MAX_MS = 300_000;
 const MAX_DENIED = 100;
 /** Costs Vault nothing, or is answered by nobody: tried every second, so that the end of the trouble is noticed soon. */
 const CHEAP: ReadonlySet<FailureKind | 'same'> = new Set<FailureKind | 'same'>([
-  ...(['same', 'conf', 'network', 'tls', 'timeout', 'sealed', 'standby', 'server'] as const),
+  ...(['same', 'conf', 'network', 'tls', 'tls-name', 'no-tls', 'timeout', 'sealed', 'standby', 'server'] as const),
 ]);
 
 export function createTokenPace(clock: IssuerDeps['clock']): TokenPace {

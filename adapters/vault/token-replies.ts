@@ -6,11 +6,18 @@ import type { LookedUpToken } from './token-life.ts';
 const MAX_SECONDS = 100 * 365 * 24 * 3600;
 const seconds = z.number().transform((value) => Math.min(Math.max(value, 0), MAX_SECONDS));
 const MAX_TOKEN = 8192;
+const MAX_POLICIES = 32;
 
 const tokenType = z
   .string()
   .nullish()
   .transform((type): TokenLife['type'] => (type === 'service' || type === 'batch' ? type : 'unknown'));
+
+/** Only those that can stand in a command as they are. */
+const policyNames = z
+  .array(z.string())
+  .catch([])
+  .transform((all) => all.filter((name) => /^[\w.-]{1,128}$/.test(name)).slice(0, MAX_POLICIES));
 
 /** `auth/token/lookup-self`. `expire_time` is null for tokens that never expire, as root tokens. */
 export const lookupReply = z.object({
@@ -22,6 +29,11 @@ export const lookupReply = z.object({
     period: seconds.nullish(),
     renewable: z.boolean().default(false),
     type: z.string().default('service'),
+    /** Seconds since 1970, by the clock of Vault. */
+    creation_time: z.number().nonnegative().optional().catch(undefined),
+    num_uses: z.number().nonnegative().catch(0),
+    policies: policyNames,
+    identity_policies: policyNames,
   }),
 });
 export type LookupReply = z.output<typeof lookupReply>['data'];

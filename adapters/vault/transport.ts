@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import http from 'node:http';
 import https from 'node:https';
 import type { SecureContext } from 'node:tls';
@@ -82,17 +83,25 @@ const SILENCE_LIMIT_MS = 1_000;
 const NO_DOUBT_MS = 60_000;
 const BROKEN = /^(ECONNRESET|EPIPE|ECONNABORTED)$/;
 
+interface CountedRequest extends TransportRequest {
+  tell(): void;
+}
+
 interface SecondCall {
   readonly answer: Promise<TransportReply>;
   end(): void;
 }
 
-/** HTTP or HTTPS over kept-alive connections. Reads no environment variable: neither proxies nor `VAULT_SKIP_VERIFY`. */
+/**
+ * HTTP or HTTPS over kept-alive connections. Reads no environment variable: neither proxies nor `VAULT_SKIP_VERIFY`.
+ * @param onRequest called for each exchange that is started, repeated ones included, in the asynchronous context of the caller of `send`
+ */
 export function createTransport(
   isHttps: boolean,
   tls: TransportTls,
   clock: IssuerDeps['clock'],
   counts: TransportCounts = createCounts(),
+  onRequest: () => void = () => {},
 ): Transport {
   const connections = { keepAlive: true, maxSockets: MAX_CONNECTIONS, timeout: IDLE_CONNECTION_MS };
   const agent = isHttps
@@ -114,7 +123,7 @@ export function createTransport(
     counts.connectTimeouts += 1;
   };
 
-  function exchange(request: TransportRequest, isRepeated: boolean): Promise<TransportReply> {
+  function exchange(request: CountedRequest, isRepeated: boolean): Promise<TransportReply> {
     if (isClosed) return Promise.reject(new Error('the connection is closed'));
     return new Promise((resolve, reject) => {
       const body = request.json === undefined ? undefined : JSON.stringify(request.json);
@@ -126,6 +135,7 @@ export function createTransport(
       counts.droppedIdle += idle.dropSuspects();
       const call = start(request.uri, { method: request.method, headers, agent, signal: request.signal });
       counts.sent += 1;
+      request.tell();
       underWay.add(call);
       const wait = idle.watch();
       let hasAnswer = false;
@@ -186,7 +196,7 @@ export function createTransport(
     });
   }
 
-  function startSecond(request: TransportRequest): SecondCall {
+  function startSecond(request: CountedRequest): SecondCall {
     counts.repeated += 1;
     const controller = new AbortController();
     const end = () => controller.abort(request.signal.reason);
@@ -210,7 +220,8 @@ export function createTransport(
   }
 
   return {
-    send: (request) => exchange(request, false),
+    // Repeated ones begin in the events of a socket, which may belong to another call.
+    send: (request) => exchange({ ...request, tell: AsyncResource.bind(onRequest) }, false),
     counts,
     retire() {
       isRetired = true;

@@ -61,7 +61,7 @@ function clocksDiffer({ notBefore, notAfter }: Certificate, aheadMs: number, { c
   return {
     kind: 'clock',
     message: `the clock of vault at ${conf.endpoint} is ${seconds} s ${isAhead ? 'ahead of' : 'behind'} ours: its certificate is valid from ${notBefore.toISOString()} to ${notAfter.toISOString()}`,
-    fix: 'compare both clocks with a third (date -u, chronyc tracking) and correct the one that is wrong; proxies need the same time, too',
+    fix: 'timedatectl status; compare both clocks with a third and correct the one that is wrong; proxies need the same time, too',
   };
 }
 
@@ -70,7 +70,7 @@ function neverValid({ notBefore, notAfter }: Certificate, now: Date, { conf }: V
     kind: 'role',
     message: `role ${conf.role} of ${conf.pki} gives certificates that are not valid now (${now.toISOString()}): from ${notBefore.toISOString()} to ${notAfter.toISOString()}`,
     fix: inNamespace(
-      `look at ttl, not_after and not_before_duration: vault read ${conf.pki}/roles/${conf.role}`,
+      `vault read ${conf.pki}/roles/${conf.role}; look at ttl, not_after and not_before_duration`,
       conf.namespace,
     ),
   };

@@ -11,6 +11,11 @@ path "kmesh-pki-default/roles" {
   capabilities = ["list"]
 }
 
+# Tells an issuer that may not sign, or that was revoked, before the first certificate is refused.
+path "kmesh-pki-default/issuer/+" {
+  capabilities = ["read"]
+}
+
 # Vault's own policy "default" gives these to every token that was not made with -no-default-policy.
 path "sys/capabilities-self" {
   capabilities = ["update"]
