@@ -64,7 +64,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   const { clock = systemClock, random = createSystemRandom(), adapters = ADAPTERS } = parts;
   const log = createCalmLog(parts.log, clock);
   const apiToken = settings.apiTokenFile === undefined ? undefined : await readToken(settings.apiTokenFile);
-  const metrics = createMetrics();
+  const metrics = createMetrics({ clock });
   const store = await openStore(settings.store, { keyFile: settings.storeKeyFile, clock, random, log });
   const backends = new Backends({
     store,

@@ -147,7 +147,11 @@ export class Backends {
       onRequest: () => countRequest(metrics),
       clock,
       random,
-      log: log.child({ mesh, backend: backend.name, type: backend.type }),
+      // Without metrics it is only tried.
+      log: log.child({
+        ...{ mesh, backend: backend.name, type: backend.type },
+        ...(metrics === undefined ? { trial: true } : {}),
+      }),
     };
     return new Backend({
       mesh,
