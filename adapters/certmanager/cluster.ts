@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { IssuerUnavailableError } from '../../src/issuer/errors.ts';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
-import { type AdaptiveLimit, createAdaptiveLimit } from './adaptive-limit.ts';
 import { createKubernetesClient, type KubernetesClient } from './client.ts';
 import type { IssuerRef } from './config.ts';
 import { countFor, createSharedRequests, type SharedRequests } from './count-requests.ts';
@@ -26,7 +25,6 @@ export interface Cluster {
   readonly client: KubernetesClient;
   readonly watch: RequestWatch;
   readonly deletions: DeleteQueue;
-  readonly limit: AdaptiveLimit;
   knownCa(issuer: IssuerRef): KnownCa | undefined;
   noteCa(issuer: IssuerRef, ca: KnownCa): void;
   /** Somebody has a request; returns what ends that. Keeps the watch and the sweep going. */
@@ -74,7 +72,6 @@ function createCluster(namespace: string, deps: ClusterDeps): SharedCluster {
     if (!following.has(name) && !deletions.wasDeleted(name)) deletions.add(name);
   };
   const watch = createRequestWatch({ client, clock, random, log, instance, onStranger });
-  const limit = createAdaptiveLimit({ monotonicMs: clock.monotonicMs });
   const knownCas = new Map<string, KnownCa>();
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
@@ -133,7 +130,6 @@ function createCluster(namespace: string, deps: ClusterDeps): SharedCluster {
       },
     },
     deletions,
-    limit,
     knownCa: (issuer) => knownCas.get(keyOf(issuer)),
     noteCa(issuer, ca) {
       const key = keyOf(issuer);

@@ -1,5 +1,6 @@
 import { IssuancePendingError, IssuerResponseError } from '../../src/issuer/errors.ts';
 import {
+  type CallOptions,
   type ConfChecker,
   type IssuedCertificate,
   type Issuer,
@@ -50,11 +51,11 @@ export function createCertManagerIssuer(
     request: SignRequest,
     durationSeconds: number,
     budget: { left: number },
-    signal: AbortSignal,
+    { signal, park }: CallOptions,
   ): Promise<ReadChain> {
     const roots = await pinned.get({ signal });
     const { certificatePem, caPem } = await runRequest({
-      ...{ cluster, issuerRef, budget, clock, random, signal },
+      ...{ cluster, issuerRef, budget, clock, random, signal, park },
       createObject: () =>
         createRequestObject({
           ...{ context, issuerRef, durationSeconds },
@@ -86,7 +87,7 @@ export function createCertManagerIssuer(
   }
 
   /** cert-manager's CA issuer signs beyond the end of its CA: what is asked for is cut to that end, which the first answer tells. */
-  async function issueWithinCa(request: SignRequest, signal: AbortSignal): Promise<IssuedCertificate> {
+  async function issueWithinCa(request: SignRequest, call: CallOptions): Promise<IssuedCertificate> {
     const wishedSeconds = Math.max(1, Math.floor(request.ttlSeconds));
     const budget = { left: CREATE_CALLS };
     const secondsUntil = (end: Date) =>
@@ -97,11 +98,11 @@ export function createCertManagerIssuer(
       request,
       left < 1 ? wishedSeconds : Math.min(wishedSeconds, left),
       budget,
-      signal,
+      call,
     );
     if (issued.notAfter <= caNotAfter) return issued;
     const seconds = secondsUntil(caNotAfter);
-    const again = seconds < 1 || budget.left < 1 ? undefined : await issue(request, seconds, budget, signal);
+    const again = seconds < 1 || budget.left < 1 ? undefined : await issue(request, seconds, budget, call);
     if (again !== undefined && again.issued.notAfter <= again.caNotAfter) return again.issued;
     throw new IssuerResponseError(
       `the issuer ${issuerRef.kind}/${issuerRef.name} gave a certificate until ${issued.notAfter.toISOString()}, but its CA ends at ${caNotAfter.toISOString()}`,
@@ -109,10 +110,10 @@ export function createCertManagerIssuer(
     );
   }
 
-  async function start(request: SignRequest, signal: AbortSignal): Promise<IssuedCertificate> {
-    const deadline = clock.deadline(LONGEST_WAIT_MS, signal);
+  async function start(request: SignRequest, call: CallOptions): Promise<IssuedCertificate> {
+    const deadline = clock.deadline(LONGEST_WAIT_MS, call.signal);
     try {
-      return await issueWithinCa(request, deadline.signal);
+      return await issueWithinCa(request, { ...call, signal: deadline.signal });
     } finally {
       deadline.clear();
     }
@@ -129,8 +130,8 @@ export function createCertManagerIssuer(
       return { sign: true, signsCsrAsIs: true, issueKeyPair: false, keyTypes: KEY_TYPES };
     },
 
-    async sign(request, { signal }) {
-      const work = lifetime.whileOpen(signal, (open) => start(request, open));
+    async sign(request, call) {
+      const work = lifetime.whileOpen(call.signal, (signal) => start(request, { ...call, signal }));
       underWay.add(work);
       try {
         return await work;

@@ -1,8 +1,7 @@
-import { CaError, IssuancePendingError } from '../../src/issuer/errors.ts';
+import { IssuancePendingError } from '../../src/issuer/errors.ts';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
-import type { Place, Sample } from './adaptive-limit.ts';
-import { type Cluster, keyOf } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import type { IssuerRef } from './config.ts';
 import { type Failure, isPassing, toError } from './failure.ts';
 import type { CertificateRequest } from './replies.ts';
@@ -19,6 +18,8 @@ export interface RunOptions {
   readonly clock: IssuerDeps['clock'];
   readonly random: IssuerDeps['random'];
   readonly signal: AbortSignal;
+  /** Called when cert-manager says that it waits for something: an approver, an issuer that is not there. */
+  readonly park: (() => void) | undefined;
 }
 
 export type Issued = Extract<Verdict, { state: 'issued' }>;
@@ -32,42 +33,26 @@ const LONGEST_PAUSE_MS = 1_000;
 const PATIENCE_MS = 10_000;
 /** A throttled create waits no longer than this for its turn. */
 const LONGEST_RETRY_AFTER_MS = 5_000;
-/** Not ready after this: perhaps it waits for somebody, or there is no such issuer. */
-const LATE_AFTER_MS = 2_000;
-/** Not ready after this: it waits, whatever becomes of others. */
-const PARK_AFTER_MS = 10_000;
 
 /**
- * One CertificateRequest from its creation to its deletion: waits for a place and for the watch, creates, waits for what the watch tells, and has the
- * object deleted, whatever happens.
+ * One CertificateRequest from its creation to its deletion: waits for the watch, creates, waits for what the watch tells, and has the object deleted,
+ * whatever happens.
  * @throws what the failure stands for; IssuancePendingError when `signal` fires by a time-out while the object waits; else the signal's reason
  */
 export async function runRequest(options: RunOptions): Promise<Issued> {
-  const { cluster, issuerRef, signal } = options;
+  const { cluster, signal } = options;
   const release = cluster.hold();
   try {
-    // Before a place is taken: a server that is away is told to all who wait, and its absence is no load of cert-manager.
+    // A server that is away is told to all who wait.
     await cluster.watch.ready(signal);
-    const place = await cluster.limit.take(keyOf(issuerRef), signal);
-    let sample: Sample = 'nothing';
-    try {
-      await cluster.watch.ready(signal);
-      const issued = await runInPlace(options, place);
-      sample = 'ready';
-      return issued;
-    } catch (error) {
-      if (error instanceof CaError && error.code === 'ERR_ISSUER_RATE_LIMITED') sample = 'throttled';
-      throw error;
-    } finally {
-      place.release(sample);
-    }
+    return await runWatched(options);
   } finally {
     release();
   }
 }
 
-async function runInPlace(options: RunOptions, place: Place): Promise<Issued> {
-  const { cluster, clock, signal } = options;
+async function runWatched(options: RunOptions): Promise<Issued> {
+  const { cluster, signal } = options;
   const object = options.createObject();
   const { name } = object;
   const look = describeCommand(options.issuerRef, cluster.namespace);
@@ -83,10 +68,9 @@ async function runInPlace(options: RunOptions, place: Place): Promise<Issued> {
     const verdict: Verdict = request === undefined ? deleted() : verdictOf(request, look);
     if (verdict.state !== 'pending') return settle(verdict);
     pending = verdict;
-    if (verdict.told) place.park();
+    if (verdict.told) options.park?.();
   };
   const follow = cluster.watch.follow(name, take);
-  void parkInTime(place, clock, ended.signal);
   const isKnown = () => pending !== undefined;
   try {
     const created = await orAborted(Promise.race([settled, create(options, object, isKnown, ended.signal)]), signal);
@@ -102,17 +86,6 @@ async function runInPlace(options: RunOptions, place: Place): Promise<Issued> {
     ended.abort();
     follow.end();
     cluster.deletions.add(name);
-  }
-}
-
-async function parkInTime(place: Place, clock: RunOptions['clock'], ended: AbortSignal): Promise<void> {
-  try {
-    await clock.sleep(LATE_AFTER_MS, ended);
-    place.late();
-    await clock.sleep(PARK_AFTER_MS - LATE_AFTER_MS, ended);
-    place.park();
-  } catch {
-    // It has ended.
   }
 }
 
