@@ -1,8 +1,8 @@
 import type { Violation } from '../../src/issuer/errors.ts';
 import type { ConfFindings } from '../../src/issuer/issuer.ts';
+import { caKeyFault, caSignatureFault } from '../../src/x509/ca-algorithms.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { caLife } from '../shared/ca-life.ts';
-import { caKeyFault, caSignatureFault } from './ca-algorithms.ts';
 import { findCaPath, isRoot } from './ca-path.ts';
 
 interface CertificateRule {

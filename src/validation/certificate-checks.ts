@@ -94,7 +94,7 @@ async function lookAtHandshake(test: TestCertificate): Promise<Finding> {
     (bundle) => bundle.roots.map(parseCertificate),
     () => [],
   );
-  const cause = await tryHandshake(
+  const fault = await tryHandshake(
     {
       leaf,
       chain,
@@ -104,10 +104,10 @@ async function lookAtHandshake(test: TestCertificate): Promise<Finding> {
     },
     { clock: test.clock, signal: test.signal, timeoutMs: test.handshakeMs() },
   );
-  if (cause === undefined) return passed('two test proxies with it talked to each other over TLS 1.3');
+  if (fault === undefined) return passed('two test proxies with it talked to each other over TLS 1.3');
   return failed({
     message: 'two test proxies with it could not talk to each other over TLS 1.3',
-    cause,
+    ...fault,
     fix: 'look at key usages, constraints and signatures of the CAs above it: openssl verify -show_chain tells more',
   });
 }

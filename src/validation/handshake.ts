@@ -24,6 +24,14 @@ export interface HandshakeOptions extends CallOptions {
   readonly timeoutMs: number;
 }
 
+/** What kept two proxies from talking to each other. */
+export interface HandshakeFault {
+  /** In plain words. */
+  readonly cause: string;
+  /** Only time was short. */
+  readonly retry?: boolean;
+}
+
 const NO_PATH = 'no path leads from it to a trusted root: an intermediate is missing, or the root is another one';
 
 /** OpenSSL's verdicts (openssl-verification-options(1)) in plain words. */
@@ -47,18 +55,21 @@ const JUDGED_BEFORE: ReadonlySet<string> = new Set(['CERT_HAS_EXPIRED', 'CERT_NO
 /**
  * A TLS 1.3 handshake between two proxies that hold the same certificate, in memory: each presents it, each verifies the other's up to the roots and its
  * SPIFFE ID; then a few bytes go both ways. Nothing is left of it.
- * @returns what kept them from it, in plain words; undefined when all went well. Rejects with the signal's reason only
+ * @returns what kept them from it; undefined when all went well. Rejects with the signal's reason only
  */
-export async function tryHandshake(parts: HandshakeParts, options: HandshakeOptions): Promise<string | undefined> {
+export async function tryHandshake(
+  parts: HandshakeParts,
+  options: HandshakeOptions,
+): Promise<HandshakeFault | undefined> {
   const { signal, clock, timeoutMs } = options;
   signal.throwIfAborted();
-  const late = timeFault(parts, clock.now());
-  if (late !== undefined) return late;
+  const untimely = timeFault(parts, clock.now());
+  if (untimely !== undefined) return { cause: untimely };
   let proxies: Proxies;
   try {
     proxies = connectProxies(contextOf(parts));
   } catch (error) {
-    return `no TLS library takes certificate and key: ${opensslReason(error)}`;
+    return { cause: `no TLS library takes certificate and key: ${opensslReason(error)}` };
   }
   const deadline = clock.deadline(Math.max(0, timeoutMs), signal);
   try {
@@ -67,13 +78,13 @@ export async function tryHandshake(parts: HandshakeParts, options: HandshakeOpti
       peerFault(server, 'client', parts.spiffeIds) ??
       peerFault(client, 'server', parts.spiffeIds) ??
       (client.getProtocol() === 'TLSv1.3' ? undefined : 'the two did not agree on TLS 1.3');
-    if (fault !== undefined) return fault;
+    if (fault !== undefined) return { cause: fault };
     await orAborted(Promise.all([pass(client, server, 'ping'), pass(server, client, 'pong')]), deadline.signal);
     return undefined;
   } catch (error) {
     signal.throwIfAborted();
-    if (deadline.signal.aborted) return `it was not done within ${Math.round(timeoutMs)} ms`;
-    return `the TLS connection broke: ${opensslReason(error)}`;
+    if (deadline.signal.aborted) return { cause: `it was not done within ${Math.round(timeoutMs)} ms`, retry: true };
+    return { cause: `the TLS connection broke: ${opensslReason(error)}` };
   } finally {
     deadline.clear();
     proxies.destroy();

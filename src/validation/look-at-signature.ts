@@ -1,82 +1,46 @@
-import type { Certificate } from '../x509/certificate.ts';
-import { DerReader, TAG } from '../x509/der-reader.ts';
-import { formatOid } from '../x509/oids.ts';
+import { refusedCaKey, refusedSignature } from '../x509/ca-algorithms.ts';
 import { findSignatureAlgorithm } from '../x509/signature-algorithm.ts';
-import { X509Error } from '../x509/x509-error.ts';
 import { type Finding, failed, passed } from './run-checks.ts';
 import type { TestCertificate } from './test-certificate.ts';
 
-/** Names of algorithms that CAs had once. */
-const OLD_SIGNATURES: ReadonlyMap<string, string> = new Map([
-  ['1.2.840.113549.1.1.4', 'MD5 with RSA'],
-  ['1.2.840.113549.1.1.5', 'SHA-1 with RSA'],
-  ['1.2.840.113549.1.1.14', 'SHA-224 with RSA'],
-  ['1.2.840.10045.4.1', 'ECDSA with SHA-1'],
-  ['1.2.840.10045.4.3.1', 'ECDSA with SHA-224'],
-]);
+const SIGN_STRONGER = 'let the CA sign with SHA-256, SHA-384 or SHA-512';
 
-const LEAST_RSA_BITS = 2048;
-const CA_CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
-
-/** Signatures and keys that OpenSSL, Go and BoringSSL (Envoy) all take. Nobody verifies the signature of a root. */
+/** Signatures and keys that OpenSSL, Go and BoringSSL (Envoy) all take, by the table that a provided CA is judged by. Nobody verifies a root's signature. */
 export async function lookAtSignature(test: TestCertificate): Promise<Finding> {
   const { leaf, chain, roots } = await test.certificates();
   const signed = [leaf, ...chain];
-  const issuers = [
-    ...chain,
-    ...roots.filter((root) => signed.some(({ issuerDer }) => issuerDer.equals(root.subjectDer))),
-  ];
-  const faults = [
-    ...signed.map((certificate) => signatureFault(certificate)),
+  const above = roots.filter((root) => signed.some(({ issuerDer }) => issuerDer.equals(root.subjectDer)));
+  const signatures = signed.flatMap(({ signatureAlgorithmDer, subject }) => {
+    const how = refusedSignature(signatureAlgorithmDer);
+    return how === undefined ? [] : [{ cause: `${nameOf(subject)} is signed by ${how}`, fix: SIGN_STRONGER }];
+  });
+  const keys = [...chain, ...above].flatMap(({ spkiDer, subject }) => {
+    const key = refusedCaKey(spkiDer);
+    if (key === undefined) return [];
+    const fix = `make the CA anew with ${key.instead.accepted} and rotate to it: ${key.instead.command}`;
+    return [{ cause: `the CA ${nameOf(subject)} has ${key.what}`, fix }];
+  });
+  const leafKey =
     leaf.publicKey === undefined
-      ? 'the key of the certificate is neither EC (P-256, P-384) nor RSA from 2048 bits on'
-      : undefined,
-    ...issuers.map((certificate) => keyFault(certificate)),
-  ].filter((fault) => fault !== undefined);
-  if (faults.length === 0) {
+      ? [
+          {
+            cause: 'the certificate has a key that is none of the accepted types',
+            fix: 'use MESH_CA_DP_KEY_TYPE=EC-P256',
+          },
+        ]
+      : [];
+  const troubles = [...signatures, ...keys, ...leafKey];
+  if (troubles.length === 0) {
     return passed(
       `signed by ${findSignatureAlgorithm(leaf.signatureAlgorithmDer)?.name}, for a key of type ${leaf.publicKey?.type}`,
     );
   }
+  const all = (what: 'cause' | 'fix') => [...new Set(troubles.map((trouble) => trouble[what]))].join('; ');
   return failed({
     message: 'proxies do not accept a signature or key in the chain',
-    cause: [...new Set(faults)].join('; '),
-    fix: 'let the CA sign with SHA-256 or stronger; a CA with a weak key is made anew (EC P-256, or RSA of 2048 bits or more) and rotated to',
+    cause: all('cause'),
+    fix: all('fix'),
   });
-}
-
-function signatureFault({ signatureAlgorithmDer, subject }: Certificate): string | undefined {
-  try {
-    if (findSignatureAlgorithm(signatureAlgorithmDer) !== undefined) return undefined;
-    const oid = formatOid(new DerReader(signatureAlgorithmDer, 'the algorithm').expect(TAG.sequence).inside().oid());
-    return `${nameOf(subject)} is signed by ${OLD_SIGNATURES.get(oid) ?? `the algorithm ${oid}`}`;
-  } catch (error) {
-    if (!(error instanceof X509Error)) throw error;
-    return `${nameOf(subject)} is signed by an algorithm that cannot be read`;
-  }
-}
-
-function keyFault(certificate: Certificate): string | undefined {
-  const what = weakKey(certificate);
-  return what && `the CA ${nameOf(certificate.subject)} has ${what}`;
-}
-
-function weakKey(certificate: Certificate): string | undefined {
-  try {
-    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = certificate.keyObject();
-    if (type === 'rsa') {
-      const bits = details?.modulusLength ?? 0;
-      return bits < LEAST_RSA_BITS ? `an RSA key of ${bits} bits` : undefined;
-    }
-    if (type === 'ec') {
-      const curve = details?.namedCurve ?? 'without a name';
-      return CA_CURVES.has(curve) ? undefined : `an EC key on the curve ${curve}`;
-    }
-    return type === 'ed25519' ? undefined : `a key of type ${type}`;
-  } catch (error) {
-    if (!(error instanceof X509Error)) throw error;
-    return 'a key that cannot be used';
-  }
 }
 
 function nameOf(subject: string): string {

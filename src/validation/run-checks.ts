@@ -62,10 +62,22 @@ export async function runChecks<T>(table: readonly Look<T>[], subject: T, option
       finding = UNEXPECTED;
     }
     if (finding.status === 'failed') blame.set(name, name);
-    checks.push({ name, ...finding, durationMs: clock.monotonicMs() - startedMs });
+    checks.push({ name, ...cut(finding), durationMs: clock.monotonicMs() - startedMs });
   }
   signal.throwIfAborted();
   return checks;
+}
+
+/** A certificate may hold a thousand names: nobody reads that many. */
+const MAX_TEXT = 2_000;
+
+function cut(finding: Finding): Finding {
+  const short = (text: string) => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
+  return {
+    ...finding,
+    message: short(finding.message),
+    ...(finding.cause !== undefined && { cause: short(finding.cause) }),
+  };
 }
 
 /** Unexpected errors are told blandly: their text may hold anything. */

@@ -67,6 +67,14 @@ describe('the table of certificate checks', () => {
   });
 });
 
+describe('a look that finds very much', () => {
+  it('is cut short', async () => {
+    const finding = failed({ message: 'names', cause: 'x'.repeat(1_000_000), fix: 'less' });
+    const [check] = await runChecks([{ name: 'a', needs: [], look: () => finding }], undefined, live());
+    expect(check?.cause).toHaveLength(2001);
+  });
+});
+
 describe('a look that breaks', () => {
   const table = (look: Look<undefined>['look']): Look<undefined>[] => [{ name: 'a', needs: [], look }];
 

@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
-import type { Certificate } from '../../src/x509/certificate.ts';
-import { DerReader, TAG } from '../../src/x509/der-reader.ts';
-import { formatOid } from '../../src/x509/oids.ts';
-import { findSignatureAlgorithm } from '../../src/x509/signature-algorithm.ts';
-import { X509Error } from '../../src/x509/x509-error.ts';
+import type { Certificate } from './certificate.ts';
+import { DerReader, TAG } from './der-reader.ts';
+import { formatOid } from './oids.ts';
+import { findSignatureAlgorithm } from './signature-algorithm.ts';
+import { X509Error } from './x509-error.ts';
 
 interface CaKeyKind {
   /** AlgorithmIdentifier of the SubjectPublicKeyInfo, its object identifier. */
@@ -73,13 +73,16 @@ const OTHER_CURVES: ReadonlyMap<string, string> = new Map([
 
 /** Why proxies may refuse the key of this CA certificate, what they accept, and how to make that. Undefined: the key is good. */
 export function caKeyFault({ spkiDer }: Certificate): string | undefined {
-  const fault = readCaKey(spkiDer);
+  const fault = refusedCaKey(spkiDer);
   if (fault === undefined) return undefined;
   const { what, instead } = fault;
   return `has ${what}, which not every proxy takes (accepted: ${ACCEPTED}): make a new CA with a key of "${instead.command}"`;
 }
 
-function readCaKey(spkiDer: Buffer): { what: string; instead: CaKeyKind } | undefined {
+/** A key that not every proxy takes, and what to make instead. Undefined: the key is good. */
+export function refusedCaKey(
+  spkiDer: Buffer,
+): { readonly what: string; readonly instead: { readonly accepted: string; readonly command: string } } | undefined {
   let instead = EC;
   try {
     const spki = new DerReader(spkiDer, 'the public key').expect(TAG.sequence).inside();
@@ -155,7 +158,8 @@ export function caSignatureFault({ signatureAlgorithmDer }: Certificate): string
   return `is signed by ${what}, which proxies refuse (accepted: SHA-256, SHA-384, SHA-512): let its issuer sign it again, with "openssl x509 -req -sha256"`;
 }
 
-function refusedSignature(identifier: Buffer): string | undefined {
+/** How a certificate is signed that proxies refuse for it. Undefined: it is of a good kind. @param identifier the AlgorithmIdentifier, DER */
+export function refusedSignature(identifier: Buffer): string | undefined {
   try {
     const algorithm = findSignatureAlgorithm(identifier);
     if (algorithm === undefined) {
