@@ -26,18 +26,21 @@ async function start(options?: GuardWorldOptions): Promise<GuardWorld> {
   return world;
 }
 
-const stores: readonly { name: string; store: NonNullable<GuardWorldOptions['store']> }[] = [
-  { name: 'the memory store', store: async (clock) => createMemoryStore({ clock }) },
+const stores: readonly { name: string; open: () => GuardWorldOptions }[] = [
+  { name: 'the memory store', open: () => ({ store: async (clock) => createMemoryStore({ clock }) }) },
   {
     name: 'the SQLite store',
-    store: (clock) => openSqliteStore({ path: join(temporaryFolder(), 'mesh-ca.db'), clock, log: silentLog }),
+    open() {
+      const path = join(temporaryFolder(), 'mesh-ca.db');
+      return { store: (clock) => openSqliteStore({ path, clock, log: silentLog }), reopens: true };
+    },
   },
 ];
 
-for (const { name, store } of stores) {
+for (const { name, open } of stores) {
   describe(`what is known, over a restart with ${name}`, () => {
     it('holds a data plane until the same moment, by the same failure', async () => {
-      const world = await start({ store });
+      const world = await start(open());
       world.fail(
         'web-1',
         new RateLimitedError('issuer(vault v1): too many requests', { fix: 'wait', retryAfterMs: 90_000 }),
@@ -55,7 +58,7 @@ for (const { name, store } of stores) {
     });
 
     it('is an open breaker with its wait, and a half-open one that tries again', async () => {
-      const world = await start({ store });
+      const world = await start(open());
       world.open(() => new IssuerDeniedError('issuer(vault v1): permission denied'));
       await world.pass(5000);
       world.fail('web-1');
@@ -70,7 +73,7 @@ for (const { name, store } of stores) {
     });
 
     it('counts data planes that failed before it', async () => {
-      const world = await start({ store });
+      const world = await start(open());
       world.fail('a');
       world.fail('b');
       await world.restart();
@@ -79,7 +82,7 @@ for (const { name, store } of stores) {
     });
 
     it('spreads renewals over what is left of a recovery', async () => {
-      const world = await start({ store });
+      const world = await start(open());
       world.open();
       world.guards.recovered(BACKEND);
       await world.restart('stopped', 20_000);
@@ -93,7 +96,7 @@ for (const { name, store } of stores) {
     });
 
     it('is at once that of a breaker, and at most a second old otherwise, when the process is killed', async () => {
-      const world = await start({ store });
+      const world = await start(open());
       world.fail('a');
       await world.pass(1000);
       await eventually(async () => (await world.stored()) !== undefined);
@@ -109,7 +112,7 @@ for (const { name, store } of stores) {
     });
 
     it('is gone with the mesh, also for one of the same name', async () => {
-      const world = await start({ store });
+      const world = await start(open());
       world.open();
       await eventually(async () => (await world.stored()) !== undefined);
       await world.store.deleteMesh(BACKEND.mesh);

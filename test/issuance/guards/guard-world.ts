@@ -55,19 +55,22 @@ export interface GuardWorld {
 
 export interface GuardWorldOptions {
   readonly store?: (clock: Clock) => Promise<Store>;
+  /** The store is closed and opened again by a restart. */
+  readonly reopens?: boolean;
   readonly limits?: Partial<typeof LIMITS>;
 }
 
 export async function startGuards(options: GuardWorldOptions = {}): Promise<GuardWorld> {
   const turned = createFakeClock(START);
   let bootMs = 0;
+  let skewMs = 0;
   const clock: Clock = {
     ...turned,
-    now: () => new Date(turned.now().getTime() + world.skewMs),
+    now: () => new Date(turned.now().getTime() + skewMs),
     // That of a new process starts anywhere.
     monotonicMs: () => turned.monotonicMs() - bootMs,
   };
-  const store = await (options.store?.(clock) ?? createMemoryStore({ clock }));
+  let store = await (options.store?.(clock) ?? createMemoryStore({ clock }));
   const lines: LogLine[] = [];
   const line = (level: LogLine['level']) => (fields: LogFields, message: string) =>
     void lines.push({ level, fields, message });
@@ -81,14 +84,21 @@ export async function startGuards(options: GuardWorldOptions = {}): Promise<Guar
     get guards() {
       return guards;
     },
-    store,
+    get store() {
+      return store;
+    },
     clock: turned,
     lines,
     get nowMs() {
       return turned.now().getTime() - START_MS;
     },
     chance: 0,
-    skewMs: 0,
+    get skewMs() {
+      return skewMs;
+    },
+    set skewMs(ms) {
+      skewMs = ms;
+    },
     ask(dataplane, more, backend = BACKEND) {
       const request = { dataplane, fingerprint: 'f', ...more };
       try {
@@ -129,7 +139,13 @@ export async function startGuards(options: GuardWorldOptions = {}): Promise<Guar
     },
     async restart(how = 'stopped', downMs = 0) {
       await settle();
-      if (how === 'stopped') await guards.close();
+      if (how === 'stopped') {
+        await guards.close();
+        if (options.reopens === true && options.store !== undefined) {
+          await store.close();
+          store = await options.store(clock);
+        }
+      }
       turned.advance(downMs);
       bootMs += 12_345;
       guards = create();
