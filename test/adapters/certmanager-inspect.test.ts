@@ -132,14 +132,16 @@ describe('the requests to the API server', () => {
     const reopened = async ({ deps, cluster }: Pick<Replica, 'deps' | 'cluster'>) => {
       const release = cluster.hold();
       const before = deps.requests.count;
-      first.kube.faults.dropWatches();
-      await waitUntil(() => deps.requests.count > before);
+      await waitUntil(() => {
+        first.kube.faults.dropWatches();
+        return deps.requests.count > before;
+      });
       release();
     };
     await reopened(first);
     await first.close();
     await reopened(second);
-    expect((await first.kube.counts()).requests.watch).toBeGreaterThanOrEqual(3);
+    await waitUntil(async () => (await first.kube.counts()).requests.watch >= 3);
   });
 
   it('leave nothing of a certificate behind', async () => {
