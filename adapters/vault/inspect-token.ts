@@ -34,9 +34,12 @@ async function gatherKnown(ways: Ways): Promise<Pick<TokenFacts, 'rights' | 'sta
 
 async function logIn({ conf, connector, clock, signal }: Ways): Promise<Outcome<true>> {
   const deadline = clock.deadline(CALL_TIMEOUT_MS, signal);
-  const asked = connector.call(async () => ({ ok: true, value: true }) as const, deadline.signal);
+  const ask = async () => {
+    await connector.whenReady(deadline.signal);
+    return connector.call(async () => ({ ok: true, value: true }) as const, deadline.signal);
+  };
   try {
-    const outcome = await attempt(() => orAborted(asked, deadline.signal), signal);
+    const outcome = await attempt(() => orAborted(ask(), deadline.signal), signal);
     if (!(outcome instanceof CaError)) return outcome;
     return failed({ kind: 'conf', message: outcome.message, fix: outcome.fix ?? 'correct fromCp.auth' });
   } catch (error) {

@@ -33,6 +33,11 @@ import { expiryOf, type TokenStatus } from './token-status.ts';
  * first call. One loop with one timer; one obtaining at a time, whoever wants it.
  */
 export interface TokenKeeper extends Tokens {
+  /**
+   * For somebody who asks on purpose, perhaps because something was changed: when there is no token, the next try comes a second after the last one, and is
+   * waited for here. Not where Vault has said how long to wait.
+   */
+  whenReady(signal: AbortSignal): Promise<void>;
   status(): TokenStatus;
   /** Ends the loop, then revokes what came from a login. Idempotent. */
   close(): Promise<void>;
@@ -259,6 +264,12 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       if (obtainer.trouble instanceof ConfigError) throw obtainer.trouble;
       const failure = obtainer.trouble ?? SHORT_LIVED;
       return failed({ ...failure, retryAfterMs: Math.max(failure.retryAfterMs ?? 0, pace.waitMs()) });
+    },
+
+    async whenReady(signal) {
+      if ((held !== undefined && held.life.endsAtMs > now()) || (obtainer.trouble?.retryAfterMs ?? 0) > 0) return;
+      pace.hasten();
+      if (!pace.mayTry()) await orAborted(clock.sleep(pace.waitMs(), closing), signal);
     },
 
     async refused(token, path, signal) {
