@@ -15,6 +15,7 @@ import { opensslVerify } from '../conformance/openssl.ts';
 import { readPolicyFile } from '../fakes/acmpca/policy-files.ts';
 import { type StrictAcmPca, type StrictAcmPcaOptions, startStrictAcmPca } from '../fakes/acmpca/strict-acmpca.ts';
 import { IDENTITY } from '../support/identity.ts';
+import { inspectFailed } from '../support/inspect-all.ts';
 import { startTestApp, type TestApp } from '../support/test-app.ts';
 
 const CONTEXT = { mesh: 'default', backend: 'acmpca-1' };
@@ -53,9 +54,6 @@ function issuerFor(conf: object): Issuer {
   return issuer;
 }
 
-const failing = async (issuer: Issuer) =>
-  (await issuer.inspect(live())).filter(({ ok }) => !ok).map(({ name }) => name);
-
 testIssuer(
   'acmpca, moto over the wire, a subordinate CA',
   async () => ({
@@ -86,13 +84,12 @@ describe('acmpca with moto', () => {
     expect([roots.length, chain.length]).toEqual([1, 0]);
     // moto keeps its CAs by region: there is none of this ARN in another.
     const elsewhere = issuerFor(confFor(motoServer(), arn.replace('us-east-1', 'eu-west-3')));
-    expect(await failing(elsewhere)).not.toEqual([]);
+    expect(await inspectFailed(elsewhere)).not.toEqual([]);
   });
 
   it('tells a CA that was never given a certificate', async () => {
     const issuer = issuerFor(confFor(motoServer(), await moto.createCa({ imported: false })));
-    const checks = await issuer.inspect(live());
-    const bad = checks.filter(({ ok }) => !ok);
+    const bad = await inspectFailed(issuer);
     expect(JSON.stringify(bad)).toContain('PENDING_CERTIFICATE');
     expect(bad.every(({ fix }) => fix !== undefined)).toBe(true);
   });

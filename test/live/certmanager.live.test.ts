@@ -28,6 +28,7 @@ import { startFakeKubernetes } from '../fakes/kubernetes/fake-kubernetes.ts';
 import { loadPolicy } from '../fakes/kubernetes/rbac.ts';
 import type { TestCluster } from '../fakes/kubernetes/test-cluster.ts';
 import { caErrorOf } from '../support/ca-error-of.ts';
+import { inspectFailed } from '../support/inspect-all.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { dataplane, startTestApp } from '../support/test-app.ts';
 
@@ -125,7 +126,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
 
     describe('with the rights of policies/kubernetes', () => {
       it('finds nothing wrong', async () => {
-        expect((await issuerOn().inspect(live())).filter(({ ok }) => !ok)).toEqual([]);
+        expect(await inspectFailed(issuerOn())).toEqual([]);
       });
 
       it.each(['create', 'get', 'list', 'watch', 'delete'])(
@@ -134,7 +135,7 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
           const policy = await loadPolicy();
           onTestFinished(() => cluster.setRbac(policy));
           await cluster.setRbac(policy.replace(`"${verb}"`, '"none"'));
-          const failing = (await issuerOn().inspect(live())).filter(({ ok }) => !ok);
+          const failing = await inspectFailed(issuerOn());
           expect(failing).toMatchObject([
             { name: 'certmanager.rights', fix: expect.stringContaining('policies/kubernetes') },
           ]);
