@@ -3,10 +3,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { module as builtin } from '../../adapters/builtin/module.ts';
 import { module as provided } from '../../adapters/provided/module.ts';
-import { Backend } from '../../src/backends/backend.ts';
+import type { Backend } from '../../src/backends/backend.ts';
 import { IssuancePendingError, IssuerUnavailableError, RequestInvalidError } from '../../src/issuer/errors.ts';
 import { type Check, type IssuerModule, isProvisioner } from '../../src/issuer/issuer.ts';
-import { silentLog } from '../../src/runtime/log.ts';
 import { CERTIFICATE_CHECKS } from '../../src/validation/certificate-checks.ts';
 import { failedViolations, type Proof, proofJson, proveBackend } from '../../src/validation/prove-backend.ts';
 import { generateKeyPair } from '../../src/x509/key-pair.ts';
@@ -18,7 +17,7 @@ import {
   type TestDeps,
 } from '../conformance/issuer-deps.ts';
 import { makeCa } from '../conformance/make-ca.ts';
-import { type Bends, type CallName, CHECKS, createBentBackend, found, proveDeps } from './proving-ground.ts';
+import { type Bends, backendOf, type CallName, CHECKS, createBentBackend, found, proveDeps } from './proving-ground.ts';
 
 const live = () => ({ signal: new AbortController().signal });
 const CERTIFICATE = CERTIFICATE_CHECKS.map(({ name }) => name);
@@ -330,22 +329,7 @@ describe('the proof of a real adapter', () => {
   async function create<C>(module: IssuerModule<C>, conf: unknown, deps: TestDeps, ensure = false): Promise<Backend> {
     const issuer = module.create(context, module.parseConf(conf, context), deps);
     if (ensure && isProvisioner(issuer)) await issuer.ensure(live());
-    return new Backend({
-      mesh: context.mesh,
-      name: context.backend,
-      type: module.type,
-      local: module.local,
-      endpoint: `${module.type}:here`,
-      concurrency: { start: 1, max: 1, targetDelayMs: 50 },
-      checks: module.checks,
-      billed: false,
-      hash: 'of-the-conf',
-      ttlSeconds: 30 * 24 * 3600,
-      limits: { issueTimeoutMs: 30_000, rootTimeoutMs: 10_000 },
-      issuer,
-      clock,
-      log: silentLog,
-    });
+    return backendOf(module, issuer, clock);
   }
 
   /** A CA below a root, in two secrets. */

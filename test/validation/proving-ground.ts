@@ -1,5 +1,5 @@
 import { Backend, type BackendOptions } from '../../src/backends/backend.ts';
-import type { CallOptions, Check, CheckRule, Issuer, SignRequest } from '../../src/issuer/issuer.ts';
+import type { CallOptions, Check, CheckRule, Issuer, IssuerModule, SignRequest } from '../../src/issuer/issuer.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import { type Log, silentLog } from '../../src/runtime/log.ts';
 import { createSystemRandom } from '../../src/runtime/random.ts';
@@ -152,4 +152,28 @@ export function proveDeps(clock: Clock = systemClock, log: Log = silentLog): Pro
     profile: 'kuma',
     log,
   };
+}
+
+/** An issuer of a real adapter as the registry makes a backend of it. */
+export function backendOf(
+  module: Pick<IssuerModule, 'type' | 'local' | 'checks' | 'billed'>,
+  issuer: Issuer,
+  clock: Clock = systemClock,
+): Backend {
+  return new Backend({
+    mesh: 'default',
+    name: 'ca-1',
+    type: module.type,
+    local: module.local,
+    endpoint: `${module.type}:here`,
+    concurrency: { start: 1, max: 1, targetDelayMs: 50 },
+    checks: module.checks,
+    billed: module.billed === true,
+    hash: 'of-the-conf',
+    ttlSeconds: 30 * 24 * 3600,
+    limits: { issueTimeoutMs: 30_000, rootTimeoutMs: 10_000 },
+    issuer,
+    clock,
+    log: silentLog,
+  });
 }
