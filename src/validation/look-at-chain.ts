@@ -1,12 +1,12 @@
 import { IssuancePendingError, IssuerDeniedError, NotSupportedError } from '../issuer/errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { parseCertificate } from '../x509/certificate.ts';
+import { type Certificate, fingerprintSha256, parseCertificate } from '../x509/certificate.ts';
 import { buildChain, verifyChain } from '../x509/chain.ts';
 import { X509Error } from '../x509/x509-error.ts';
+import { countText, lifeText } from './finding-text.ts';
 import { failureFinding } from './issue-failure.ts';
 import { type Finding, failed, passed, warned } from './run-checks.ts';
 import { anchorsOf, casAbove, type IssuedCertificates, type TestCertificate } from './test-certificate.ts';
-import { lifeText } from './time-text.ts';
 
 export async function lookAtChain(test: TestCertificate): Promise<Finding> {
   const certificates = await test.certificates();
@@ -65,12 +65,10 @@ export async function lookAtTrust(test: TestCertificate): Promise<Finding> {
   const [anchor] = anchorsOf(certificates, told);
   if (anchor !== undefined) return passed(`proxies trust the root "${anchor.subject}"`);
   const root = casAbove(certificates)?.at(-1);
+  if (root === undefined) throw new TypeError('a verified chain without a root');
   return failed({
-    message: `the root "${root?.subject}" of the certificate is not one that proxies are told to trust`,
-    cause: `the backend tells ${countText(told.length, 'root')}: ${told
-      .slice(0, 4)
-      .map(({ subject, serialNumber }) => `"${subject}" (serial number ${serialNumber})`)
-      .join(', ')}`,
+    message: `the root ${rootText(root)} of the certificate is not one that proxies are told to trust`,
+    cause: `the backend tells ${countText(told.length, 'root')}: ${told.slice(0, 4).map(rootText).join(', ')}`,
     fix: 'let the root that the conf or the backend names be the one above its CA: set the right one, or have the CA signed by it',
   });
 }
@@ -125,6 +123,7 @@ export async function lookAtRootLife(test: TestCertificate): Promise<Finding> {
   return passed(`the first CA above it to end is "${soonest.subject}", at ${end}, in ${lifeText(leftMs)}`);
 }
 
-function countText(count: number, what: string): string {
-  return count === 1 ? `1 ${what}` : `${count} ${what}s`;
+/** Names are often alike: the beginning of what `openssl x509 -fingerprint -sha256` prints tells them apart. */
+function rootText(root: Certificate): string {
+  return `"${root.subject}" (SHA-256 ${fingerprintSha256(root.der).slice(0, 16)}...)`;
 }

@@ -1,9 +1,9 @@
 import { checkLeaf, type LeafRuleGroup } from '../x509/profile.ts';
 import { X509Error } from '../x509/x509-error.ts';
+import { countText, lifeText, secondsText } from './finding-text.ts';
 import { failureFinding } from './issue-failure.ts';
 import { type Finding, failed, passed, type Trouble, warned } from './run-checks.ts';
 import { expectedLeaf, type TestCertificate } from './test-certificate.ts';
-import { lifeText, secondsText } from './time-text.ts';
 
 /** Backdating and rounding: no difference worth a word. */
 const TOLERANCE_MS = 60_000;
@@ -23,7 +23,9 @@ export async function lookAtIssuing(test: TestCertificate): Promise<Finding> {
 export async function lookAtReading(test: TestCertificate): Promise<Finding> {
   try {
     const { chain, roots } = await test.certificates();
-    return passed(`certificate, ${chain.length} intermediates and ${roots.length} roots are proper X.509`);
+    return passed(
+      `certificate, ${countText(chain.length, 'intermediate')} and ${countText(roots.length, 'root')} are proper X.509`,
+    );
   } catch (error) {
     if (!(error instanceof X509Error)) throw error;
     return failed({
@@ -51,24 +53,19 @@ export function lookAtRules(group: LeafRuleGroup, { message, good, fix }: LeafLo
 }
 
 export async function lookAtTime(test: TestCertificate): Promise<Finding> {
-  const { notBefore, notAfter } = (await test.certificates()).leaf;
-  const { issuedAt } = await test.answer();
-  const earlyMs = notBefore.getTime() - issuedAt.getTime();
-  if (earlyMs > 0) {
-    return failed({
-      message: `the certificate is not valid yet: it begins at ${notBefore.toISOString()}, ${secondsText(earlyMs)} from now`,
-      cause: `the clock of the backend is at least ${secondsText(earlyMs)} ahead of that of mesh-ca`,
-      fix: 'synchronise both clocks by NTP: timedatectl status, on both machines',
-    });
-  }
-  if (notAfter < issuedAt) {
-    return failed({
-      message: `the certificate had ended when it came: at ${notAfter.toISOString()}`,
-      cause: 'the clock of the backend is behind that of mesh-ca, or its CA has ended',
-      fix: 'synchronise both clocks by NTP: timedatectl status, on both machines; then look at the end of the CA',
-    });
-  }
-  return passed(`it is valid now, since ${notBefore.toISOString()}`);
+  const { leaf } = await test.certificates();
+  const { spkiDer, issuedAt } = await test.answer();
+  const [fault] = checkLeaf(leaf, expectedLeaf(test, spkiDer, issuedAt), 'time');
+  if (fault === undefined) return passed(`it is valid now, since ${leaf.notBefore.toISOString()}`);
+  const earlyMs = leaf.notBefore.getTime() - issuedAt.getTime();
+  return failed({
+    message: `the certificate cannot be used now, at ${issuedAt.toISOString()}: ${fault}`,
+    cause:
+      earlyMs > 0
+        ? `the clock of the backend is at least ${secondsText(earlyMs)} ahead of that of mesh-ca`
+        : 'the clock of the backend is behind that of mesh-ca, or its CA has ended',
+    fix: 'synchronise both clocks by NTP: timedatectl status, on both machines',
+  });
 }
 
 export async function lookAtLifetime(test: TestCertificate): Promise<Finding> {

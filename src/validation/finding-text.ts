@@ -16,3 +16,7 @@ export function lifeText(ms: number): string {
 export function secondsText(ms: number): string {
   return `${Math.ceil(ms / 1000)} s`;
 }
+
+export function countText(count: number, what: string): string {
+  return count === 1 ? `1 ${what}` : `${count} ${what}s`;
+}
