@@ -1,5 +1,4 @@
 import { IssuancePendingError, IssuerDeniedError, NotSupportedError } from '../issuer/errors.ts';
-import type { Certificate } from '../x509/certificate.ts';
 import { type Certificate, fingerprintSha256, parseCertificate } from '../x509/certificate.ts';
 import { buildChain, verifyChain } from '../x509/chain.ts';
 import { X509Error } from '../x509/x509-error.ts';
