@@ -30,8 +30,8 @@ export interface Connector {
   hasty(timeoutMs: number): VaultClient;
   /** `work(await get(signal))`, with a failed login as an outcome instead of an error. @throws ConfigError */
   call<T>(work: (client: VaultClient) => Promise<Outcome<T>>, signal: AbortSignal): Promise<Outcome<T>>;
-  /** As `TokenKeeper.whenReady`. */
-  whenReady(signal: AbortSignal): Promise<void>;
+  /** As `TokenKeeper.tryAgain`. */
+  tryAgain(signal: AbortSignal): Promise<void>;
   /** What is known of the token, without asking. */
   status(): TokenStatus;
   /** What was sent, and what was done about broken connections. */
@@ -118,7 +118,7 @@ export function createConnector(
       const token = await keeper.current(signal);
       return token.ok ? work(client) : token;
     },
-    whenReady: keeper.whenReady,
+    tryAgain: keeper.tryAgain,
     status: keeper.status,
     counts: connections.counts,
     close() {

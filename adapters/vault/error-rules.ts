@@ -267,11 +267,23 @@ export const SEALED: Rule = { kind: 'sealed', message: 'is sealed', fix: () => U
 export const CA_ENDED: Rule = {
   kind: 'ca-ended',
   message: (c, said) => `signs in ${c.pki} with a CA that has ended at ${CA_END.exec(said)?.[1] ?? 'some time'}`,
-  fix: renewCa,
+  fix: (c, said) => {
+    const end = CA_END.exec(said)?.[1];
+    return renewCa(c, end === undefined ? undefined : new Date(end));
+  },
 };
-/** For a mount whose CA is past its end. The old root stays in the bundle until it is deleted in Vault. */
-export function renewCa({ pki, mesh }: Pick<CallContext, 'pki' | 'mesh'>): string {
-  return `vault write ${pki}/root/rotate/internal ${caParameters(mesh)}, then vault write ${pki}/root/replace default=next`;
+/**
+ * For a mount whose CA is past its end. The old root stays in the bundle until it is deleted in Vault. The new one is called after the day on which the old one
+ * ends: `next`, as Vault calls it by itself, is taken from the second time on.
+ * @param use what makes an issuer of this name the one that signs; without, it becomes the default one
+ */
+export function renewCa(
+  { pki, mesh }: Pick<CallContext, 'pki' | 'mesh'>,
+  endsAt: Date | undefined,
+  use = (name: string) => `vault write ${pki}/root/replace default=${name}`,
+): string {
+  const name = endsAt === undefined ? '<new name>' : `root-after-${endsAt.toISOString().slice(0, 10)}`;
+  return `vault write ${pki}/root/rotate/internal issuer_name=${name} ${caParameters(mesh)}, then ${use(name)}`;
 }
 /** For a mount without a CA. */
 export function makeCa({ pki, mesh }: Pick<CallContext, 'pki' | 'mesh'>): string {

@@ -32,7 +32,8 @@ export async function gatherMount({ client, issuers, signal }: Ways): Promise<Mo
 
 /** Whether there is a PKI mount that tells its CAs. */
 export function tellMount({ pki }: VaultConf, { list, chain, cas }: MountFacts, checks: Checks): boolean {
-  const isEmpty = !chain.ok && chain.failure.kind === 'absent';
+  // A path that is not there at all belongs to another kind of mount.
+  const isEmpty = !chain.ok && chain.failure.kind === 'absent' && chain.failure.status !== 404;
   if (!list.ok && !chain.ok && !isEmpty) {
     const { failure } = chain;
     checks.fail('mount-readable', findingOf(failure, failure.kind === 'mount' ? 'fromCp.pki' : undefined));
@@ -67,7 +68,7 @@ export async function tellCas(
   if (signer === undefined || cas instanceof CaError) return;
   const path = isRoot(signer) ? { chain: [], roots: [] } : findPath(signer, cas);
   const above = path === undefined ? [] : [...path.chain, ...path.roots];
-  checkCaLife(checks, [signer, ...above], clock.now(), inNamespace(renewal(ways, signer), conf.namespace));
+  checkCaLife(checks, [signer, ...above], clock.now(), inNamespace(renewal(ways, ref, signer), conf.namespace));
   const bundle = await attempt(() => bundleOf(conf.pki, cas), ways.signal);
   if (bundle instanceof CaError) checks.fail('root-known', bundle);
   else if (path === undefined) checks.fail('root-known', incompleteChain(conf.pki, signer, cas));
@@ -80,7 +81,7 @@ function findIssuerFault(
   ref: string,
   state: RoleState | undefined,
 ): Finding | undefined {
-  const { pki, role, namespace } = conf;
+  const { pki, namespace } = conf;
   const say = (message: string, fix: string) => ({ message, fix: inNamespace(fix, namespace) });
   const keys = list.ok ? list.value.keys : [];
   if (keys.length === 0 && !chain.ok) {
@@ -90,11 +91,8 @@ function findIssuerFault(
   if (!list.ok || keys.length === 0) return undefined;
   const info = list.value.key_info ?? {};
   const able = keys.find((id) => (info[id]?.key_id ?? '') !== '');
-  const use =
-    ref === 'default'
-      ? `vault write ${pki}/config/issuers default=${able ?? '<issuer>'}`
-      : `vault patch ${pki}/roles/${role} issuer_ref=${able ?? '<issuer>'}`;
-  const another = able === undefined ? renewCa({ pki, mesh }) : use;
+  const useIssuer = (issuer: string) => choice(conf, ref, issuer);
+  const another = able === undefined ? renewCa({ pki, mesh }, undefined, useIssuer) : useIssuer(able);
   const id = idOf(list.value, ref);
   if (id === undefined) return say(`mount ${pki} has no issuer ${ref}, and so no CA to sign with`, another);
   if (info[id]?.key_id === '') return say(`issuer ${ref} of mount ${pki} has no key: it cannot sign`, another);
@@ -131,7 +129,15 @@ async function readSigner(
   return read instanceof CaError ? undefined : read[0];
 }
 
-function renewal({ conf: { pki }, mesh }: Inspected, signer: Certificate): string {
-  if (isRoot(signer)) return renewCa({ pki, mesh });
-  return `vault write -field=csr ${pki}/intermediate/generate/internal common_name="${mesh} intermediate" uri_sans=spiffe://${mesh}; have that signed by the root, give it back by ${pki}/intermediate/set-signed, and make it the default: vault write ${pki}/config/issuers default=<issuer>`;
+/** The command that makes an issuer, by name or id, the one that signs in the place of `ref`. */
+function choice({ pki, role }: VaultConf, ref: string, issuer: string): string {
+  return ref === 'default'
+    ? `vault write ${pki}/config/issuers default=${issuer}`
+    : `vault patch ${pki}/roles/${role} issuer_ref=${issuer}`;
+}
+
+function renewal({ conf, mesh }: Inspected, ref: string, signer: Certificate): string {
+  const { pki } = conf;
+  if (isRoot(signer)) return renewCa({ pki, mesh }, signer.notAfter, (name) => choice(conf, ref, name));
+  return `vault write -field=csr ${pki}/intermediate/generate/internal common_name="${mesh} intermediate" uri_sans=spiffe://${mesh}; have that signed by the root, give it back by ${pki}/intermediate/set-signed, and use it: ${choice(conf, ref, '<issuer>')}`;
 }

@@ -35,7 +35,7 @@ async function gatherKnown(ways: Ways): Promise<Pick<TokenFacts, 'rights' | 'sta
 async function logIn({ conf, connector, clock, signal }: Ways): Promise<Outcome<true>> {
   const deadline = clock.deadline(CALL_TIMEOUT_MS, signal);
   const ask = async () => {
-    await connector.whenReady(deadline.signal);
+    await connector.tryAgain(deadline.signal);
     return connector.call(async () => ({ ok: true, value: true }) as const, deadline.signal);
   };
   try {

@@ -34,10 +34,10 @@ import { expiryOf, type TokenStatus } from './token-status.ts';
  */
 export interface TokenKeeper extends Tokens {
   /**
-   * For somebody who asks on purpose, perhaps because something was changed: when there is no token, the next try comes a second after the last one, and is
-   * waited for here. Not where Vault has said how long to wait.
+   * For somebody who asks on purpose, perhaps because something was changed: when the last try to get a token was in vain, the next one comes a second after
+   * it, and is waited for here. Not where Vault has said how long to wait.
    */
-  whenReady(signal: AbortSignal): Promise<void>;
+  tryAgain(signal: AbortSignal): Promise<void>;
   status(): TokenStatus;
   /** Ends the loop, then revokes what came from a login. Idempotent. */
   close(): Promise<void>;
@@ -266,10 +266,14 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       return failed({ ...failure, retryAfterMs: Math.max(failure.retryAfterMs ?? 0, pace.waitMs()) });
     },
 
-    async whenReady(signal) {
-      if ((held !== undefined && held.life.endsAtMs > now()) || (obtainer.trouble?.retryAfterMs ?? 0) > 0) return;
+    async tryAgain(signal) {
+      const hasToken = () => held !== undefined && held.life.endsAtMs > now();
+      if (hasToken() || (obtainer.trouble?.retryAfterMs ?? 0) > 0) return;
       pace.hasten();
-      if (!pace.mayTry()) await orAborted(clock.sleep(pace.waitMs(), closing), signal);
+      if (pace.mayTry()) return;
+      await orAborted(clock.sleep(pace.waitMs(), closing), signal);
+      // Timers may fire a little early: who has waited need not ask.
+      if (!hasToken()) await orAborted(obtainer.once(), signal);
     },
 
     async refused(token, path, signal) {

@@ -51,7 +51,7 @@ function caEnded(ca: Certificate, { conf, mesh }: ValidityContext): Failure {
   return {
     kind: 'ca-ended',
     message: `mount ${conf.pki} signs with the CA ${JSON.stringify(ca.subject)}, which has ended at ${ca.notAfter.toISOString()}`,
-    fix: inNamespace(renewCa({ pki: conf.pki, mesh }), conf.namespace),
+    fix: inNamespace(renewCa({ pki: conf.pki, mesh }, ca.notAfter), conf.namespace),
   };
 }
 

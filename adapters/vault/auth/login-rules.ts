@@ -217,5 +217,5 @@ export const REFUSED: Omit<LoginRule, 'text'> = {
   kind: 'denied',
   message: 'refuses the login, or has no auth method at this path',
   fix: (p) =>
-    `see vault auth list and vault read ${rolePath(p)}; enable the method if it is missing (${enable(p)}), and check fromCp.auth.${p.method} and fromCp.namespace`,
+    `vault auth list; correct fromCp.auth.${p.method}.mount or fromCp.namespace, or enable the method: ${enable(p)}; if it is there, compare fromCp.auth.${p.method} with: vault read ${rolePath(p)}`,
 };

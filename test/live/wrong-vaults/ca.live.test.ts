@@ -79,6 +79,7 @@ const CASES: readonly WrongVault[] = [
     name: 'a CA that ends soon',
     spoil: (world) => replaceRoot(world, '48h'),
     check: 'ca-valid',
+    also: ['certificate.root-lifetime'],
     status: 'warning',
     says: /1 day left/,
     follow: carryOut(),

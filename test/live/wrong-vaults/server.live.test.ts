@@ -153,7 +153,11 @@ const CASES: readonly WrongVault[] = [
     (aheadMs): WrongVault => ({
       name: `clocks that differ by ${Math.abs(aheadMs / 1000)} s, ours ${aheadMs > 0 ? 'ahead' : 'behind'}`,
       app: () => appOfOtherTime,
-      spoil: () => {
+      spoil: async ({ mount, must }) => {
+        // A CA is seldom younger than the clocks differ.
+        const parameters = { common_name: 'old root', ttl: '87600h', not_before_duration: '1h' };
+        await must('DELETE', `${mount}/root`);
+        await must('POST', `${mount}/root/generate/internal`, parameters);
         shiftMs = aheadMs;
       },
       check: 'clock',
