@@ -315,6 +315,22 @@ describe('verifying a chain', () => {
     expect(judge(last, new Date(NOON.getTime() + 1))).toMatchObject({ ok: false });
   });
 
+  it('at any time asks neither for times nor for what the leaf says of itself, but for everything else', () => {
+    const ended = { notAfter: new Date('2026-01-02T00:00:00Z') };
+    const judgeAnyTime = ({ root, upper, lower, leaf }: ReturnType<typeof family>) =>
+      verifyChain({
+        leaf: leaf.certificate,
+        chain: [lower.certificate, upper.certificate],
+        roots: [root.certificate],
+        at: 'any time',
+      });
+    expect(judgeAnyTime(family({ root: ended, upper: ended, lower: ended, leaf: ended }))).toEqual({ ok: true });
+    expect(judgeAnyTime(family({ leaf: { moreExtensions: [unknownCritical] } }))).toEqual({ ok: true });
+    expect(judgeAnyTime(family({ lower: { moreExtensions: [unknownCritical] } })).ok).toBe(false);
+    expect(judgeAnyTime(family({ lower: { constraints: { ca: false } } })).ok).toBe(false);
+    expect(judgeAnyTime({ ...family(), root: family().root }).ok).toBe(false);
+  });
+
   it('takes any of several roots, and a chain that ends with the root', () => {
     expect(verifyChain({ leaf, chain: [lower, upper, root], roots: [strange, root], at: NOON })).toEqual({ ok: true });
   });

@@ -3,16 +3,20 @@ import { TAG } from '../../src/x509/der-reader.ts';
 import { boolean, der, octetString, oid, sequence } from '../../src/x509/der-writer.ts';
 import { extension } from '../../src/x509/extensions.ts';
 import { encodeOid, type OidName } from '../../src/x509/oids.ts';
-import { checkLeaf, type ExpectedLeaf } from '../../src/x509/profile.ts';
+import { checkLeaf, type ExpectedLeaf, type LeafRuleGroup } from '../../src/x509/profile.ts';
 import { buildLeaf, NOON, type TestCertificateOptions } from './test-certificate.ts';
 import { testKey } from './test-keys.ts';
 
 const WEB = 'spiffe://default/web';
 const TAG_URI = 'kuma://kuma.io/service/web';
 
-function findings(changes: Partial<TestCertificateOptions>, wanted: Partial<ExpectedLeaf> = {}): string[] {
+function findings(
+  changes: Partial<TestCertificateOptions>,
+  wanted: Partial<ExpectedLeaf> = {},
+  group?: LeafRuleGroup,
+): string[] {
   const { certificate } = buildLeaf({ key: testKey('EC-P256'), commonName: '', uriSans: [WEB, TAG_URI], ...changes });
-  return checkLeaf(certificate, {
+  const expected: ExpectedLeaf = {
     spkiDer: testKey('EC-P256').spkiDer,
     uriSans: [WEB, TAG_URI],
     dnsNames: [],
@@ -20,7 +24,8 @@ function findings(changes: Partial<TestCertificateOptions>, wanted: Partial<Expe
     profile: 'kuma',
     at: NOON,
     ...wanted,
-  });
+  };
+  return checkLeaf(certificate, expected, group);
 }
 
 const usages = (...names: OidName[]): Buffer[] => [extension('extKeyUsage', false, sequence(...names.map(oid)))];
@@ -84,6 +89,33 @@ describe('a leaf from a backend', () => {
     ],
   ])('is refused for %s', (_, changes, finding, wanted) => {
     expect(findings(changes, wanted)).toEqual([finding]);
+  });
+
+  it.each<[LeafRuleGroup, readonly string[]]>([
+    ['key', ['it is for another key']],
+    ['names', [`it lacks the URI names ${WEB}, ${TAG_URI}`, 'it has URI names that nobody asked for: spiffe://x/y']],
+    ['common-name', ['its common name is "x", not empty']],
+    [
+      'usages',
+      [
+        'it is a CA certificate (CA:TRUE)',
+        'it has the key usage keyCertSign, which only a CA may have',
+        'its key usage lacks digitalSignature',
+      ],
+    ],
+    ['time', ['it ended at 2026-05-01T00:00:00.000Z']],
+  ])('can be asked about its %s alone', (group, expected) => {
+    const bad = {
+      key: testKey('EC-P384'),
+      commonName: 'x',
+      constraints: { ca: true },
+      usages: ['keyCertSign'],
+      uriSans: ['spiffe://x/y'],
+      notAfter: new Date('2026-05-01T00:00:00Z'),
+    } as const;
+    expect(findings(bad, {}, group)).toEqual(expected);
+    expect(findings(bad)).toEqual(expect.arrayContaining([...expected]));
+    expect(findings(bad)).toHaveLength(8);
   });
 
   it('is told all that is wrong with it at once', () => {
