@@ -46,12 +46,13 @@ type GuardBody = z.output<typeof guardBody>;
 
 /** JSON text for the store. Requests under way are not part of it: a trial is tried again. */
 export function writeGuard(guard: BackendGuard, { nowMs, wallMs }: Instant): string {
-  const causes = new Map<string, { readonly index: number; readonly cause: Cause }>();
+  const causes: Cause[] = [];
+  const indexes = new Map<Cause, number>();
   const indexOf = (cause: Cause): number => {
-    const key = `${cause.code}\n${cause.message}\n${cause.fix ?? ''}`;
-    const known = causes.get(key) ?? { index: causes.size, cause };
-    causes.set(key, known);
-    return known.index;
+    const known = indexes.get(cause);
+    if (known !== undefined) return known;
+    indexes.set(cause, causes.length);
+    return causes.push(cause) - 1;
   };
   const toWall = (ms: number) => Math.ceil(ms - nowMs + wallMs);
   const { breaker, recovery } = guard;
@@ -70,10 +71,10 @@ export function writeGuard(guard: BackendGuard, { nowMs, wallMs }: Instant): str
   let characters = 0;
   for (const [dataplane, { digest, failures, wait, cause }] of [...guard.held.entries()].reverse()) {
     if (!isKept(dataplane)) continue;
-    const before = causes.size;
+    const before = causes.length;
     const index = indexOf(cause);
     characters += dataplane.length + digest.length + ENTRY_CHARACTERS;
-    if (causes.size > before) characters += cause.message.length + (cause.fix?.length ?? 0);
+    if (causes.length > before) characters += cause.message.length + (cause.fix?.length ?? 0);
     if (characters > MOST_HELD_CHARACTERS) break;
     held.push([dataplane, digest, failures, toWall(wait.untilMs), wait.toldMs ?? null, index]);
   }
@@ -85,7 +86,7 @@ export function writeGuard(guard: BackendGuard, { nowMs, wallMs }: Instant): str
     ...(recovery !== undefined && {
       recovery: { endsAt: toWall(recovery.plan.endsAtMs), cause: indexOf(recovery.cause) },
     }),
-    causes: [...causes.values()].map(({ cause: { code, message, fix } }) => ({
+    causes: causes.map(({ code, message, fix }) => ({
       code,
       message,
       ...(fix !== undefined && { fix }),
@@ -101,10 +102,11 @@ export function writeGuard(guard: BackendGuard, { nowMs, wallMs }: Instant): str
 export function readGuard(text: string, rules: GuardRules, { nowMs, wallMs }: Instant): BackendGuard {
   if (text.length > MOST_BODY) throw new Error(`the state of a backend has ${text.length} characters`);
   const body = guardBody.parse(JSON.parse(text));
+  const causes = body.causes.map(({ code, message, fix }): Cause => ({ code, message, fix }));
   const causeOf = (index: number): Cause => {
-    const found = body.causes[index];
+    const found = causes[index];
     if (found === undefined) throw new Error(`there is no cause ${index}`);
-    return { code: found.code, message: found.message, fix: found.fix };
+    return found;
   };
   const fromWall = (atMs: number, mostMs: number) => nowMs + Math.min(atMs - wallMs, mostMs);
   const waitOf = (retryAt: number, told: number | null): Wait => ({

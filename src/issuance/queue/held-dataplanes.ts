@@ -34,12 +34,25 @@ export interface HeldDataplanes {
 
 /** Data planes that are remembered for one backend; the one that failed least recently goes first. */
 export const MOST_HELD = 10_000;
+const MOST_RECENT_CAUSES = 16;
 
 const LIFTED: Readonly<Record<Effect, boolean>> = { backend: true, pending: true, throttled: false, refused: false };
 
 export function createHeldDataplanes(rules: BackOffRules, most = MOST_HELD): HeldDataplanes {
   const held = new Map<string, HeldDataplane>();
   let newest: HeldDataplane | undefined;
+  const recentCauses: Cause[] = [];
+
+  /** Thousands fail for a few reasons: those that are alike are one object, and are stored once. */
+  function shared(cause: Cause): Cause {
+    const known = recentCauses.find(
+      ({ code, message, fix }) => code === cause.code && message === cause.message && fix === cause.fix,
+    );
+    if (known !== undefined) return known;
+    recentCauses.push(cause);
+    if (recentCauses.length > MOST_RECENT_CAUSES) recentCauses.shift();
+    return cause;
+  }
 
   function set(dataplane: string, entry: HeldDataplane): void {
     // Deleted first, so that the map's order is that of the failures.
@@ -81,7 +94,8 @@ export function createHeldDataplanes(rules: BackOffRules, most = MOST_HELD): Hel
       const digest = digestOf(fingerprint);
       const isNext = known?.digest === digest && !isForgotten(known, at.nowMs);
       const failures = isNext ? known.failures + 1 : 1;
-      set(dataplane, { digest, failures, wait: waitAfter(failures, failure, rules, at), cause: failure.cause });
+      const wait = waitAfter(failures, failure, rules, at);
+      set(dataplane, { digest, failures, wait, cause: shared(failure.cause) });
     },
     succeeded: (dataplane) => held.delete(dataplane),
     lift: () => dropWhere(({ cause }) => LIFTED[effectOf(cause.code)]),

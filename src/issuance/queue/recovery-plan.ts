@@ -44,29 +44,29 @@ export function createRecoveryPlan({
 }: RecoveryOptions): RecoveryPlan {
   const slots = new Map<string, Slot>();
   /** By whole seconds from the start. */
-  const taken = new Map<number, number>();
+  const taken: number[] = [];
   /** Of a second without room: one to look at instead. */
-  const next = new Map<number, number>();
+  const next: number[] = [];
   const windowMs = Math.max(spreadMs, (refused.size / SLOTS_PER_SECOND) * 1000);
   let endsAtMs = startMs + windowMs;
 
   function take(dataplane: string, atMs: number, notAfterMs: number): void {
     slots.set(dataplane, { atMs, notAfterMs });
     const second = Math.floor((atMs - startMs) / 1000);
-    const count = (taken.get(second) ?? 0) + 1;
-    taken.set(second, count);
-    if (count >= SLOTS_PER_SECOND) next.set(second, second + 1);
+    const count = (taken[second] ?? 0) + 1;
+    taken[second] = count;
+    if (count >= SLOTS_PER_SECOND) next[second] = second + 1;
     endsAtMs = Math.max(endsAtMs, atMs);
   }
 
   /** This second, or the first one after it that has room. */
   function withRoom(second: number): number {
     let found = second;
-    for (let on = next.get(found); on !== undefined; on = next.get(found)) found = on;
+    for (let on = next[found]; on !== undefined; on = next[found]) found = on;
     // Those that were passed point at what was found, so that a long full stretch is walked once.
     for (let at = second; at !== found; ) {
-      const on = next.get(at) ?? found;
-      next.set(at, found);
+      const on = next[at] ?? found;
+      next[at] = found;
       at = on;
     }
     return found;

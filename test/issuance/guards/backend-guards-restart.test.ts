@@ -211,6 +211,30 @@ describe('the store', () => {
     expect(JSON.parse((await world.stored()) ?? '').failed).toEqual(['a', 'b', 'c', 'd']);
   });
 
+  it('that cannot be written is written with the next change of any backend', async () => {
+    let isBroken = true;
+    const world = await start({ store: async (clock) => breakable(createMemoryStore({ clock }), () => isBroken) });
+    world.fail('a');
+    await world.pass(1000);
+    isBroken = false;
+    const other = world.ask('a', {}, { ...BACKEND, name: 'v2' });
+    if (other instanceof CaError) throw other;
+    other.failed(unavailable());
+    await world.pass(1000);
+    expect(await world.stored('v2')).toBeDefined();
+    expect(await world.stored()).toBeDefined();
+  });
+
+  it('without the mesh takes nothing, and nothing is known any more', async () => {
+    const world = await start();
+    await world.store.deleteMesh(BACKEND.mesh);
+    world.open();
+    await world.pass(1);
+    expect(world.guards.state(BACKEND)).toEqual({ breaker: 'closed', held: 0 });
+    await world.pass(60_000);
+    expect([world.lines.filter(({ message }) => message.includes('stored')), world.clock.pending]).toEqual([[], 0]);
+  });
+
   it('keeps what is known of thousands of data planes short, and of the newest', async () => {
     const world = await start({ limits: { breakerDataplanes: 99_999 } });
     const pad = 'x'.repeat(230);

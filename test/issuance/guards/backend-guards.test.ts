@@ -259,7 +259,7 @@ describe('the breaker', () => {
 
   it('forgets a backend that was configured anew, and what its older conf is still up to', async () => {
     const world = await start();
-    const old = world.ask('web-1');
+    const old = world.ask('x-1');
     world.open();
     const changed = { ...BACKEND, hash: 'h2' };
     expect(world.guards.state(changed)).toEqual({ breaker: 'closed', held: 0 });
