@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { module } from '../../adapters/certmanager/module.ts';
+import { createEndpointQueues, type QueuedBackend } from '../../src/issuance/queue/endpoint-queues.ts';
 import {
   type CaError,
   IssuancePendingError,
@@ -50,6 +51,14 @@ function issuerOn(shared: SharedResources = createSharedResources(), context = C
   const issuer = module.create(context, module.parseConf(conf, context), deps);
   onTestFinished(() => issuer.close());
   return issuer;
+}
+
+/** A backend of this mesh, as the queue before all of them sees it. */
+function queuedOf(mesh: string): QueuedBackend {
+  const { endpoint, concurrency } = module;
+  if (endpoint === undefined || concurrency === undefined) throw new TypeError('it has a queue');
+  const conf = module.parseConf(CONF, CONTEXT);
+  return { mesh, name: 'cm-1', local: false, endpoint: endpoint(conf), concurrency, metrics: undefined };
 }
 
 let count = 0;
@@ -217,10 +226,12 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       const before = await cluster.counts();
       const meshes = ['one', 'two'];
       const issuers = meshes.map((mesh) => issuerOn(shared, { mesh, backend: 'cm-1' }));
+      const queues = createEndpointQueues({ clock: systemClock });
+      onTestFinished(() => queues.close());
       const signing = Array.from({ length: 200 }, (_, i) => {
-        const issuer = issuers[i % 2];
-        if (issuer === undefined) throw new TypeError('two issuers');
-        return sign(issuer, live(), meshes[i % 2]);
+        const [issuer, mesh] = [issuers[i % 2], meshes[i % 2]];
+        if (issuer === undefined || mesh === undefined) throw new TypeError('two issuers');
+        return queues.run(queuedOf(mesh), 'first', (options) => sign(issuer, options, mesh), live());
       });
       const open: number[] = [];
       for (const one of signing) {
@@ -231,7 +242,10 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       expect(new Set((await Promise.all(signing)).map(({ leaf }) => parseCertificate(leaf).serialNumber)).size).toBe(
         200,
       );
-      expect((await cluster.counts()).requests.create - before.requests.create).toBe(200);
+      // A create that a busy machine does not answer within a second is sent again.
+      const creates = (await cluster.counts()).requests.create - before.requests.create;
+      expect(creates).toBeGreaterThanOrEqual(200);
+      expect(creates).toBeLessThan(300);
       for (const issuer of issuers) await issuer.close();
       await pollUntil(GONE_WITHIN_MS, async () => (await cluster.counts()).watchesOpen === 0);
       await pollUntil(GONE_WITHIN_MS, async () => proxy.counters().open === 0);
