@@ -29,6 +29,8 @@ export interface CanaryTarget {
   readonly phase: number;
   /** Of the monotonic clock. */
   dueAtMs: number;
+  /** `dueAtMs` is its turn among those that were due together. */
+  hasTurn: boolean;
   /** The start of the last try, whether it led to a proof or not; of the wall clock. */
   triedMs: number | undefined;
   /** A secret of it has changed then, so that older proofs say nothing; of the wall clock. */
@@ -46,6 +48,8 @@ export class CanaryTargets {
   readonly #options: CanaryTargetsOptions;
   /** Mesh -> backend -> target. */
   readonly #targets = new Map<string, Map<string, CanaryTarget>>();
+  /** The same in one list, until a mesh is read. */
+  #all: readonly CanaryTarget[] | undefined;
   /** Meshes to be read, and whether only a secret of theirs has changed. */
   readonly #changed = new Map<string, 'Mesh' | 'Secret'>();
   readonly #stopListening: () => void;
@@ -61,8 +65,10 @@ export class CanaryTargets {
     });
   }
 
-  *all(): Generator<CanaryTarget> {
-    for (const ofMesh of this.#targets.values()) yield* ofMesh.values();
+  /** In no order. */
+  all(): readonly CanaryTarget[] {
+    this.#all ??= [...this.#targets.values()].flatMap((ofMesh) => [...ofMesh.values()]);
+    return this.#all;
   }
 
   /** When all meshes are to be read, of the monotonic clock. */
@@ -96,13 +102,13 @@ export class CanaryTargets {
       jitter: this.#options.random.uniform(),
     });
     target.dueAtMs = this.#options.clock.monotonicMs() + delayMs;
+    target.hasTurn = false;
   }
 
   /** The last proof, or try, that says something of the target as it is now; of the wall clock. */
-  lastMs({ backend, triedMs, changedMs }: CanaryTarget): number | undefined {
-    const provenMs = this.#options.proofs.latest(backend)?.provenAt.getTime();
-    const lastMs = Math.max(provenMs ?? Number.NEGATIVE_INFINITY, triedMs ?? Number.NEGATIVE_INFINITY);
-    return lastMs >= (changedMs ?? Number.MIN_SAFE_INTEGER) ? lastMs : undefined;
+  lastMs(target: CanaryTarget): number | undefined {
+    const lastMs = this.#anyMs(target);
+    return lastMs === undefined || lastMs < (target.changedMs ?? lastMs) ? undefined : lastMs;
   }
 
   close(): void {
@@ -133,6 +139,7 @@ export class CanaryTargets {
 
   async #readMesh(mesh: string, what: 'Mesh' | 'Secret'): Promise<void> {
     const { backends, proofs } = this.#options;
+    this.#all = undefined;
     try {
       const { mesh: loaded, backends: live } = await backends.get(mesh);
       proofs.keepOnly(mesh, new Set(loaded.mtls?.backends.map(({ name }) => name)));
@@ -168,6 +175,7 @@ export class CanaryTargets {
       intervalMs,
       phase,
       dueAtMs: nowMs,
+      hasTurn: false,
       triedMs: undefined,
       changedMs: undefined,
     };
@@ -175,15 +183,20 @@ export class CanaryTargets {
     return target;
   }
 
+  #anyMs({ backend, triedMs }: CanaryTarget): number | undefined {
+    const provenMs = this.#options.proofs.latest(backend)?.provenAt.getTime();
+    return provenMs === undefined ? triedMs : Math.max(provenMs, triedMs ?? provenMs);
+  }
+
   /** Its secret has changed: what was proven, or refused, was another one. */
   #hurry(target: CanaryTarget): void {
     const { clock } = this.#options;
     const nowMs = clock.now().getTime();
-    const agoMs = Math.max(0, nowMs - (this.lastMs(target) ?? 0));
+    const { dueAtMs, intervalMs } = target;
     target.changedMs = nowMs;
-    const dueAtMs = target.dueAtMs;
     this.plan(target);
-    const soonestMs = clock.monotonicMs() + Math.min(target.intervalMs, AFTER_CHANGE_MS) - agoMs;
+    const agoMs = Math.max(0, nowMs - (this.#anyMs(target) ?? 0));
+    const soonestMs = clock.monotonicMs() + Math.min(intervalMs, AFTER_CHANGE_MS) - agoMs;
     target.dueAtMs = Math.min(dueAtMs, Math.max(target.dueAtMs, soonestMs));
   }
 }

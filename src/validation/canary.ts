@@ -30,8 +30,8 @@ export class Canary {
   /** Ends the wait for the next that is due. */
   #wake = new AbortController();
   #loop: Promise<void> | undefined;
-  /** Until then no backend that was proven before is proven again; of the monotonic clock. */
-  #nextAgainMs = 0;
+  /** When the next backend that was proven before may be proven again; of the monotonic clock. */
+  #nextTurnMs = 0;
 
   constructor(options: CanaryOptions) {
     this.#options = options;
@@ -72,22 +72,40 @@ export class Canary {
   /** Until the time has passed, if there is one, or something changes. */
   async #pause(ms: number | undefined): Promise<void> {
     const { signal } = this.#wake;
-    if (ms !== undefined) await this.#options.clock.sleep(Math.max(1, ms), signal).catch(() => {});
+    if (ms !== undefined) await this.#options.clock.sleep(Math.max(1, Math.ceil(ms)), signal).catch(() => {});
     else if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   }
 
   /** Starts what is due, the longest due first. Returns in how many milliseconds to look again; undefined: when something changes. */
   #startDue(targets: CanaryTargets): number | undefined {
     const nowMs = this.#options.clock.monotonicMs();
-    const waiting = [...targets.all()].filter((target) => !this.#running.has(target));
-    for (const target of waiting.filter(({ dueAtMs }) => dueAtMs <= nowMs).sort((a, b) => a.dueAtMs - b.dueAtMs)) {
-      if (this.#isFresh(target, targets)) targets.plan(target);
-      else if (this.#hasPlace(target) && this.#startsAtMs(target, targets) <= nowMs) this.#start(target, targets);
+    let nextMs = targets.readAllAtMs ?? Number.POSITIVE_INFINITY;
+    const due: CanaryTarget[] = [];
+    for (const target of targets.all()) {
+      if (target.dueAtMs > nowMs) nextMs = Math.min(nextMs, target.dueAtMs);
+      else if (!this.#running.has(target)) due.push(target);
     }
-    const nextMs = waiting
-      .filter((target) => !this.#running.has(target) && this.#hasPlace(target))
-      .reduce((least, target) => Math.min(least, this.#startsAtMs(target, targets)), targets.readAllAtMs ?? Infinity);
-    return nextMs === Infinity ? undefined : nextMs - nowMs;
+    for (const target of due.sort((a, b) => a.dueAtMs - b.dueAtMs)) {
+      // The end of a proof wakes us.
+      if (this.#running.size >= MOST_AT_ONCE) break;
+      const isFirst = targets.lastMs(target) === undefined;
+      if (this.#isFresh(target, targets)) {
+        targets.plan(target);
+        nextMs = Math.min(nextMs, target.dueAtMs);
+        continue;
+      }
+      if (!isFirst && !target.hasTurn) this.#giveTurn(target, targets, nowMs);
+      if (target.dueAtMs > nowMs) nextMs = Math.min(nextMs, target.dueAtMs);
+      else if (this.#hasPlace(target)) this.#start(target, targets);
+    }
+    return nextMs === Number.POSITIVE_INFINITY ? undefined : nextMs - nowMs;
+  }
+
+  /** Those that are due together start one after the other. */
+  #giveTurn(target: CanaryTarget, targets: CanaryTargets, nowMs: number): void {
+    target.hasTurn = true;
+    target.dueAtMs = Math.max(nowMs, this.#nextTurnMs);
+    this.#nextTurnMs = target.dueAtMs + gapMs(targets);
   }
 
   /** Somebody else has proven it meanwhile. */
@@ -97,7 +115,6 @@ export class Canary {
   }
 
   #hasPlace(target: CanaryTarget): boolean {
-    if (this.#running.size >= MOST_AT_ONCE) return false;
     if (!this.#isFailing(target)) return true;
     return [...this.#running.keys()].filter((one) => this.#isFailing(one)).length < MOST_FAILING;
   }
@@ -107,16 +124,7 @@ export class Canary {
     return proof === undefined ? triedMs !== undefined : !proof.ok;
   }
 
-  #startsAtMs(target: CanaryTarget, targets: CanaryTargets): number {
-    return targets.lastMs(target) === undefined ? target.dueAtMs : Math.max(target.dueAtMs, this.#nextAgainMs);
-  }
-
   #start(target: CanaryTarget, targets: CanaryTargets): void {
-    if (targets.lastMs(target) !== undefined) {
-      let perMs = 0;
-      for (const { intervalMs } of targets.all()) perMs += 1 / intervalMs;
-      this.#nextAgainMs = this.#options.clock.monotonicMs() + Math.min(LONGEST_GAP_MS, 1 / (RUSH * perMs));
-    }
     target.triedMs = this.#options.clock.now().getTime();
     const proving = this.#prove(target).then(() => {
       targets.plan(target);
@@ -141,4 +149,10 @@ export class Canary {
       deadline.clear();
     }
   }
+}
+
+/** Between two proofs of backends that were proven before. */
+function gapMs(targets: CanaryTargets): number {
+  const perMs = targets.all().reduce((sum, { intervalMs }) => sum + 1 / intervalMs, 0);
+  return Math.min(LONGEST_GAP_MS, 1 / (RUSH * perMs));
 }
