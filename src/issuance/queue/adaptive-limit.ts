@@ -1,15 +1,6 @@
 import type { Concurrency } from '../../issuer/issuer.ts';
 import { HIGH_PRESSURE, nextLimit } from './next-limit.ts';
-
-/** How long the requests of one backend take. */
-export interface ServiceTimes {
-  /** Lately; undefined before the first one. */
-  usualMs: number | undefined;
-  /** When it was at its quickest: next to nothing of it is a queue. */
-  calmMs: number;
-  /** Which measurement of the calm times it belongs to. */
-  measurement: number;
-}
+import { createServiceTimes, isKnown, noteTime, type ServiceTimes } from './service-times.ts';
 
 export interface AdaptiveLimit {
   /** How many may be in flight now. */
@@ -41,12 +32,6 @@ const WINDOW = 16;
 const WINDOW_MS = 100;
 /** Pressure that is left after a cut that was of use: less than this part of what it was before. */
 const USEFUL = 0.75;
-/** Part that one request has in what is usual. Slow enough that one lucky one does not make the others look slow. */
-const SMOOTHING = 1 / 8;
-
-export function createServiceTimes(): ServiceTimes {
-  return { usualMs: undefined, calmMs: Number.POSITIVE_INFINITY, measurement: 0 };
-}
 
 /**
  * How many requests may be in flight to one backend: as many as do not have to queue there for longer than `targetDelayMs`.
@@ -57,6 +42,7 @@ export function createServiceTimes(): ServiceTimes {
 export function createAdaptiveLimit({ monotonicMs, concurrency }: AdaptiveLimitOptions): AdaptiveLimit {
   const { start, max, targetDelayMs } = concurrency;
   let limit = Math.max(1, Math.min(start, max));
+  const ofAll = createServiceTimes();
   let inFlight = 0;
   let throttledAt = Number.POSITIVE_INFINITY;
   let congestedMs = Number.NEGATIVE_INFINITY;
@@ -68,6 +54,7 @@ export function createAdaptiveLimit({ monotonicMs, concurrency }: AdaptiveLimitO
   let wasHigh = false;
   /** Before the cut that was made last because of a delay; undefined: the limit is what it is for other reasons. */
   let cutAtPressure: number | undefined;
+  let cutFrom = 0;
 
   function startWindow(): void {
     window = { startedMs: monotonicMs(), count: 0, pressures: 0, mostInFlight: inFlight, isWanted: false };
@@ -84,22 +71,22 @@ export function createAdaptiveLimit({ monotonicMs, concurrency }: AdaptiveLimitO
   function judge(): void {
     const pressure = window.pressures / window.count;
     const isHigh = pressure > HIGH_PRESSURE;
-    if (!isHigh) cutAtPressure = undefined;
+    if (!isHigh && limit >= cutFrom) cutAtPressure = undefined;
     // Once may be chance: a pause of this process, say, slows all that is in flight.
     const isFirstHigh = isHigh && !wasHigh;
     wasHigh = isFirstHigh && window.isWanted;
     if (!window.isWanted || isFirstHigh) startWindow();
     else if (isMeasuredWrong(pressure)) measureAnew();
     else {
-      if (isHigh) cutAtPressure = pressure;
+      if (isHigh) [cutAtPressure, cutFrom] = [pressure, limit];
       change(nextLimit(limit, { pressure, max, throttledAt }));
     }
   }
 
   /** The last cut was of no use, or there seems to be a queue for very long. */
   function isMeasuredWrong(pressure: number): boolean {
-    if (cutAtPressure !== undefined && pressure > USEFUL * cutAtPressure) return true;
-    return pressure > 1 && monotonicMs() - measuredMs >= MEASURE_EVERY_MS;
+    if (cutAtPressure !== undefined && pressure > Math.max(HIGH_PRESSURE, USEFUL * cutAtPressure)) return true;
+    return pressure > 1 && pressure <= HIGH_PRESSURE && monotonicMs() - measuredMs >= MEASURE_EVERY_MS;
   }
 
   /** With so few in flight, next to nothing of a queue is left. */
@@ -131,13 +118,12 @@ export function createAdaptiveLimit({ monotonicMs, concurrency }: AdaptiveLimitO
       const nowMs = monotonicMs();
       if (givenMs < changedMs) return;
       const tookMs = nowMs - givenMs;
-      const isOutdated = times.measurement !== measurement;
-      const usualMs = smooth(isOutdated ? undefined : times.usualMs, tookMs);
-      times.usualMs = usualMs;
-      times.calmMs = isOutdated ? usualMs : Math.min(times.calmMs, usualMs);
-      times.measurement = measurement;
+      noteTime(times, tookMs, measurement);
+      noteTime(ofAll, tookMs, measurement);
+      // Of many backends with few requests each there is no other measure.
+      const { calmMs } = isKnown(times) ? times : ofAll;
       window.count += 1;
-      window.pressures += (tookMs - times.calmMs) / Math.max(targetDelayMs, times.calmMs);
+      window.pressures += (tookMs - calmMs) / Math.max(targetDelayMs, calmMs);
       if (window.count < Math.min(window.mostInFlight, WINDOW) || nowMs - window.startedMs < WINDOW_MS) return;
       judge();
     },
@@ -150,9 +136,4 @@ export function createAdaptiveLimit({ monotonicMs, concurrency }: AdaptiveLimitO
       if (how === 'throttled') throttledAt = limit;
     },
   };
-}
-
-/** What is usual after one more took `tookMs`. */
-export function smooth(usualMs: number | undefined, tookMs: number): number {
-  return usualMs === undefined ? tookMs : usualMs + SMOOTHING * (tookMs - usualMs);
 }

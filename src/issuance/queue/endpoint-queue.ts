@@ -1,17 +1,16 @@
-import type { Backend } from '../../backends/backend.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { createAdaptiveLimit, createServiceTimes, type ServiceTimes, smooth } from './adaptive-limit.ts';
+import { createAdaptiveLimit } from './adaptive-limit.ts';
 import { createAlarm } from './alarm.ts';
-import { createFairTurns, type Lane, type Turn } from './fair-turns.ts';
+import { createFairTurns, type Turn } from './fair-turns.ts';
+import { createKeys, type Key, nameOf, type QueuedBackend } from './keys.ts';
 import { isDeadline, type Outcome } from './outcome.ts';
 import { createPauses } from './pauses.ts';
 import { createPlace, type Place } from './place.ts';
 import type { Priority } from './priority.ts';
 import { cameTooLate, isClosed, isPaused, isTooMany, type Waiting } from './refusals.ts';
+import { createServiceTimes, isKnown, noteTime } from './service-times.ts';
+import { createSparePlaces } from './spare-places.ts';
 import { createThroughput } from './throughput.ts';
-
-/** What a queue has to know of a backend. */
-export type QueuedBackend = Pick<Backend, 'mesh' | 'name' | 'local' | 'endpoint' | 'concurrency' | 'metrics'>;
 
 export interface QueueLoad {
   /** Certificates of this backend that are being asked for, those that wait for somebody else included. */
@@ -32,24 +31,9 @@ export interface EndpointQueue {
   close(): void;
 }
 
-/** One backend of one mesh. */
-interface Key {
-  readonly name: string;
-  readonly lane: Lane<Waiter>;
-  readonly times: ServiceTimes;
-  /** What its requests take lately, those that were parked included. */
-  usualMs: number | undefined;
-  /** Places that it holds, parked ones included. */
-  held: number;
-  parked: number;
-  /** What it waits for is not capacity: its requests are parked from the start. */
-  isStalled: boolean;
-  servedMs: number;
-}
-
 interface Waiter {
   readonly backend: QueuedBackend;
-  readonly key: Key;
+  readonly key: Key<Waiter>;
   readonly signal: AbortSignal;
   give(place: Place): void;
   reject(error: unknown): void;
@@ -57,16 +41,11 @@ interface Waiter {
 
 /** Parked requests that one backend may have; its next ones wait. */
 const MAX_PARKED = 32;
-/** Backends whose usual times are remembered while they want nothing. */
-const MAX_IDLE_KEYS = 1_000;
 /** Not done after this, or after several times what is usual: perhaps it waits for somebody, or there is no such issuer. */
 const LATE_AFTER_MS = 2_000;
 const SEVERAL = 4;
 /** Who would have to wait for longer because of a pause is told so at once. */
 const LONGEST_PAUSE_MS = 30_000;
-/** A mesh that holds a place already leaves this part of them free while other meshes come, too: so that theirs need not wait for its to end. */
-const SPARE_PART = 1 / 4;
-const SHARED_FOR_MS = 60_000;
 /** A place that is held for long costs its mesh up to so many times more. */
 const MOST_EXTRA = 3;
 
@@ -77,54 +56,23 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
   const pauses = createPauses();
   const throughput = createThroughput(monotonicMs());
   const alarm = createAlarm(clock, onAlarm);
-  const keys = new Map<string, Key>();
-  const idleKeys = new Set<Key>();
-  const stalledKeys = new Set<Key>();
+  const keys = createKeys(turns);
+  const spare = createSparePlaces(monotonicMs);
   const places = new Set<Place>();
-  let usualMs: number | undefined;
+  const times = createServiceTimes();
   let servedMs = Number.NEGATIVE_INFINITY;
-  let lastMesh: string | undefined;
-  /** When a place last went to another mesh than the one before. */
-  let sharedMs = Number.NEGATIVE_INFINITY;
   let isOver = false;
 
-  function keyFor(backend: QueuedBackend): Key {
-    const name = nameOf(backend);
-    const known = keys.get(name);
-    if (known !== undefined) return known;
-    const key: Key = {
-      ...{ name, lane: turns.createLane(backend.mesh), times: createServiceTimes(), usualMs: undefined },
-      ...{ held: 0, parked: 0, isStalled: false, servedMs: Number.NEGATIVE_INFINITY },
-    };
-    keys.set(name, key);
-    return key;
-  }
-
   /** To be called after every change of a key. */
-  function settle(key: Key): void {
+  function settle(key: Key<Waiter>): void {
     const isPaused = pauses.ownUntilMs(key.name) > monotonicMs();
     turns.setOpen(key.lane, !key.isStalled && !isPaused && key.parked < MAX_PARKED);
     serveStalled(key);
-    idleKeys.delete(key);
-    if (key.held + key.lane.waiting.size > 0) return;
-    idleKeys.add(key);
-    const [oldest] = idleKeys;
-    if (idleKeys.size <= MAX_IDLE_KEYS || oldest === undefined) return;
-    idleKeys.delete(oldest);
-    stalledKeys.delete(oldest);
-    keys.delete(oldest.name);
-    turns.removeLane(oldest.lane);
-  }
-
-  function setStalled(key: Key, isStalled: boolean): void {
-    key.isStalled = isStalled;
-    if (isStalled) stalledKeys.add(key);
-    else stalledKeys.delete(key);
-    settle(key);
+    keys.settle(key);
   }
 
   /** Its requests take nobody's place. */
-  function serveStalled(key: Key): void {
+  function serveStalled(key: Key<Waiter>): void {
     while (key.isStalled && key.parked < MAX_PARKED && pauses.untilMs(key.name) <= monotonicMs()) {
       const turn = turns.nextOf(key.lane);
       if (turn === undefined) return;
@@ -136,22 +84,13 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
   function serve(): void {
     if (pauses.wholeUntilMs > monotonicMs()) return;
     while (limit.inFlight < limit.limit) {
-      const turn = turns.next(limit.limit - limit.inFlight <= spare());
+      const turn = turns.next(limit.limit - limit.inFlight <= spare.of(limit.limit));
       if (turn === undefined) break;
-      noteMesh(turn.item.backend.mesh);
+      spare.note(turn.item.backend.mesh);
       limit.enter();
       give(turn, false);
     }
     if (turns.isWanted) limit.wanted();
-  }
-
-  function spare(): number {
-    return monotonicMs() - sharedMs < SHARED_FOR_MS ? Math.floor(limit.limit * SPARE_PART) : 0;
-  }
-
-  function noteMesh(mesh: string): void {
-    if (lastMesh !== undefined && lastMesh !== mesh) sharedMs = monotonicMs();
-    lastMesh = mesh;
   }
 
   function give(turn: Turn<Waiter>, isParked: boolean): void {
@@ -166,12 +105,12 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
     }
     const place = createPlace({
       ...{ givenMs, isParked, signal },
-      lateAfterMs: Math.max(LATE_AFTER_MS, SEVERAL * (key.usualMs ?? 0)),
+      lateAfterMs: Math.max(LATE_AFTER_MS, SEVERAL * key.allTimes.usualMs),
       isStuck() {
         // Others of its kind come through: it stands in a queue.
         if (key.servedMs >= givenMs) return false;
         // Only others come through: it is no matter of the endpoint.
-        if (servedMs >= givenMs) setStalled(key, true);
+        if (servedMs >= givenMs) keys.setStalled(key, true);
         return true;
       },
       onPark() {
@@ -198,8 +137,8 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
   }
 
   function extraOf(heldMs: number): number {
-    if (usualMs === undefined) return 0;
-    return Math.max(0, Math.min(MOST_EXTRA, heldMs / Math.max(usualMs, 1) - 1));
+    if (!isKnown(times)) return 0;
+    return Math.max(0, Math.min(MOST_EXTRA, heldMs / Math.max(times.usualMs, 1) - 1));
   }
 
   interface Held {
@@ -208,7 +147,7 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
     readonly wasTold: boolean;
   }
 
-  function learn(key: Key, outcome: Outcome, { givenMs, wasInFlight, wasTold }: Held): void {
+  function learn(key: Key<Waiter>, outcome: Outcome, { givenMs, wasInFlight, wasTold }: Held): void {
     const nowMs = monotonicMs();
     if (outcome.kind === 'throttled') {
       limit.congested('throttled');
@@ -220,32 +159,32 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
     throughput.count(nowMs);
     if (wasInFlight) limit.served(key.times, givenMs);
     if (!wasTold) {
-      key.usualMs = smooth(key.usualMs, nowMs - givenMs);
-      usualMs = smooth(usualMs, nowMs - givenMs);
+      noteTime(key.allTimes, nowMs - givenMs, 0);
+      noteTime(times, nowMs - givenMs, 0);
     }
     key.servedMs = nowMs;
     servedMs = nowMs;
-    if (key.isStalled) setStalled(key, false);
+    if (key.isStalled) keys.setStalled(key, false);
   }
 
-  function pause(key: Key, untilMs: number): void {
+  function pause(key: Key<Waiter>, untilMs: number): void {
     const nowMs = monotonicMs();
     const wholeBeforeMs = pauses.wholeUntilMs;
     pauses.tell(key.name, untilMs, nowMs);
-    for (const one of pauses.wholeUntilMs > wholeBeforeMs ? keys.values() : [key]) {
+    for (const one of pauses.wholeUntilMs > wholeBeforeMs ? keys.all() : [key]) {
       const leftMs = pauses.untilMs(one.name) - nowMs;
       settle(one);
       if (leftMs > LONGEST_PAUSE_MS) rejectAll(one, ({ backend }) => paused(backend, leftMs));
     }
-    wakeAfterPause();
+    wakeAt(pauses.untilMs(key.name));
   }
 
-  function wakeAfterPause(): void {
-    const endMs = turns.waiting === 0 ? undefined : pauses.nextEndMs(monotonicMs());
-    if (endMs !== undefined) alarm.ringAt(endMs);
+  /** When a pause ends, if somebody waits for that. */
+  function wakeAt(endMs: number | undefined): void {
+    if (endMs !== undefined && endMs > monotonicMs() && turns.waiting > 0) alarm.ringAt(endMs);
   }
 
-  function rejectAll(key: Key, why: (waiter: Waiter) => unknown): void {
+  function rejectAll(key: Key<Waiter>, why: (waiter: Waiter) => unknown): void {
     for (let turn = turns.nextOf(key.lane); turn !== undefined; turn = turns.nextOf(key.lane))
       turn.item.reject(why(turn.item));
     settle(key);
@@ -254,13 +193,13 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
   function onAlarm(): void {
     const nowMs = monotonicMs();
     for (const name of pauses.end(nowMs)) {
-      const key = keys.get(name);
+      const key = keys.peek(name);
       if (key !== undefined) settle(key);
     }
-    for (const key of stalledKeys) settle(key);
+    for (const key of keys.stalled()) settle(key);
     serve();
     for (const place of places) alarm.ringAt(place.check(nowMs));
-    wakeAfterPause();
+    wakeAt(pauses.nextEndMs(nowMs));
     if (isIdle()) alarm.stop();
   }
 
@@ -302,7 +241,7 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
     take: (backend, priority, signal) =>
       new Promise((resolve, reject) => {
         mayWait(backend, signal);
-        const key = keyFor(backend);
+        const key = keys.get(backend);
         const askedMs = monotonicMs();
         const onAbort = () => {
           turns.remove(turn);
@@ -325,20 +264,16 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
         });
         settle(key);
         serve();
-        wakeAfterPause();
+        wakeAt(pauses.untilMs(key.name));
       }),
     load(backend) {
-      const key = keys.get(nameOf(backend));
+      const key = keys.peek(nameOf(backend));
       return { inFlight: key?.held ?? 0, queued: key?.lane.waiting.size ?? 0, limit: limit.limit };
     },
     close() {
       isOver = true;
       alarm.stop();
-      for (const key of keys.values()) rejectAll(key, isClosed);
+      for (const key of keys.all()) rejectAll(key, isClosed);
     },
   };
-}
-
-function nameOf({ mesh, name }: QueuedBackend): string {
-  return `${mesh}/${name}`;
 }

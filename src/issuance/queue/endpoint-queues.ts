@@ -1,11 +1,13 @@
 import type { CallOptions } from '../../issuer/issuer.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { createEndpointQueue, type EndpointQueue, type QueuedBackend, type QueueLoad } from './endpoint-queue.ts';
+import { createEndpointQueue, type EndpointQueue, type QueueLoad } from './endpoint-queue.ts';
+import type { QueuedBackend } from './keys.ts';
 import { outcomeOf, SERVED } from './outcome.ts';
 import type { Priority } from './priority.ts';
 import { isClosed } from './refusals.ts';
 
-export type { QueuedBackend, QueueLoad } from './endpoint-queue.ts';
+export type { QueueLoad } from './endpoint-queue.ts';
+export type { QueuedBackend } from './keys.ts';
 
 /** One queue for each real server behind the backends: how many certificates are asked of it at once, and whose turn it is. */
 export interface EndpointQueues {

@@ -9,15 +9,14 @@ export interface Window {
 
 /** More is a queue that grows. Between it and 1 all is well. */
 export const HIGH_PRESSURE = 1.5;
-const LOW_PRESSURE = 0.5;
 
 /**
- * How many may be in flight next, when the limit was what held requests back. Little's law: with `limit` in flight that stand in the backend's queue for
- * `pressure` times as long as they may, `limit / pressure` stand there as long as they may.
+ * How many may be in flight next, when the limit was what held requests back. Down by Little's law: with `limit` in flight that stand in the backend's
+ * queue for `pressure` times as long as they may, `limit / pressure` stand there as long as they may. Up by as much as is free, to at most twice the limit.
  */
 export function nextLimit(limit: number, { pressure, max, throttledAt }: Window): number {
   if (pressure > HIGH_PRESSURE) return Math.max(1, Math.floor(limit / pressure));
   if (pressure > 1) return limit;
-  const isQuick = pressure <= LOW_PRESSURE && limit < throttledAt;
-  return Math.min(max, isQuick ? Math.min(2 * limit, Math.max(throttledAt, limit + 1)) : limit + 1);
+  const wished = Math.floor(limit * Math.min(2, 2 - pressure));
+  return Math.min(max, Math.max(limit + 1, Math.min(wished, throttledAt)));
 }
