@@ -19,6 +19,7 @@ describe('an inspection', () => {
   it('finds out where it ends, and whether that may pass', async () => {
     const backend = await startBackend(onTestFinished);
     await backend.sign();
+    await backend.leftovers();
     expect(await statesOf(backend)).toEqual(
       Object.fromEntries(module.checks.map(({ name }) => [name.replace('certmanager.', ''), 'passed'])),
     );
