@@ -22,6 +22,10 @@ type Domains = Pick<
   | 'cn_validations'
 >;
 
+/** What goes into a command is short, and holds nothing that a shell reads. */
+const MAX_KEPT = 20;
+const PLAIN = /^[\w.*-]{1,253}$/;
+
 /**
  * Whether Vault refuses every common name that a template can give. Tags may hold anything, so only what follows the last of them is sure: a name is
  * refused for certain when no domain of the role can end like it.
@@ -33,10 +37,10 @@ export function judgeCommonName(template: CommonNameTemplate, role: Domains): Co
   const isConstant = example === other;
   const domain = isConstant ? example : end.replace(/^[^.]*\.?/, '');
   const domains = role.allowed_domains.map((one) => one.toLowerCase());
-  const change =
-    domain === ''
-      ? 'allow_any_name=true'
-      : `allowed_domains=${[...new Set([...role.allowed_domains, domain])].join(',')} allow_subdomains=true${isConstant ? ' allow_bare_domains=true' : ''}`;
+  const kept = role.allowed_domains.filter((one) => PLAIN.test(one)).slice(0, MAX_KEPT);
+  const change = !PLAIN.test(domain)
+    ? 'allow_any_name=true'
+    : `allowed_domains=${[...new Set([...kept, domain])].join(',')} allow_subdomains=true${isConstant ? ' allow_bare_domains=true' : ''}`;
   const isFree =
     role.allow_any_name || role.allow_token_displayname || role.cn_validations.some((one) => one === 'disabled');
   const isOpen = domains.some((one) => one.includes('{{') || (role.allow_glob_domains && one.includes('*')));

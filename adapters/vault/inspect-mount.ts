@@ -76,7 +76,7 @@ export async function tellCas(
 }
 
 function findIssuerFault(
-  { conf, mesh }: Inspected,
+  { conf, mesh, clock }: Inspected,
   { list, chain }: MountFacts,
   ref: string,
   state: RoleState | undefined,
@@ -90,10 +90,10 @@ function findIssuerFault(
   // Vault before 1.11 knows of no issuers.
   if (!list.ok || keys.length === 0) return undefined;
   const info = list.value.key_info ?? {};
-  const able = keys.find((id) => (info[id]?.key_id ?? '') !== '');
-  const useIssuer = (issuer: string) => choice(conf, ref, issuer);
-  const another = able === undefined ? renewCa({ pki, mesh }, undefined, useIssuer) : useIssuer(able);
   const id = idOf(list.value, ref);
+  const able = keys.find((other) => other !== id && (info[other]?.key_id ?? '') !== '');
+  const useIssuer = (issuer: string) => choice(conf, ref, issuer);
+  const another = able === undefined ? renewCa({ pki, mesh }, clock.now(), useIssuer) : useIssuer(able);
   if (id === undefined) return say(`mount ${pki} has no issuer ${ref}, and so no CA to sign with`, another);
   if (info[id]?.key_id === '') return say(`issuer ${ref} of mount ${pki} has no key: it cannot sign`, another);
   if (state?.issuer?.revoked === true) return say(`issuer ${ref} of mount ${pki} is revoked`, another);

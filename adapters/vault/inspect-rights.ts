@@ -1,6 +1,7 @@
 import type { Checks } from '../shared/checks.ts';
 import { explainNoRight } from './abilities.ts';
 import { type Capabilities, type Rights, rightsOf, type Use } from './client.ts';
+import { isRefused } from './exchange.ts';
 import { type Failure, failed, type Outcome } from './failure.ts';
 import { findingOf } from './finding-of.ts';
 import type { TokenFacts } from './inspect-token.ts';
@@ -28,6 +29,8 @@ export async function findRights({ client, conf, mesh, signal }: Ways): Promise<
   if (!issue.ok) return issue;
   const tried = { maySign: sign.value, mayIssue: issue.value, may: undefined };
   if (tried.maySign || tried.mayIssue) return { ok: true, value: tried };
+  // Nothing was said by Vault itself: then the token need not be one that it knows.
+  if (told.failure.said === '') return failed({ ...told.failure, kind: 'token' });
   return failed(await explainNoRight(client, { ...conf, mesh }, { listRoles: false }, signal));
 }
 
@@ -57,9 +60,9 @@ export function tellRights(inspected: Inspected, { rights, lookup, state }: Toke
   };
   const isLogin = conf.auth.method !== 'token';
   lacks('readRole', state?.role?.ok === false && state.role.failure.kind === 'denied');
-  if (!isLogin) lacks('lookUpToken', !lookup.ok);
+  if (!isLogin) lacks('lookUpToken', isRefused(lookup));
   // One that may not ask what it may is not told apart from one that may not be renewed: both have no policy "default".
-  if (!isLogin) lacks('renewToken', !lookup.ok);
+  if (!isLogin) lacks('renewToken', isRefused(lookup));
   if (isLogin) lacks('revokeToken', false);
   if (missing.length === 0) checks.pass('rights', 'the token may use every other path that mesh-ca uses');
   else {

@@ -1,7 +1,8 @@
 import type { Checks } from '../shared/checks.ts';
-import type { Outcome } from './failure.ts';
+import { isRefused } from './exchange.ts';
+import { findingOf } from './finding-of.ts';
 import { inNamespace } from './in-namespace.ts';
-import type { TokenRights } from './inspect-rights.ts';
+import type { TokenFacts } from './inspect-token.ts';
 import type { Inspected } from './inspected.ts';
 import { makeToken } from './make-token.ts';
 import { type LookupReply, lifeOfLookup } from './token-replies.ts';
@@ -12,15 +13,19 @@ const ENDS_NOW_MS = 600_000;
 const ENDS_SOON_MS = 24 * 3600 * 1000;
 
 /**
- * Whether there will be a token tomorrow. One that is renewed, or logged in for, is no fault however short it is: many are so on purpose. Without a lookup
- * there is nothing to tell here; `vault.rights` says what is missing for it.
+ * Whether there will be a token tomorrow. One that is renewed, or logged in for, is no fault however short it is: many are so on purpose. Where the token
+ * may not look itself up there is nothing to tell here: `vault.rights` has told of it.
  */
 export function tellTokenLife(
   { conf, connector, clock }: Inspected,
-  told: LookupReply,
-  rights: Outcome<TokenRights>,
+  { lookup, rights }: TokenFacts,
   checks: Checks,
 ): void {
+  if (!lookup.ok) {
+    if (!isRefused(lookup)) checks.warn('token-life', findingOf(lookup.failure));
+    return;
+  }
+  const told = lookup.value;
   if (lifeOfLookup(told).neverExpires) {
     checks.pass('token-life', 'the token never ends');
     return;

@@ -44,7 +44,7 @@ export async function inspectVault(inspected: Inspected, options: InspectOptions
   const token = outcome && tellToken(inspected, outcome, checks);
   const hasMount = tellMount(conf, mount, checks);
   const isPermitted = token !== undefined && hasMount && tellRights(inspected, token, checks);
-  if (token?.lookup.ok === true) tellTokenLife(inspected, token.lookup.value, token.rights, checks);
+  if (token !== undefined) tellTokenLife(inspected, token, checks);
   if (token !== undefined && isPermitted) tellRole(inspected, token, checks);
   if (hasMount) await tellCas(ways, mount, token?.state, checks);
 }

@@ -3,7 +3,6 @@ import { z } from 'zod';
 /** Longest PEM text of one certificate or key, and most certificates in a chain. */
 const MAX_PEM = 64 * 1024;
 const MAX_CHAIN = 32;
-const MAX_ISSUER_REF = 256;
 const MAX_NAME = 2048;
 
 /** Longer lists are cut by who reads them; a mount with thousands of issuers is somebody's mistake. */
@@ -94,7 +93,10 @@ export const roleReply = z.object({
     key_bits: z.number().int().nonnegative().default(0),
     use_csr_sans: z.boolean().default(true),
     use_csr_common_name: z.boolean().default(true),
-    issuer_ref: z.string().max(MAX_ISSUER_REF).default('default'),
+    issuer_ref: z
+      .string()
+      .regex(/^[\w.-]{1,256}$/)
+      .default('default'),
     allowed_uri_sans: z.array(z.string().max(MAX_NAME)).max(MAX_KEYS).nullish(),
     require_cn: z.boolean().default(true),
     client_flag: z.boolean().default(true),
@@ -126,7 +128,10 @@ export const healthReply = z.object({
   standby: z.boolean(),
   replication_dr_mode: z.string().max(100).catch(''),
   server_time_utc: z.number(),
-  version: z.string().max(100).default('unknown'),
+  version: z
+    .string()
+    .regex(/^[\w.+-]{1,100}$/)
+    .catch('unknown'),
 });
 
 export const anyReply = z.unknown();

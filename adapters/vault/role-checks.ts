@@ -1,6 +1,7 @@
 import type { Finding } from '../shared/checks.ts';
 import { judgeCommonName } from './common-name-allowed.ts';
 import type { VaultConf } from './config.ts';
+import { allowedUriSans } from './error-rules.ts';
 import { inNamespace } from './in-namespace.ts';
 import type { MountReply, RoleReply } from './replies.ts';
 import { readRole } from './role.ts';
@@ -24,6 +25,9 @@ export interface RoleVerdict extends Finding {
 /** Below this the proxies of a mesh renew all day long. Kuma's own certificates last 30 days. */
 const SHORT_LIFE_SECONDS = 24 * 3600;
 const LIFE = 'max_ttl=720h ttl=720h';
+/** What a role allows already stays in the command that changes it, where it is short and holds nothing that a shell reads. */
+const MAX_KEPT = 20;
+const PLAIN = /^[\w:/.*@-]{1,256}$/;
 /** Of a data plane, and of one with tags: as the names of Kuma's certificates are. */
 const tryUris = (mesh: string) => [`spiffe://${mesh}/a-service`, 'kuma://a-tag/a-value'] as const;
 
@@ -34,12 +38,16 @@ export const ROLE_CHECKS: Readonly<Record<string, (asked: RoleAsked) => RoleVerd
   'role-names': ({ role, mesh }) => {
     const allowed = role.allowed_uri_sans ?? [];
     if (tryUris(mesh).every((uri) => allowsUri(allowed, uri))) return good('it allows the names of this mesh');
-    const wanted = [`spiffe://${mesh}/*`, 'kuma://*'].filter((glob) => !allowed.includes(glob));
+    const message = 'does not allow the names of this mesh (allowed_uri_sans)';
+    if (allowed.length > MAX_KEPT || !allowed.every((glob) => PLAIN.test(glob))) {
+      return { status: 'failed', message, change: allowedUriSans({ mesh }) };
+    }
+    const all = new Set([...allowed, `spiffe://${mesh}/*`, 'kuma://*']);
     return {
       status: 'failed',
-      message: 'does not allow the names of this mesh (allowed_uri_sans)',
-      cause: `it allows ${allowed.length === 0 ? 'none' : allowed.slice(0, 8).join(', ')}`,
-      change: `allowed_uri_sans="${[...allowed, ...wanted].join(',')}"`,
+      message,
+      cause: `it allows ${allowed.length === 0 ? 'none' : allowed.join(', ')}`,
+      change: `allowed_uri_sans="${[...all].join(',')}"`,
     };
   },
 
@@ -86,7 +94,8 @@ export const ROLE_CHECKS: Readonly<Record<string, (asked: RoleAsked) => RoleVerd
     const extended = new Set(role.ext_key_usage.map(bareName));
     if (role.server_flag) extended.add('serverauth');
     if (role.client_flag) extended.add('clientauth');
-    if (extended.has('any') || (extended.has('serverauth') && extended.has('clientauth'))) {
+    // None at all is for everything.
+    if (extended.size === 0 || extended.has('any') || (extended.has('serverauth') && extended.has('clientauth'))) {
       return good('its certificates are for servers and clients');
     }
     return {
@@ -100,7 +109,7 @@ export const ROLE_CHECKS: Readonly<Record<string, (asked: RoleAsked) => RoleVerd
     if (role.not_after !== '') {
       return {
         status: 'failed',
-        message: `ends all certificates at one time (not_after=${JSON.stringify(role.not_after)}), which leaves no room for a lifetime`,
+        message: 'ends all certificates at one time (not_after), which leaves no room for a lifetime',
         change: 'not_after=""; mesh-ca asks for dpCert.rotation.expiration',
       };
     }

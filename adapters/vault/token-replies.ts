@@ -28,7 +28,10 @@ export const lookupReply = z.object({
     explicit_max_ttl: seconds.nullish(),
     period: seconds.nullish(),
     renewable: z.boolean().default(false),
-    type: z.string().default('service'),
+    type: z
+      .string()
+      .regex(/^\w{1,32}$/)
+      .default('service'),
     /** Seconds since 1970, by the clock of Vault. */
     creation_time: z.number().nonnegative().optional().catch(undefined),
     num_uses: z.number().nonnegative().catch(0),

@@ -21,6 +21,7 @@ import type { Fault } from '../fakes/fake-vault.ts';
 import { confFor, createIssuer, GRANTS, startBackend } from '../fakes/vault-backend.ts';
 import { caErrorOf } from '../support/ca-error-of.ts';
 import { IDENTITY } from '../support/identity.ts';
+import { inspectAll, inspectFailed } from '../support/inspect-all.ts';
 
 const says = (status: number, ...errors: string[]): Fault => ({ status, body: JSON.stringify({ errors }) });
 const SIGN = GRANTS.sign[0];
@@ -41,14 +42,14 @@ const ANSWERS: readonly [string, Fault, ErrorClass, RegExp, RegExp][] = [
     says(403, 'permission denied'),
     IssuerDeniedError,
     /the token is invalid, was revoked, has expired/,
-    /vault token lookup.*fromCp\.auth/,
+    /^vault token create .*fromCp\.auth.*vault token lookup/,
   ],
   [
     'does not know the token any more, as Vault says it',
     says(403, '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n'),
     IssuerDeniedError,
     /the token is invalid, was revoked, has expired/,
-    /vault token lookup.*fromCp\.auth/,
+    /^vault token create .*fromCp\.auth.*vault token lookup/,
   ],
   [
     'is behind a gateway that denies',
@@ -367,7 +368,7 @@ describe('a vault that cannot be reached', () => {
   const failureOf = async (fromCp: Record<string, unknown>) => {
     const issuer = createIssuer(confFor({ address: 'http://127.0.0.1:1', token: 'root' }, fromCp));
     onTestFinished(() => issuer.close());
-    const checks = await issuer.inspect(live());
+    const checks = await inspectAll(issuer);
     return { error: await caErrorOf(issuer.trustBundle(live())), checks };
   };
 
@@ -376,7 +377,7 @@ describe('a vault that cannot be reached', () => {
     expect(error).toBeInstanceOf(IssuerUnavailableError);
     expect(error.message).toMatch(/refuses connections.*ECONNREFUSED/);
     expect(error.fix).toMatch(/fromCp\.address/);
-    expect(checks.at(-1)).toMatchObject({ name: 'vault.address-reachable', ok: false });
+    expect(checks.at(-1)).toMatchObject({ name: 'vault.address-reachable', status: 'failed' });
   });
 
   it('is told apart: the agent refuses, not the server', async () => {
@@ -438,7 +439,7 @@ const LISTENERS: readonly [string, Omit<CaSpec, 'name'>, 'trusted' | 'not truste
 ];
 
 describe('a vault whose listener shows a certificate', () => {
-  it.each(LISTENERS)('%s is told apart, and is sent no token', async (_what, spec, trust, message, fix) => {
+  it.each(LISTENERS)('%s is told apart, and is sent no token', async (what, spec, trust, message, fix) => {
     const forAddress = new SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }]);
     const { certPem, keyPem } = await makeCa({
       ...{ name: 'listener', keyUsage: undefined, extensions: [forAddress] },
@@ -457,9 +458,8 @@ describe('a vault whose listener shows a certificate', () => {
     const error = await caErrorOf(issuer.abilities(live()));
     expect(error).toBeInstanceOf(IssuerUnavailableError);
     expect([error.message, error.fix]).toEqual([expect.stringMatching(message), expect.stringMatching(fix)]);
-    expect((await issuer.inspect(live())).filter(({ ok }) => !ok).map(({ name }) => name)).toEqual([
-      'vault.tls-trusted',
-    ]);
+    const name = what === 'for another name' ? 'vault.tls-name' : 'vault.tls-trusted';
+    expect((await inspectFailed(issuer)).map((check) => check.name)).toEqual([name]);
     expect(requests).toBe(0);
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { inNamespace } from '../../adapters/vault/in-namespace.ts';
 import { errors } from '../fakes/fake-vault.ts';
 import { startBackend } from '../fakes/vault-backend.ts';
+import { inspectAll } from '../support/inspect-all.ts';
 
 describe('the command of a fix, for a conf with a namespace', () => {
   it.each([
@@ -14,6 +15,11 @@ describe('the command of a fix, for a conf with a namespace', () => {
       'vault secrets enable -path=pki pki; vault auth enable cert',
       'vault secrets enable -namespace=team/a -path=pki pki; vault auth enable -namespace=team/a cert',
     ],
+    [
+      'vault secrets list; vault policy read p',
+      'vault secrets list -namespace=team/a; vault policy read -namespace=team/a p',
+    ],
+    ['vault token create -orphan', 'vault token create -namespace=team/a -orphan'],
     ['vault write -f -field=secret_id auth/x', 'vault write -namespace=team/a -f -field=secret_id auth/x'],
   ])('says which: %s', (fix, expected) => {
     expect(inNamespace(fix, 'team/a')).toBe(expected);
@@ -34,8 +40,8 @@ describe('the command of a fix, for a conf with a namespace', () => {
     Object.assign(vault.pki, { role: { ...role, key_type: 'ed25519' } });
     const fix = 'vault patch -namespace=team/a kmesh-pki-default/roles/dataplane-proxies key_type=any key_bits=0';
     await expect(sign()).rejects.toMatchObject({ fix });
-    const found = await issuer.inspect({ signal: new AbortController().signal });
-    expect(found.find(({ ok }) => !ok)).toMatchObject({ name: 'vault.role-fits', fix });
+    const found = await inspectAll(issuer);
+    expect(found.find(({ status }) => status === 'failed')).toMatchObject({ name: 'vault.role-keys', fix });
     vault.pki.role = role;
     vault.fault = ({ path }) =>
       path.includes('/sign/')

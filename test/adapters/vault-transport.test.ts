@@ -9,6 +9,7 @@ import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { startFakeVault } from '../fakes/fake-vault.ts';
 import { confFor, createIssuer, GRANTS, startBackend } from '../fakes/vault-backend.ts';
 import { IDENTITY } from '../support/identity.ts';
+import { inspectAll } from '../support/inspect-all.ts';
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -28,7 +29,7 @@ describe('the way to vault', () => {
     const { vault, issuer, sign } = await startBackend(onTestFinished);
     await sign();
     await issuer.trustBundle(live());
-    await issuer.inspect(live());
+    await inspectAll(issuer);
     expect(decoy.connections().opened).toBe(0);
     expect(vault.seen.length).toBeGreaterThan(5);
     for (const { path, headers } of vault.seen) {
@@ -40,7 +41,7 @@ describe('the way to vault', () => {
   it('carries the namespace on every call but health, which only the root namespace answers', async () => {
     const { vault, issuer, sign } = await startBackend(onTestFinished, ['sign', 'readRole'], { namespace: 'team/a' });
     await sign();
-    await issuer.inspect(live());
+    await inspectAll(issuer);
     for (const { path, headers } of vault.seen) {
       expect(headers['x-vault-namespace'], path).toBe(path === 'sys/health' ? undefined : 'team/a');
     }
@@ -133,11 +134,12 @@ describe('the TLS way to vault', () => {
   it('refuses a certificate for another name', async () => {
     const { issuer, issue } = await startTls(['DNS:vault.test'], (ca) => ({ caCert: { inlineString: ca } }));
     await expect(issue()).rejects.toThrow(/certificate for another name/);
-    const checks = await issuer.inspect(live());
+    const checks = await inspectAll(issuer);
     expect(checks.at(-1)).toMatchObject({
-      name: 'vault.tls-trusted',
-      ok: false,
-      fix: expect.stringContaining('serverName'),
+      name: 'vault.tls-name',
+      status: 'failed',
+      message: expect.stringContaining('it is for DNS:vault.test'),
+      fix: expect.stringContaining('set fromCp.tls.serverName to vault.test'),
     });
   });
 

@@ -31,12 +31,14 @@ export interface FakeRole {
   issuer_ref?: string;
   allowed_uri_sans?: readonly string[];
   require_cn?: boolean;
+  [parameter: string]: unknown;
 }
 
 /** What most tests want: all keys, the names of mesh `default`. */
 const ROLE: FakeRole = {
   ...{ key_type: 'any', key_bits: 0, use_csr_sans: true, use_csr_common_name: true },
   ...{ allowed_uri_sans: ['spiffe://default/*', 'kuma://*'], require_cn: false },
+  ...{ no_store: true, max_ttl: 720 * 3600, allowed_domains: ['mesh'], allow_subdomains: true },
 };
 
 export interface FakePki {
@@ -56,6 +58,12 @@ export interface FakePki {
   notBeforeMs: number;
   /** PEM of CAs that the mount tells beside those of `style.mountChain`. */
   moreIssuers: readonly string[];
+  /** `max_lease_ttl` of the mount. */
+  maxLeaseSeconds: number;
+  /** What `issuer/default` says beside its certificate, to who may read it. */
+  issuer: Readonly<Record<string, unknown>>;
+  /** Changes what the list says of the default issuer. */
+  listed: Readonly<Record<string, unknown>>;
   /** False: as Vault before 1.11, which has no such paths. */
   listsIssuers: boolean;
   /** Of PEM: what the mount is made of. */
@@ -105,6 +113,9 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
     role: ROLE,
     moreIssuers: [],
     listsIssuers: true,
+    maxLeaseSeconds: 87_600 * 3600,
+    issuer: { usage: 'read-only,issuing-certificates,crl-signing', revoked: false },
+    listed: {},
     signsAs: 'own',
     notBeforeMs: 30_000,
     style: NORMAL_CHAIN,
@@ -113,7 +124,8 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
     foreignCa: false,
     ...cas,
     tell(path) {
-      if (pki.listsIssuers && path.startsWith(`${pki.mount}/issuer`)) return tellIssuers(path);
+      const isPublic = path.startsWith(`${pki.mount}/issuers`) || path.endsWith('/json');
+      if (pki.listsIssuers && isPublic) return tellIssuers(path);
       if (path !== `${pki.mount}/cert/ca_chain` && path !== `${pki.mount}/cert/ca`) return undefined;
       const chain = path.endsWith('/ca') ? [cas.intermediate] : pki.style.mountChain(cas);
       return { status: 200, body: { data: { certificate: chain.join('\n'), ca_chain: chain.join('\n') } } };
@@ -123,6 +135,8 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
       const at = (verb: string) => path === `${pki.mount}/${verb}/${pki.roleName}`;
       if (method === 'GET' && path === `${pki.mount}/roles?list=true`)
         return role === undefined ? errors(404) : { status: 200, body: { data: { keys: [pki.roleName] } } };
+      if (method === 'GET' && path.startsWith(`${pki.mount}/issuer/`))
+        return { status: 200, body: { data: pki.issuer } };
       if (method === 'GET' && at('roles'))
         return role === undefined ? errors(404) : { status: 200, body: { data: role } };
       if (method !== 'POST' || !(at('sign') || at('issue'))) return undefined;
@@ -140,7 +154,10 @@ export async function createFakePki(now: () => Date): Promise<FakePki> {
     );
     if (path === `${pki.mount}/issuers?list=true`) {
       const [first] = issuers.keys();
-      const info = [...issuers.keys()].map((id) => [id, { issuer_name: '', is_default: id === first }]);
+      const info = [...issuers.keys()].map((id) => [
+        id,
+        { issuer_name: '', is_default: id === first, key_id: id === first ? 'k' : '', ...(id === first && pki.listed) },
+      ]);
       const data = { keys: [...issuers.keys()], key_info: Object.fromEntries(info) };
       return issuers.size === 0 ? errors(404) : { status: 200, body: { data } };
     }

@@ -32,6 +32,12 @@ export interface FakeVault {
   isSealed: boolean;
   /** False: it answers as a sealed one, but for `sys/health`. */
   isInitialised: boolean;
+  /** What `sys/health` says beside that. */
+  health: Readonly<Record<string, unknown>>;
+  /** What `sys/leader` says. */
+  leader: Readonly<Record<string, unknown>>;
+  /** What the token says of itself beside its kind. */
+  lookup: Readonly<Record<string, unknown>>;
   /** Asked before each request. */
   fault: (request: SeenRequest) => Fault | undefined;
   /** How many connections were ever opened, and how many are open. */
@@ -40,6 +46,13 @@ export interface FakeVault {
   dropIdleConnections(): void;
   close(): Promise<void>;
 }
+
+/** Of Vault's policy `default`, what matters here. */
+const DEFAULT_POLICY: Readonly<Record<string, readonly string[]>> = {
+  'auth/token/lookup-self': ['read'],
+  'auth/token/renew-self': ['update'],
+  'auth/token/revoke-self': ['update'],
+};
 
 export interface FakeVaultOptions {
   readonly now: () => Date;
@@ -99,6 +112,9 @@ export async function startFakeVault(options: FakeVaultOptions): Promise<FakeVau
     hasDefaultPolicy: true,
     isSealed: false,
     isInitialised: true,
+    health: {},
+    leader: { ha_enabled: false },
+    lookup: { ttl: 3600, renewable: true, policies: ['default', 'mesh-ca'] },
     fault: () => undefined,
     connections: () => ({ opened, open: sockets.size }),
     dropIdleConnections() {
@@ -113,14 +129,16 @@ export async function startFakeVault(options: FakeVaultOptions): Promise<FakeVau
 
   function answer({ method, path, headers, body }: SeenRequest): Answer {
     if (path === 'sys/health') return health();
+    if (path === 'sys/leader') return { status: 200, body: vault.leader };
     if (vault.isSealed || !vault.isInitialised) return errors(503, 'Vault is sealed');
     const told = method === 'GET' ? pki.tell(path) : undefined;
     if (told !== undefined) return told;
     if (headers['x-vault-token'] !== vault.token) return errors(403, 'permission denied');
     if (vault.hasDefaultPolicy && path === 'sys/capabilities-self') return capabilities(body.paths);
     if (vault.hasDefaultPolicy && path === 'auth/token/lookup-self') {
-      return { status: 200, body: { data: { ttl: 3600, renewable: true, type: 'service' } } };
+      return { status: 200, body: { data: { type: 'service', ...vault.lookup } } };
     }
+    if (path.startsWith('sys/internal/ui/mounts/')) return mount(path.slice('sys/internal/ui/mounts/'.length));
     const wanted = path.endsWith('?list=true') ? 'list' : method === 'GET' ? 'read' : 'update';
     if (!vault.grants.get(path.replace('?list=true', ''))?.includes(wanted))
       return errors(403, '1 error occurred:\n\t* permission denied\n\n');
@@ -131,13 +149,28 @@ export async function startFakeVault(options: FakeVaultOptions): Promise<FakeVau
     const { isSealed, isInitialised: initialized } = vault;
     const sealed = isSealed || !initialized;
     const serverSeconds = Math.floor(options.now().getTime() / 1000);
-    const body = { initialized, sealed, standby: sealed, server_time_utc: serverSeconds, version: '0.0.0-fake' };
+    const body = {
+      initialized,
+      sealed,
+      standby: sealed,
+      server_time_utc: serverSeconds,
+      version: '0.0.0-fake',
+      ...vault.health,
+    };
     return { status: initialized ? (sealed ? 503 : 200) : 501, body };
+  }
+
+  /** Told to who has a right below it. */
+  function mount(path: string): Answer {
+    const isKnown = path === pki.mount && [...vault.grants.keys()].some((one) => one.startsWith(`${path}/`));
+    if (!isKnown) return errors(403, 'preflight capability check returned 403');
+    return { status: 200, body: { data: { type: 'pki', config: { max_lease_ttl: pki.maxLeaseSeconds } } } };
   }
 
   function capabilities(paths: unknown): Answer {
     const list = Array.isArray(paths) ? paths.map(String) : [];
-    const data = Object.fromEntries(list.map((path) => [path, vault.grants.get(path) ?? ['deny']]));
+    const granted = (path: string) => vault.grants.get(path) ?? DEFAULT_POLICY[path] ?? ['deny'];
+    const data = Object.fromEntries(list.map((path) => [path, granted(path)]));
     return { status: 200, body: { ...data, data } };
   }
 

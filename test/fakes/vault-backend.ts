@@ -38,12 +38,13 @@ export interface FakeBackend {
 }
 
 export const GRANTS: Readonly<
-  Record<'sign' | 'issue' | 'readRole' | 'listRoles', readonly [path: string, may: readonly string[]]>
+  Record<'sign' | 'issue' | 'readRole' | 'listRoles' | 'readIssuer', readonly [path: string, may: readonly string[]]>
 > = {
   sign: ['kmesh-pki-default/sign/dataplane-proxies', ['update']],
   issue: ['kmesh-pki-default/issue/dataplane-proxies', ['create', 'update']],
   readRole: ['kmesh-pki-default/roles/dataplane-proxies', ['read']],
   listRoles: ['kmesh-pki-default/roles', ['list']],
+  readIssuer: ['kmesh-pki-default/issuer/default', ['read']],
 };
 
 /** A fake Vault and an issuer of it; both end with the test. */

@@ -19,6 +19,7 @@ import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { confFor, createIssuer } from '../fakes/vault-backend.ts';
 import { caErrorOf } from '../support/ca-error-of.ts';
 import { IDENTITY } from '../support/identity.ts';
+import { inspectFailed } from '../support/inspect-all.ts';
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const SIGN_ROLE = 'role-dataplane-proxies-sign.json';
@@ -225,7 +226,7 @@ const CASES: readonly Case[] = [
       },
       type: IssuerResponseError,
       message: /with (a CA that has ended at|the CA "CN=default root", which has ended at) 20\d\d-/,
-      fix: /vault write \S+\/root\/rotate\/internal .*vault write \S+\/root\/replace default=next/,
+      fix: /vault write \S+\/root\/rotate\/internal .*vault write \S+\/root\/replace default=root-after-20/,
       repair: async ({ server, mount }) => {
         await server.must('POST', `${mount}/root/rotate/internal`, { common_name: 'default root', ttl: '87600h' });
         await server.must('POST', `${mount}/root/replace`, { default: 'next' });
@@ -297,8 +298,8 @@ describe('a real vault with one fault', () => {
     const world = await setUp({ policy: ['sign', 'checks'] });
     const other = issuerOf(bao, world, { role: 'other' });
     expect((await caErrorOf(other.sign())).message).toMatch(/mount \S+ has no role other/);
-    const failed = (await other.issuer.inspect(live())).filter(({ ok }) => !ok);
-    expect(failed.map(({ name }) => name)).toEqual(['vault.issue-permitted']);
+    const failed = await inspectFailed(other.issuer);
+    expect(failed.map(({ name }) => name)).toEqual(['vault.role-readable']);
   });
 
   it('knows a namespace that is not there', async () => {
@@ -339,7 +340,7 @@ describe('access documents, each token bound to exactly these', () => {
     const roleFile = expected.sign ? SIGN_ROLE : 'role-dataplane-proxies.json';
     const world = await setUp({ policy, tokenOptions, roleFile });
     expect(await kinds(world)).toEqual(expected);
-    expect((await world.issuer.inspect(live())).filter(({ ok }) => !ok)).toEqual([]);
+    expect(await inspectFailed(world.issuer)).toEqual([]);
     if (expected.sign) await expect(world.sign()).resolves.toBeDefined();
   });
 
@@ -376,7 +377,7 @@ describe('the CAs of a real mount', () => {
     const { roots, chain } = await world.sign();
     expect([chain.length, roots.map((der) => parseCertificate(der).commonName)]).toEqual([0, ['second root']]);
     expect(await rootNames(world.issuer)).toEqual(['default root', 'second root']);
-    expect((await world.issuer.inspect(live())).filter(({ ok }) => !ok)).toEqual([]);
+    expect(await inspectFailed(world.issuer)).toEqual([]);
   });
 
   it('finds one way to a root that is cross-signed by the old one, and tells both roots', async () => {
@@ -432,7 +433,7 @@ describe('a real vault that cannot serve now', () => {
       expect.stringMatching(/is not initialised/),
       expect.stringMatching(/vault operator init/),
     ]);
-    const failed = (await never.issuer.inspect(live())).filter(({ ok }) => !ok);
+    const failed = await inspectFailed(never.issuer);
     expect(failed).toMatchObject([{ name: 'vault.unsealed', message: expect.stringMatching(/not initialised/) }]);
   });
 
