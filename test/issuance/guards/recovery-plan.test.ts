@@ -5,7 +5,7 @@ import { createRecoveryPlan, SLOTS_PER_SECOND } from '../../../src/issuance/queu
 const START = 1000;
 const names = (count: number, prefix = 'dp') => Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
 /** The later the name the sooner the end of its certificate. */
-const refused = (count: number) => new Map(names(count).map((name, i) => [name, 1e9 - i]));
+const refused = (count: number) => new Map(names(count).map((name, i) => [name, 1e12 - i * 1000]));
 
 function plan(count: number, spreadMs = 60_000, most?: number) {
   return createRecoveryPlan({ startMs: START, spreadMs, refused: refused(count), ...(most !== undefined && { most }) });
@@ -27,6 +27,23 @@ describe('those that were refused', () => {
     expect(names(4).map((name) => slot(name, 0, START))).toEqual([46_000, 31_000, 16_000, 1000]);
   });
 
+  it('come in any order that their certificates end in, which may be no time at all', () => {
+    const ends = fc.array(fc.oneof(fc.integer({ min: -5, max: 2e10 }), fc.constant(Number.NaN)), {
+      minLength: 1,
+      maxLength: 50,
+    });
+    fc.assert(
+      fc.property(ends, (seconds) => {
+        const known = new Map(seconds.map((second, i) => [`dp-${i}`, second * 1000]));
+        const { slot } = createRecoveryPlan({ startMs: START, spreadMs: 60_000, refused: known });
+        const order = [...known].sort(([a], [b]) => slot(a, 0, START) - slot(b, 0, START));
+        const inOrder = order.map(([, atMs]) => Math.max(0, atMs || 0));
+        expect(inOrder).toEqual([...inOrder].sort((a, b) => a - b));
+        expect(new Set(order.map(([name]) => slot(name, 0, START))).size).toBe(known.size);
+      }),
+    );
+  });
+
   it('do not wait when there is only one', () => expect(plan(1).slot('dp-0', 0, START)).toBe(START));
 
   it('take longer when they are many, so that no second gets more than it may', () => {
@@ -45,8 +62,8 @@ describe('those that were refused', () => {
   it('are known as long as they wait', () => {
     const { waiting } = plan(3);
     expect([...waiting(START)]).toEqual([
-      ['dp-1', 1e9 - 1],
-      ['dp-0', 1e9],
+      ['dp-1', 1e12 - 1000],
+      ['dp-0', 1e12],
     ]);
     expect([...waiting(START + 60_000)]).toEqual([]);
   });
