@@ -141,6 +141,16 @@ export class Backend {
     }
   }
 
+  /** Keeps the issuer open for several calls that belong together, even when it is replaced meanwhile. Returns what ends that; idempotent. */
+  hold(): () => void {
+    this.#holders += 1;
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#leave();
+      isHeld = false;
+    };
+  }
+
   #leave(): void {
     this.#holders -= 1;
     if (this.#retired && this.#holders === 0) void this.#close();

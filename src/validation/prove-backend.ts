@@ -30,7 +30,16 @@ const HANDSHAKE_MS = 1_000;
  * looked at for everything that a proxy depends on. Takes at most 10 s. Nothing of the certificate is stored or counted, its key is forgotten.
  * @returns what was found, good or bad. Rejects with the signal's reason; with a TypeError when the adapter breaks its own table of checks
  */
-export async function proveBackend(backend: Backend, deps: ProveDeps, { signal }: CallOptions): Promise<Proof> {
+export async function proveBackend(backend: Backend, deps: ProveDeps, options: CallOptions): Promise<Proof> {
+  const release = backend.hold();
+  try {
+    return await prove(backend, deps, options);
+  } finally {
+    release();
+  }
+}
+
+async function prove(backend: Backend, deps: ProveDeps, { signal }: CallOptions): Promise<Proof> {
   signal.throwIfAborted();
   const { clock, log } = deps;
   const startedMs = clock.monotonicMs();

@@ -5,6 +5,7 @@ import { certificateRoutes } from '../../src/http/routes/certificates.ts';
 import { resourceRoutes } from '../../src/http/routes/resources.ts';
 import { serviceRoutes } from '../../src/http/routes/service.ts';
 import { trustRoutes } from '../../src/http/routes/trust.ts';
+import { validationRoutes } from '../../src/http/routes/validation.ts';
 import { builtinMesh, dataplane, type Json, startTestApp, type TestApp } from '../support/test-app.ts';
 
 let test: TestApp;
@@ -24,6 +25,7 @@ function allRoutes(): readonly Route[] {
     ...trustRoutes(nothing),
     ...resourceRoutes(nothing),
     ...serviceRoutes(nothing),
+    ...validationRoutes(nothing),
   ];
 }
 

@@ -156,7 +156,8 @@ describe('while the backend fails', () => {
   it('who may try again is told when', async () => {
     backend.failure = down();
     const { headers, json } = await issue('nobody');
-    expect([json.retry, json.retryAfterSeconds, headers.get('retry-after')]).toEqual([true, 5, '5']);
+    expect([json.retry, headers.get('retry-after')]).toEqual([true, String(json.retryAfterSeconds)]);
+    expect([4, 5]).toContain(json.retryAfterSeconds);
   });
 
   it('Retry-After is passed on', async () => {

@@ -55,7 +55,9 @@ describe('a data plane whose certificate failed', () => {
       expect(Number(json.retryAfterSeconds)).toBeLessThanOrEqual(5);
       expect(headers.get('retry-after')).toBe(String(json.retryAfterSeconds));
     }
-    expect(again.json.detail).toMatch(/^issuer\(fake ext\): not asked again for data plane "web" before .* UTC .*: is sealed$/);
+    expect(again.json.detail).toMatch(
+      /^issuer\(fake ext\): not asked again for data plane "web" before .* UTC .*: is sealed$/,
+    );
     expect([again.json.breaker, again.json.cause?.code]).toEqual(['closed', 'ERR_ISSUER_UNAVAILABLE']);
   });
 
