@@ -66,6 +66,11 @@ const SHORT_LIVED: Failure = {
 };
 const NO_TRIES = { failures: 0, retryAfterMs: 0 };
 
+/** Callers add to what they catch; this one is thrown to many. */
+function copyOf({ message, fix, violations, cause }: ConfigError): ConfigError {
+  return new ConfigError(message, { ...(fix !== undefined && { fix }), violations, cause });
+}
+
 export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   const { source, calls, clock, log, closing } = options;
   const now = () => clock.monotonicMs();
@@ -261,14 +266,16 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       if (obtainer.isUnderWay || pace.mayTry()) await orAborted(obtainer.once(), signal);
       // Vault has the last word about a token that was given to us.
       if (held !== undefined && (held.life.endsAtMs > now() || !source.logsIn)) return { ok: true, value: held.token };
-      if (obtainer.trouble instanceof ConfigError) throw obtainer.trouble;
+      if (obtainer.trouble instanceof ConfigError) throw copyOf(obtainer.trouble);
       const failure = obtainer.trouble ?? SHORT_LIVED;
       return failed({ ...failure, retryAfterMs: Math.max(failure.retryAfterMs ?? 0, pace.waitMs()) });
     },
 
     async tryAgain(signal) {
       const hasToken = () => held !== undefined && held.life.endsAtMs > now();
-      if (hasToken() || (obtainer.trouble?.retryAfterMs ?? 0) > 0) return;
+      const { trouble: why } = obtainer;
+      const isToldToWait = !(why instanceof ConfigError) && (why?.retryAfterMs ?? 0) > 0;
+      if (hasToken() || isToldToWait) return;
       pace.hasten();
       if (pace.mayTry()) return;
       await orAborted(clock.sleep(pace.waitMs(), closing), signal);

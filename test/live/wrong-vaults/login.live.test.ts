@@ -18,6 +18,13 @@ afterAll(async () => {
   await bao?.close();
 });
 
+/** The fix begins with the command that makes a token. @param fill where it cannot know the names of the policies */
+const giveTokenOfFix =
+  (fill: (world: World) => Readonly<Record<string, string>> = () => ({})): WrongVault['follow'] =>
+  async (fix, world) => {
+    const only = /^token create .* -field=token$/;
+    await world.giveToken((await followFix(fix, world, { fill: fill(world), only })).trim());
+  };
 const giveNewToken = async (world: World) => world.giveToken(await createToken(world.server, world.policies));
 const giveTokenWith = (more: object) => async (world: World) =>
   world.giveToken(await createToken(world.server, world.policies, { ...more }));
@@ -44,7 +51,9 @@ const CASES: readonly WrongVault[] = [
     check: 'token-valid',
     says: /token is invalid, was revoked/,
     field: 'fromCp.auth.token',
-    follow: inWords(/give a valid one in fromCp\.auth/, giveNewToken),
+    follow: giveTokenOfFix(({ mesh, policies }) => ({
+      [`kmesh-${mesh}-dataplane-proxies-sign`]: policies.find((name) => name.includes('-sign-')) ?? '',
+    })),
   },
   {
     name: 'a token about to end that cannot be renewed',
@@ -52,7 +61,15 @@ const CASES: readonly WrongVault[] = [
     check: 'token-life',
     says: /ends at .*cannot be renewed/,
     field: 'fromCp.auth.token',
-    follow: inWords(/token that may renew itself|give a token/, giveNewToken),
+    follow: giveTokenOfFix(),
+  },
+  {
+    name: 'a token for a number of calls',
+    spoil: giveTokenWith({ num_uses: 500 }),
+    check: 'token-valid',
+    status: 'warning',
+    says: /for \d+ more calls/,
+    follow: giveTokenOfFix(),
   },
   {
     name: 'a token that may not renew itself',

@@ -154,8 +154,8 @@ describe('a Vault with nothing in it but a token without rights', () => {
     expect(followed).toEqual([
       'vault.mount-readable',
       'vault.sign-permitted',
-      'vault.issuer-signs',
       'vault.role-readable',
+      'vault.issuer-signs',
     ]);
     expect((await world.store(false)).status).toBe(200);
   });

@@ -82,9 +82,12 @@ export async function validate({ app, mesh }: World): Promise<Validation> {
   };
 }
 
+const issue = ({ app, mesh }: World) =>
+  app.request('POST', `/meshes/${mesh}/dataplanes/web-1/_certificate`, { tags: { 'kuma.io/service': 'web' } });
+
 let worlds = 0;
 
-/** Each case: refused (or warned of) on PUT, told by the right check, cured by its fix, then stored without a word. */
+/** Each case: refused (or warned of) on PUT, told by the right check, cured by its fix, serving again at once, then stored without a word. */
 export function itTellsAndCures(
   cases: readonly WrongVault[],
   shared: { server(): StartedOpenBao; app(): TestApp },
@@ -121,11 +124,15 @@ export function itTellsAndCures(
     expect(told?.message).toMatch(wrong.says);
     for (const text of [put.text, ill.text, app.log.join('')]) expect(text).not.toContain(world.token);
 
+    // Fails or not: that of a moment ago must not stand in the way when all is well again.
+    await issue(world);
+
     await wrong.follow(told?.fix ?? '', world);
     expect((await world.store(true)).status).toBe(200);
     const well = await validate(world);
     expect([well.named('failed'), well.ok]).toEqual([[], true]);
     expect(well.checks.find(({ name }) => name === check)).toMatchObject({ status: 'passed' });
+    expect((await issue(world)).status).toBe(201);
     const stored = await world.store(false);
     expect([stored.status, stored.text]).toEqual([200, expect.not.stringContaining(check)]);
   });
