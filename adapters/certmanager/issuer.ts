@@ -158,8 +158,10 @@ export function createCertManagerIssuer(
 
     checkConf: (call) => collectFindings([() => loadPinned(conf, deps, call.signal)], call),
 
-    inspect: ({ signal, report }) =>
-      inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, { signal, report }),
+    inspect: ({ signal: asked, report }) =>
+      lifetime.whileOpen(asked, (signal) =>
+        inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, { signal, report }),
+      ),
 
     close() {
       closed ??= (async () => {

@@ -1,12 +1,17 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { module } from '../../adapters/certmanager/module.ts';
+import { countRequest, withRequestCount } from '../../src/backends/count-requests.ts';
 import { createSharedResources } from '../../src/runtime/shared-resources.ts';
+import { live, requestFor } from '../conformance/issuer.ts';
 import { TEST_START } from '../conformance/issuer-deps.ts';
 import { makeCa } from '../conformance/make-ca.ts';
+import { TEST_ISSUER } from '../fakes/kubernetes/cert-manager-controller.ts';
 import { loadPolicy } from '../fakes/kubernetes/rbac.ts';
+import { IDENTITY } from '../support/identity.ts';
 import { inspectAll } from '../support/inspect-all.ts';
 import { type Replica, startBackend, waitUntil } from './certmanager-backend.ts';
 
+const CONTEXT = { mesh: 'default', backend: 'ca-1' };
 const DAY_MS = 86_400_000;
 
 /** How each check ended. */
@@ -143,6 +148,26 @@ describe('the requests to the API server', () => {
     await first.close();
     await reopened(second);
     await waitUntil(async () => (await first.kube.counts()).requests.watch >= 3);
+  });
+
+  it('count for the certificate that they are made for; watches and deletions for none', async () => {
+    const { deps, leftovers } = await startBackend(onTestFinished);
+    const conf = module.parseConf({ issuerRef: { name: TEST_ISSUER } }, CONTEXT);
+    const issuer = module.create(CONTEXT, conf, { ...deps, onRequest: () => countRequest(undefined) });
+    onTestFinished(() => issuer.close());
+    let requests = 0;
+    await withRequestCount(
+      async () => {
+        for (const id of ['one', 'two', 'three']) {
+          await issuer.sign(await requestFor(IDENTITY, 'EC-P256', 3600, id), live());
+          await leftovers();
+        }
+      },
+      (count) => {
+        requests = count;
+      },
+    );
+    expect(requests).toBe(3);
   });
 
   it('leave nothing of a certificate behind', async () => {
