@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -68,6 +68,7 @@ const LISTEN_TRIES = 40;
 export async function startTcpProxy(target: Address, options: TcpProxyOptions = {}): Promise<TcpProxy> {
   const connections = new Set<Connection>();
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
   const counters = { accepted: 0, bytesFromClients: 0, bytesFromServer: 0 };
   let mode: ProxyMode = { kind: 'forward' };
   let to = target;
