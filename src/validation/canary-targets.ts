@@ -11,7 +11,7 @@ import type { Proofs } from './proofs.ts';
 
 export interface CanaryTargetsOptions {
   readonly store: Pick<Store, 'listResources' | 'onChange'>;
-  readonly backends: Pick<Backends, 'get'>;
+  readonly backends: Pick<Backends, 'get' | 'peek'>;
   readonly proofs: Pick<Proofs, 'latest' | 'forget' | 'keepOnly'>;
   readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
   readonly random: Pick<Random, 'uniform'>;
@@ -141,11 +141,13 @@ export class CanaryTargets {
     const { backends, proofs } = this.#options;
     this.#all = undefined;
     try {
-      const { mesh: loaded, backends: live } = await backends.get(mesh);
-      proofs.keepOnly(mesh, new Set(loaded.mtls?.backends.map(({ name }) => name)));
+      const loaded = await backends.get(mesh);
+      // Else a PUT came between, and a backend that it added may be proven already.
+      if (backends.peek(mesh) === loaded)
+        proofs.keepOnly(mesh, new Set(loaded.mesh.mtls?.backends.map(({ name }) => name)));
       const before = this.#targets.get(mesh);
       const after = new Map<string, CanaryTarget>();
-      for (const [name, backend] of live) {
+      for (const [name, backend] of loaded.backends) {
         const target = this.#target(backend, before?.get(name), what);
         if (target !== undefined) after.set(name, target);
       }

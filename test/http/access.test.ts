@@ -90,6 +90,10 @@ describe('without it', () => {
     ]);
   });
 
+  it.each(['/_validate', '/meshes/m/_backends/b/_validate'])('nobody proves a backend by POST %s', async (path) => {
+    expect((await remote.request('POST', path, {})).status).toBe(403);
+  });
+
   it("tells what was refused and what to do, with Kuma's title", async () => {
     const { status: code, json } = await remote.request('PUT', '/meshes/m', { type: 'Mesh', name: 'm' });
     expect([code, json.title, json.code]).toEqual([403, 'Access Denied', 'ERR_ACCESS_DENIED']);

@@ -5,6 +5,7 @@ import { createCsr } from '../../src/x509/create-csr.ts';
 import { generateKeyPair } from '../../src/x509/key-pair.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { createFakeIssuer, FAKE_CHECKS, type FakeBackend } from '../fakes/fake-issuer.ts';
+import { makeTempDir } from '../support/temp-dir.ts';
 import { type Answer, builtinMesh, dataplane, startTestApp, type TestApp } from '../support/test-app.ts';
 
 const EXT = { name: 'ext', type: 'fake', conf: {} };
@@ -198,6 +199,23 @@ describe('/readyz', () => {
     backend.checks = [...FAKE_CHECKS];
     await validate('/meshes/ready/_backends/ext/_validate');
     expect(await isTold()).toBeUndefined();
+  });
+});
+
+describe('after a restart', () => {
+  it('what a PUT has proven is still known', async () => {
+    const dir = await makeTempDir();
+    const start = () =>
+      startTestApp({ canaryInterval: '0s', store: `sqlite://${dir.path}/store.db`, dataDir: dir.path });
+    const first = await start();
+    await first.ok('PUT', '/meshes/proven', builtinMesh('proven'));
+    await first.ok('PUT', '/meshes/skipped', builtinMesh('skipped', { skipValidation: true }));
+    await first.close();
+    const second = await start();
+    const { json } = await second.ok('GET', '/readyz');
+    await second.close();
+    await dir.remove();
+    expect(json.unproven).toEqual([{ mesh: 'skipped', backend: 'ca-1', type: 'builtin', reason: 'not proven yet' }]);
   });
 });
 
