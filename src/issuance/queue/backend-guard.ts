@@ -46,6 +46,9 @@ export interface Recovery {
 /** After so long without any event, what is known is no more than a rumour. */
 const FORGET_AFTER_MS = 24 * 60 * 60 * 1000;
 
+/** No request takes longer: until then one that was asked before a recovery may still fail. */
+const LONGEST_REQUEST_MS = 10 * 60 * 1000;
+
 /** All that is known about one backend that is not well, or was not a moment ago. Time and chance are handed in. */
 export class BackendGuard {
   /** Of the backend that it is about. */
@@ -185,12 +188,18 @@ export class BackendGuard {
     return pruned || isOver || isRumour;
   }
 
-  /** All is well: there is nothing to remember. */
+  /** All is well: there is nothing to store. */
   get isIdle(): boolean {
     const breaker = this.#breaker;
     return (
       breaker.state === 'closed' && breaker.failed.size === 0 && this.held.size === 0 && this.#recovery === undefined
     );
+  }
+
+  /** It need not be kept in memory either: no failure can come that would have to be told from a new one. */
+  isOver(nowMs: number): boolean {
+    const breaker = this.#breaker;
+    return this.isIdle && breaker.state === 'closed' && nowMs >= breaker.sinceMs + LONGEST_REQUEST_MS;
   }
 }
 

@@ -85,7 +85,7 @@ interface Guarded {
 }
 
 export function createBackendGuards({ store, clock, random, log, limits }: BackendGuardsOptions): BackendGuards {
-  /** Backends that are not well; the others do not stand here. */
+  /** Backends that are not well, or were not a moment ago; the others do not stand here. */
   const guards = new Map<string, Guarded>();
   const closing = new AbortController();
   const writer = createGuardWriter({
@@ -94,7 +94,7 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     log,
     bodyOf: (id) => {
       const known = guards.get(id);
-      return known && writeGuard(known.guard, instant());
+      return known === undefined || known.guard.isIdle ? undefined : writeGuard(known.guard, instant());
     },
     onGone: (id) => void guards.delete(id),
   });
@@ -145,7 +145,7 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     const before = guard.breaker;
     if (!event(guard)) return;
     const key = { mesh: backend.mesh, name: backend.name };
-    if (guard.isIdle) guards.delete(id);
+    if (guard.isOver(clock.monotonicMs())) guards.delete(id);
     else guards.set(id, { key, guard });
     const after = guard.breaker;
     const hasTurned = before !== after && (before.state === 'open' || after.state === 'open');
@@ -177,9 +177,8 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     isSweeping = false;
     const nowMs = clock.monotonicMs();
     for (const [id, { key, guard }] of guards) {
-      if (!guard.prune(nowMs)) continue;
-      if (guard.isIdle) guards.delete(id);
-      writer.changed(id, key, 'soon');
+      if (guard.prune(nowMs)) writer.changed(id, key, 'soon');
+      if (guard.isOver(nowMs)) guards.delete(id);
     }
     sweepLater();
   }

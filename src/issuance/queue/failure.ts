@@ -72,7 +72,8 @@ export function readFailure(error: unknown): Failure | undefined {
   return {
     effect: effectOf(code),
     cause: { code, message: message.slice(0, MOST_TEXT), fix: fix?.slice(0, MOST_TEXT) },
-    toldMs: retryAfterMs !== undefined && retryAfterMs > 0 ? Math.min(retryAfterMs, LONGEST_TOLD_MS) : undefined,
+    toldMs:
+      retryAfterMs !== undefined && retryAfterMs > 0 ? Math.min(Math.ceil(retryAfterMs), LONGEST_TOLD_MS) : undefined,
   };
 }
 

@@ -79,6 +79,8 @@ function errorOf(what: Exclude<Outcome, 'success' | 'given'>, told: number | und
   }
 }
 
+const LONGEST_REQUEST_MS = 600_000;
+
 interface UnderWay {
   readonly permit: Permit;
   readonly request: GuardedRequest;
@@ -134,8 +136,10 @@ class Model {
   end(which: number, what: Outcome, told: number | undefined): void {
     const [ended] = this.#underWay.splice(which % Math.max(1, this.#underWay.length), 1);
     if (ended === undefined) return;
-    const { permit, request } = ended;
-    if (what === 'given') permit.given();
+    const { permit, request, sinceMs } = ended;
+    // Its deadline came, and nobody waits for it any more.
+    const isLate = this.#world.nowMs - sinceMs > LONGEST_REQUEST_MS;
+    if (what === 'given' || isLate) permit.given();
     else if (what === 'success') {
       permit.succeeded();
       this.#succeeded(request);

@@ -57,6 +57,17 @@ for (const { name, open } of stores) {
       expect(world.refused('web-1').message).toContain('2 failures');
     });
 
+    it('is exact to the millisecond, whatever chance gave', async () => {
+      const world = await start(open());
+      world.chance = 0.9999999511718748;
+      world.fail('web-1');
+      const { retryAfterMs = 0 } = world.refused('web-1');
+      await world.restart('stopped', retryAfterMs - 1);
+      expect(world.refused('web-1').retryAfterMs).toBe(1);
+      await world.pass(1);
+      expect(passes(world.ask('web-1'))).toBe(true);
+    });
+
     it('is an open breaker with its wait, and a half-open one that tries again', async () => {
       const world = await start(open());
       world.open(() => new IssuerDeniedError('issuer(vault v1): permission denied'));
