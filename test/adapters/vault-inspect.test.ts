@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CHECK_RULES } from '../../adapters/vault/check-rules.ts';
 import { module } from '../../adapters/vault/module.ts';
+import { countRequest, withRequestCount } from '../../src/backends/count-requests.ts';
 import { type Check, isCredentialHolder } from '../../src/issuer/issuer.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { makeCa } from '../conformance/make-ca.ts';
@@ -320,11 +321,7 @@ describe('what a vault issuer tells of its token', () => {
 
 describe('the requests of a vault issuer', () => {
   it('are told one by one, those that are made again after a broken connection, too', async () => {
-    const told = { requests: 0 };
-    const onRequest = () => {
-      told.requests += 1;
-    };
-    const deps = { ...createTestDeps(), onRequest };
+    const deps = { ...createTestDeps(), onRequest: () => countRequest(undefined) };
     const vault = await startFakeVault({ now: deps.clock.now });
     for (const grant of ALL) vault.grants.set(...GRANTS[grant]);
     const issuer = createIssuer(confFor(vault), deps);
@@ -332,17 +329,23 @@ describe('the requests of a vault issuer', () => {
       await issuer.close();
       await vault.close();
     });
-    await issuer.trustBundle({ signal: new AbortController().signal });
-    expect(told.requests).toBe(vault.seen.length);
-    const before = told.requests;
+    const counted: number[] = [];
+    const read = () =>
+      withRequestCount(
+        () => issuer.trustBundle({ signal: new AbortController().signal }),
+        (requests) => counted.push(requests),
+      );
+    await read();
+    const before = vault.seen.length;
     let isBroken = false;
     vault.fault = () => {
       if (!isBroken) vault.dropIdleConnections();
       isBroken = true;
       return undefined;
     };
-    await issuer.trustBundle({ signal: new AbortController().signal });
-    expect([told.requests - before, told.requests]).toEqual([2, vault.seen.length]);
+    await read();
+    // The second call breaks once, and is made again.
+    expect([counted, vault.seen.length]).toEqual([[before, 2], before + 2]);
   });
 });
 
@@ -354,7 +357,7 @@ describe('the endpoint of a vault backend', () => {
     [{ address: 'https://Vault.Example' }, 'https://vault.example:443'],
     [{ address: 'https://vault.example:443/' }, 'https://vault.example:443'],
     [{ address: 'http://vault.example' }, 'http://vault.example:80'],
-    [{ address: 'https://vault.example:8200', namespace: '/team/a/' }, 'https://vault.example:8200 namespace team/a'],
+    [{ address: 'https://vault.example:8200', namespace: '/team/a/' }, 'https://vault.example:8200#team/a'],
     [{ address: 'https://vault.example:8200/behind' }, 'https://vault.example:8200/behind'],
     [{ address: 'https://a', agentAddress: 'http://127.0.0.1:8100' }, 'http://127.0.0.1:8100'],
   ])('is the server and the namespace, however they are written: %j', (fromCp, expected) => {
