@@ -108,9 +108,9 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
       lateAfterMs: Math.max(LATE_AFTER_MS, SEVERAL * key.allTimes.usualMs),
       isStuck() {
         // Others of its kind come through: it stands in a queue.
-        if (key.servedMs >= givenMs) return false;
+        if (key.servedMs > givenMs) return false;
         // Only others come through: it is no matter of the endpoint.
-        if (servedMs >= givenMs) keys.setStalled(key, true);
+        if (servedMs > givenMs) keys.setStalled(key, true);
         return true;
       },
       onPark() {
@@ -154,7 +154,7 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
       if (outcome.retryAfterMs !== undefined) pause(key, nowMs + outcome.retryAfterMs);
     }
     // One that is parked while others come through has its own trouble.
-    if (outcome.kind === 'timed-out' && (wasInFlight || (!wasTold && servedMs < givenMs))) limit.congested('timed-out');
+    if (outcome.kind === 'timed-out' && (wasInFlight || (!wasTold && servedMs <= givenMs))) limit.congested('timed-out');
     if (outcome.kind !== 'served') return;
     throughput.count(nowMs);
     if (wasInFlight) limit.served(key.times, givenMs);
