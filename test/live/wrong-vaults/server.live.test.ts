@@ -186,12 +186,12 @@ const CASES: readonly WrongVault[] = [
   {
     name: 'a quota that is used up',
     spoil: async ({ mount, must, server }) => {
-      await must('POST', 'sys/quotas/config', { enable_rate_limit_response_headers: true });
       await must('POST', `sys/quotas/rate-limit/${mount}`, { path: `${mount}/`, rate: 1, interval: '300s' });
       await server.request('GET', `${mount}/ca/pem`);
     },
     check: 'mount-readable',
     says: /limits the rate/,
+    keepsWaiting: true,
     follow: carryOut(({ mount }) => ({
       fill: { '<name>': mount, '<its path>': `${mount}/`, '<its interval>': '1s', '<more>': '1000' },
     })),
