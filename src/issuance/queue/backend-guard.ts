@@ -4,6 +4,7 @@ import {
   type BreakerEvent,
   type BreakerRules,
   breakerPhase,
+  LONGEST_REQUEST_MS,
   NEW_BREAKER,
   nextBreaker,
   type OpenBreaker,
@@ -45,9 +46,6 @@ export interface Recovery {
 
 /** After so long without any event, what is known is no more than a rumour. */
 const FORGET_AFTER_MS = 24 * 60 * 60 * 1000;
-
-/** No request takes longer: until then one that was asked before a recovery may still fail. */
-const LONGEST_REQUEST_MS = 10 * 60 * 1000;
 
 /** All that is known about one backend that is not well, or was not a moment ago. Time and chance are handed in. */
 export class BackendGuard {

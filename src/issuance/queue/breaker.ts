@@ -24,8 +24,8 @@ export interface OpenBreaker {
   readonly dataplanes: number;
   readonly wait: Wait;
   readonly cause: Cause;
-  /** The permit of the request that tries whether the backend is well again. */
-  readonly trial: number | undefined;
+  /** The request that tries whether the backend is well again. */
+  readonly trial: { readonly permit: number; readonly sinceMs: number } | undefined;
 }
 
 export type Breaker = ClosedBreaker | OpenBreaker;
@@ -44,6 +44,9 @@ export type BreakerEvent =
     }
   /** It ended in a way that says nothing. */
   | { readonly kind: 'given'; readonly permit: number };
+
+/** No request takes longer: a trial that was lost does not keep the place for ever, and later failures are of no outage before. */
+export const LONGEST_REQUEST_MS = 10 * 60 * 1000;
 
 export const NEW_BREAKER: ClosedBreaker = { state: 'closed', failed: new Set(), sinceMs: Number.NEGATIVE_INFINITY };
 
@@ -65,9 +68,9 @@ function nextOfClosed(breaker: ClosedBreaker, event: BreakerEvent, rules: Breake
 
 function nextOfOpen(breaker: OpenBreaker, event: BreakerEvent, rules: BreakerRules, at: Moment): Breaker {
   if (event.kind === 'succeeded') return closed(at);
-  if (event.kind === 'admitted') return { ...breaker, trial: event.permit };
+  if (event.kind === 'admitted') return { ...breaker, trial: { permit: event.permit, sinceMs: at.nowMs } };
   // Others were under way when it opened: that they fail, too, is no news.
-  if (event.permit !== breaker.trial) return breaker;
+  if (event.permit !== breaker.trial?.permit) return breaker;
   if (event.kind === 'given') return { ...breaker, trial: undefined };
   const { failure } = event;
   switch (failure.effect) {
@@ -106,6 +109,6 @@ export type BreakerPhase =
 
 export function breakerPhase(breaker: Breaker, nowMs: number): BreakerPhase {
   if (breaker.state === 'closed') return 'closed';
-  if (breaker.trial !== undefined) return 'trial';
+  if (breaker.trial !== undefined && nowMs < breaker.trial.sinceMs + LONGEST_REQUEST_MS) return 'trial';
   return nowMs < breaker.wait.untilMs ? 'open' : 'due';
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { GuardedRequest, Permit } from '../../../src/issuance/queue/backend-guards.ts';
+import { LONGEST_REQUEST_MS } from '../../../src/issuance/queue/breaker.ts';
 import {
   CaError,
   ConflictError,
@@ -79,8 +80,6 @@ function errorOf(what: Exclude<Outcome, 'success' | 'given'>, told: number | und
   }
 }
 
-const LONGEST_REQUEST_MS = 600_000;
-
 interface UnderWay {
   readonly permit: Permit;
   readonly request: GuardedRequest;
@@ -126,7 +125,8 @@ class Model {
     }
     if (before.breaker === 'open') throw new Error('let through while the breaker was open');
     const isTrial = before.breaker === 'half-open';
-    if (isTrial && this.#underWay.some((other) => other.isTrial)) throw new Error('two trials at a time');
+    if (isTrial && this.#underWay.some((other) => other.isTrial && !this.#isLost(other)))
+      throw new Error('two trials at a time');
     const told = this.#told.get(keyOf(request));
     if (told !== undefined && nowMs < told.untilMs) throw new Error(`asked at ${nowMs}, told ${told.untilMs}`);
     this.#underWay.push({ permit: asked, request, sinceMs: nowMs, isTrial });
@@ -136,10 +136,8 @@ class Model {
   end(which: number, what: Outcome, told: number | undefined): void {
     const [ended] = this.#underWay.splice(which % Math.max(1, this.#underWay.length), 1);
     if (ended === undefined) return;
-    const { permit, request, sinceMs } = ended;
-    // Its deadline came, and nobody waits for it any more.
-    const isLate = this.#world.nowMs - sinceMs > LONGEST_REQUEST_MS;
-    if (what === 'given' || isLate) permit.given();
+    const { permit, request } = ended;
+    if (what === 'given' || this.#isLost(ended)) permit.given();
     else if (what === 'success') {
       permit.succeeded();
       this.#succeeded(request);
@@ -149,6 +147,11 @@ class Model {
       if (what !== 'store' && what !== 'conflict') this.#fail(ended, what, told);
     }
     this.#check();
+  }
+
+  /** Its deadline came, and nobody waits for it any more. */
+  #isLost({ sinceMs }: UnderWay): boolean {
+    return this.#world.nowMs >= sinceMs + LONGEST_REQUEST_MS;
   }
 
   #succeeded({ dataplane }: GuardedRequest): void {

@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { LONGEST_REQUEST_MS } from '../../../src/issuance/queue/breaker.ts';
 import {
   CaError,
   ConflictError,
@@ -18,8 +19,6 @@ async function start(options?: GuardWorldOptions) {
   return world;
 }
 
-/** So long a failure may come of what was asked before a recovery. */
-const LONGEST_REQUEST_MS = 600_000;
 const passes = (asked: unknown) => !(asked instanceof CaError);
 const SEALED = 'vault at https://vault:8200 is sealed';
 

@@ -3,6 +3,7 @@ import {
   type Breaker,
   type BreakerEvent,
   breakerPhase,
+  LONGEST_REQUEST_MS,
   NEW_BREAKER,
   nextBreaker,
 } from '../../../src/issuance/queue/breaker.ts';
@@ -30,14 +31,14 @@ const open = (opened = 1, untilMs = NOW, trial?: number): Breaker => ({
   dataplanes: 3,
   wait: { untilMs, toldMs: undefined },
   cause: { code: 'ERR_ISSUER_DENIED', message: 'old', fix: undefined },
-  trial,
+  trial: trial === undefined ? undefined : { permit: trial, sinceMs: NOW },
 });
 
 /** What matters of a breaker. */
 function sketch(breaker: Breaker): unknown {
   if (breaker.state === 'closed') return { failed: [...breaker.failed] };
   const { opened, wait, trial, cause } = breaker;
-  return { opened, waits: wait.untilMs - NOW, trial, cause: cause.message };
+  return { opened, waits: wait.untilMs - NOW, trial: trial?.permit, cause: cause.message };
 }
 
 describe('a breaker', () => {
@@ -162,6 +163,16 @@ describe('a breaker', () => {
   for (const { name, from, event, to } of cases) {
     it(name, () => expect(sketch(nextBreaker(from, event, RULES, { nowMs: NOW, chance: 0 }))).toEqual(to));
   }
+
+  it('gives the place of a trial of which nothing was ever heard to the next one', () => {
+    const asking = open(2, NOW, 7);
+    expect(breakerPhase(asking, NOW + LONGEST_REQUEST_MS - 1)).toBe('trial');
+    expect(breakerPhase(asking, NOW + LONGEST_REQUEST_MS)).toBe('due');
+    const at = { nowMs: NOW + LONGEST_REQUEST_MS, chance: 0 };
+    const next = nextBreaker(asking, { kind: 'admitted', permit: 8 }, RULES, at);
+    expect(breakerPhase(next, at.nowMs)).toBe('trial');
+    expect(nextBreaker(next, failed('a', 7), RULES, at)).toBe(next);
+  });
 
   it('opens with the first failure when that is the rule', () => {
     const rules = { ...RULES, breakerDataplanes: 1 };
