@@ -368,12 +368,16 @@ describe('inspection of provided', () => {
   const found = async (certPem: string, keyPem: string) =>
     (await inspect(certPem, keyPem)).filter(({ status }) => status !== 'passed');
 
-  const MISSING: readonly [what: string, secrets: Record<string, string>, message: string, field: string | undefined][] =
-    [
-      ['both', {}, 'certificate and key cannot be loaded', undefined],
-      ['the key', { 'ca-cert': root.certPem }, 'key cannot be loaded', 'key'],
-      ['the certificate', { 'ca-key': root.keyPem }, 'certificate cannot be loaded', 'cert'],
-    ];
+  const MISSING: readonly [
+    what: string,
+    secrets: Record<string, string>,
+    message: string,
+    field: string | undefined,
+  ][] = [
+    ['both', {}, 'certificate and key cannot be loaded', undefined],
+    ['the key', { 'ca-cert': root.certPem }, 'key cannot be loaded', 'key'],
+    ['the certificate', { 'ca-key': root.keyPem }, 'certificate cannot be loaded', 'cert'],
+  ];
   it.each(MISSING)('names what is missing: %s', async (_what, secrets, message, field) => {
     const checks = await inspectAll(create(createTestDeps({ secrets })));
     expect(checks).toMatchObject([

@@ -1,9 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { CaError, ConfigError, IssuancePendingError, NotSupportedError } from '../../src/issuer/errors.ts';
+import { CaError, IssuancePendingError, NotSupportedError } from '../../src/issuer/errors.ts';
 import {
   type CallOptions,
-  type Check,
   type Identity,
   type IssuedCertificate,
   type Issuer,
@@ -23,6 +21,7 @@ import { createCsr } from '../../src/x509/create-csr.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
 import { checkLeaf } from '../../src/x509/profile.ts';
 import { inspectAll } from '../support/inspect-all.ts';
+import { type StartedBackend, testInspection } from './inspection.ts';
 import { opensslVerify } from './openssl.ts';
 
 /** One backend to put through the suite. A new one is set up for every test. */
@@ -56,13 +55,6 @@ const TAGS = createTags([
   ['kuma.io/service', ['web', 'web-api']],
   ['version', 'v1'],
 ]);
-/** Names of checks are stable and written down, each with what its last column says: whether it blocks. */
-const CHECKS_PAGE = new Map(
-  readFileSync('docs/checks.md', 'utf8')
-    .split('\n')
-    .map((line) => line.split('|').map((cell) => cell.trim()))
-    .map((cells) => [cells[1]?.replaceAll('`', '') ?? '', cells.at(-2) ?? '']),
-);
 const TWO_HUNDRED_YEARS_SECONDS = 200 * 365 * 24 * 3600;
 const AT_ONCE = 50;
 
@@ -243,65 +235,7 @@ export function testIssuer<Conf>(
       await expect(started.issuer.trustBundle(aborted)).rejects.toBe(reason);
     });
 
-    it('inspects itself: all is well, and what it finds is in the order of its rules', async () => {
-      const { issuer, module } = await start();
-      const checks = await inspectAll(issuer);
-      expect(checks.filter(({ status }) => status === 'failed')).toEqual([]);
-      expect(checks.length).toBeGreaterThan(0);
-      expectFindings(module, checks);
-    });
-
-    it('has rules with names of their own, which are written down', async () => {
-      const { module } = await start();
-      const names = module.checks.map(({ name }) => name);
-      expect(new Set(names).size).toBe(names.length);
-      for (const { name, blocks } of module.checks) {
-        expect(name).toMatch(new RegExp(`^${module.type}\\.[a-z]+(-[a-z]+)*$`));
-        expect(CHECKS_PAGE.get(name), `${name} in docs/checks.md`).toBe(blocks === true ? 'yes' : '');
-      }
-      expect(module.checks.some(({ blocks }) => blocks)).toBe(true);
-    });
-
-    it('tells what it finds, and does not throw, when nothing that its conf points to can be read', async () => {
-      const { module, deps, createWith } = await start();
-      const refuse = async () => {
-        throw new ConfigError('could not load data: the disk is on fire', { fix: 'put it out' });
-      };
-      const secrets = { ...deps.secrets, read: () => Promise.reject(new Error('disk I/O error')) };
-      expectFindings(module, await inspectAll(createWith({ ...deps, secrets, load: refuse })));
-    });
-
-    it('tells what it finds, and does not throw, when its backend is away', async () => {
-      const { module, issuer, endBackend } = await start();
-      if (endBackend === undefined) return;
-      await endBackend();
-      const checks = await inspectAll(issuer);
-      expectFindings(module, checks);
-      const failed = checks.filter(({ status }) => status === 'failed');
-      expect(failed.length).toBeGreaterThan(0);
-      expect(failed.every(({ retry }) => retry)).toBe(true);
-    });
-
-    it('finds nothing more once its caller has hung up', async () => {
-      const { issuer } = await start();
-      const reason = new Error('the caller hung up');
-      const before: Check[] = [];
-      const report = (check: Check) => void before.push(check);
-      await expect(issuer.inspect({ signal: AbortSignal.abort(reason), report })).rejects.toBe(reason);
-      expect(before).toEqual([]);
-
-      const controller = new AbortController();
-      const all: Check[] = [];
-      const inspecting = issuer.inspect({
-        signal: controller.signal,
-        report(check) {
-          all.push(check);
-          controller.abort(reason);
-        },
-      });
-      await expect(inspecting).rejects.toBe(reason);
-      expect(all).toHaveLength(1);
-    });
+    testInspection(start);
 
     it('counts the requests that go out to its backend, and a local one has none', async () => {
       const started = await start();
@@ -311,18 +245,6 @@ export function testIssuer<Conf>(
       const sent = (started.deps.requests?.count ?? 0) - before;
       if (started.module.local) expect(sent).toBe(0);
       else expect(sent).toBeGreaterThan(0);
-    });
-
-    it('names its endpoint from its conf alone, without a secret', async () => {
-      const { module, conf, endpoint } = await start();
-      if (module.local) {
-        expect(endpoint()).toBeUndefined();
-        return;
-      }
-      const named = endpoint();
-      expect(named).toMatch(/^[!-~]+$/);
-      expect(endpoint()).toBe(named);
-      for (const text of inlineTexts(conf)) expect(named).not.toContain(text);
     });
 
     it('closes as often as it is asked to, and fails clearly afterwards', async () => {
@@ -339,15 +261,6 @@ export function testIssuer<Conf>(
 /** A real server has a clock of its own. */
 const SERVER_DRIFT_MS = 5_000;
 
-interface StartedBackend {
-  /** As an operator writes it. */
-  readonly conf: unknown;
-  /** Another issuer of the same conf; closed when the test ends. */
-  createWith(deps: IssuerDeps): Issuer;
-  endpoint(): string | undefined;
-  endBackend?(): Promise<void>;
-}
-
 interface Started {
   readonly module: Pick<IssuerModule, 'local' | 'type' | 'checks'>;
   readonly issuer: Issuer;
@@ -356,28 +269,6 @@ interface Started {
   readonly abilities: Awaited<ReturnType<Issuer['abilities']>>;
   readonly keyTypes: readonly KeyType[];
   readonly ttlSeconds: number;
-}
-
-/** Whatever was found: names of the module's rules, in their order, each once, and all that an operator needs. */
-function expectFindings({ checks: rules }: Pick<IssuerModule, 'checks'>, checks: readonly Check[]): void {
-  const names = checks.map(({ name }) => name);
-  expect(rules.map(({ name }) => name).filter((name) => names.includes(name))).toEqual(names);
-  for (const { name, status, message, fix, field, durationMs } of checks) {
-    expect(message, name).not.toBe('');
-    expect(durationMs, name).toBeGreaterThanOrEqual(0);
-    if (status !== 'passed') expect(fix, name).toBeTruthy();
-    if (field !== undefined) expect(field, name).not.toMatch(/^conf\b|^$/);
-  }
-}
-
-/** What stands in a conf itself instead of in a secret or a file. */
-function inlineTexts(conf: unknown): string[] {
-  if (typeof conf !== 'object' || conf === null) return [];
-  return Object.entries(conf).flatMap(([key, value]: [string, unknown]) => {
-    if (typeof value !== 'string' || value === '') return inlineTexts(value);
-    if (key === 'inlineString') return [value];
-    return key === 'inline' ? [value, Buffer.from(value, 'base64').toString('utf8')] : [];
-  });
 }
 
 export function live(): CallOptions {
