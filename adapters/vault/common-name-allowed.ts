@@ -44,7 +44,8 @@ export function judgeCommonName(template: CommonNameTemplate, role: Domains): Co
   const isFree =
     role.allow_any_name || role.allow_token_displayname || role.cn_validations.some((one) => one === 'disabled');
   const isOpen = domains.some((one) => one.includes('{{') || (role.allow_glob_domains && one.includes('*')));
-  if (isFree || isOpen || example === '') return { isRefused: false, example, change };
+  // Addresses of e-mail have rules of their own.
+  if (isFree || isOpen || example === '' || example.includes('@')) return { isRefused: false, example, change };
   const meets = (suffix: string) => end.endsWith(suffix) || (!isConstant && suffix.endsWith(end));
   const isAllowed = domains.some(
     (one) =>

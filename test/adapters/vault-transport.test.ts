@@ -131,6 +131,16 @@ describe('the TLS way to vault', () => {
     await expect(issue()).resolves.toBeDefined();
   });
 
+  it('is told to be open to anybody when skipVerify is set', async () => {
+    const { issuer } = await startTls(['DNS:vault.test'], () => ({ skipVerify: true }));
+    const checks = await inspectAll(issuer);
+    expect(checks.find(({ name }) => name === 'vault.tls-trusted')).toMatchObject({
+      ...{ status: 'warning', field: 'fromCp.tls.skipVerify' },
+      fix: expect.stringContaining('fromCp.tls.caCert'),
+    });
+    expect(checks.map(({ name }) => name)).not.toContain('vault.tls-name');
+  });
+
   it('refuses a certificate for another name', async () => {
     const { issuer, issue } = await startTls(['DNS:vault.test'], (ca) => ({ caCert: { inlineString: ca } }));
     await expect(issue()).rejects.toThrow(/certificate for another name/);
