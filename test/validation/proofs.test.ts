@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { calm, fakeMtls, type ProofWorld, startProofWorld } from './proof-world.ts';
 
@@ -117,8 +118,10 @@ describe('proofs of many backends', () => {
   it('leave the line when they give up, so that it moves on', async () => {
     const { open } = gate();
     const leaver = new AbortController();
-    await world.putMesh('many', fakeMtls('fake', {}, names));
-    const all = await Promise.all(names.map((name) => world.backend('many', name)));
+    setMaxListeners(0, leaver.signal);
+    const more = Array.from({ length: 20 }, (_, index) => `ca-${index}`);
+    await world.putMesh('many', fakeMtls('fake', {}, more));
+    const all = await Promise.all(more.map((name) => world.backend('many', name)));
     const asked = all.map((backend, index) =>
       world.proofs.prove(backend, index < 9 ? calm() : { signal: leaver.signal }),
     );
@@ -130,6 +133,8 @@ describe('proofs of many backends', () => {
     await Promise.all(asked.slice(0, 9));
     await world.settle();
     expect(world.begun).toHaveLength(9);
+    // Eleven have left: were one place lost to each, there would be none any more.
+    expect((await world.proofs.prove(await world.backend('default'), calm())).ok).toBe(true);
   });
 });
 
