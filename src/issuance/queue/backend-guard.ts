@@ -20,7 +20,7 @@ export interface GuardRules extends BreakerRules {
 
 export interface GuardedRequest {
   readonly dataplane: string;
-  /** Of all that decides about the answer: another request of the same data plane is not held because this one failed. */
+  /** Of all that decides about the answer: another request of the same data plane is not held because this one was refused. */
   readonly fingerprint: string;
   /** The certificate that would be served instead; absent: there is none. */
   readonly instead?: {
@@ -146,6 +146,15 @@ export class BackendGuard {
 
   given(permit: number, at: Moment): void {
     this.#step({ kind: 'given', permit }, at);
+  }
+
+  /** Something about the way to it has changed, so that older failures say little: the next request may try. True when that changed what is known. */
+  mayTryNow({ nowMs }: Moment): boolean {
+    const lifted = this.held.lift();
+    const breaker = this.#breaker;
+    if (breaker.state === 'closed' || nowMs >= breaker.wait.untilMs || breaker.wait.toldMs !== undefined) return lifted;
+    this.#breaker = { ...breaker, wait: { untilMs: nowMs, toldMs: undefined } };
+    return true;
   }
 
   /** It was proven by other means. True when that changed what is known. */

@@ -101,6 +101,7 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
   const stopListening = store.onChange((change) => {
     if (change.kind === 'unknown') for (const mesh of meshesOf(guards)) void followMesh(mesh);
     else if (change.key.type === 'Mesh') void followMesh(change.key.name);
+    else if (change.key.type === 'Secret') tryAgain(change.key.mesh);
   });
   let permits = 0;
   let isSweeping = false;
@@ -189,6 +190,15 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     const found = await store.getResource({ type: 'Mesh', mesh: '', name: mesh }).catch(() => 'unknown');
     if (found !== undefined) return;
     for (const [id, { key }] of guards) if (key.mesh === mesh) guards.delete(id);
+  }
+
+  /** A secret of the mesh was changed, perhaps the very token that was refused. */
+  function tryAgain(mesh: string): void {
+    for (const [id, { key, guard }] of guards) {
+      if (key.mesh !== mesh || !guard.mayTryNow(moment())) continue;
+      if (guard.isIdle) guards.delete(id);
+      writer.changed(id, key, 'soon');
+    }
   }
 
   function restoreOne({ mesh, name, body }: StoredResource): void {

@@ -7,7 +7,7 @@ import { isDeadline, type Outcome } from './outcome.ts';
 import { createPauses } from './pauses.ts';
 import { createPlace, type Place } from './place.ts';
 import type { Priority } from './priority.ts';
-import { cameTooLate, isClosed, isPaused, isTooMany, type Waiting } from './refusals.ts';
+import { closedError, isFull, lateError, pausedError, tooManyError, type Waiting } from './refusals.ts';
 import { createServiceTimes, isKnown, noteTime } from './service-times.ts';
 import { createSparePlaces } from './spare-places.ts';
 import { createThroughput } from './throughput.ts';
@@ -154,7 +154,8 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
       if (outcome.retryAfterMs !== undefined) pause(key, nowMs + outcome.retryAfterMs);
     }
     // One that is parked while others come through has its own trouble.
-    if (outcome.kind === 'timed-out' && (wasInFlight || (!wasTold && servedMs <= givenMs))) limit.congested('timed-out');
+    if (outcome.kind === 'timed-out' && (wasInFlight || (!wasTold && servedMs <= givenMs)))
+      limit.congested('timed-out');
     if (outcome.kind !== 'served') return;
     throughput.count(nowMs);
     if (wasInFlight) limit.served(key.times, givenMs);
@@ -215,23 +216,22 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
   }
 
   function paused(backend: QueuedBackend, leftMs: number): unknown {
-    return isPaused(describe(backend), leftMs, new Date(clock.now().getTime() + leftMs));
+    return pausedError(describe(backend), leftMs, new Date(clock.now().getTime() + leftMs));
   }
 
   /** Why it waits no longer. */
   function ended(backend: QueuedBackend, reason: unknown): unknown {
     if (!isDeadline(reason)) return reason;
     const leftMs = pauses.untilMs(nameOf(backend)) - monotonicMs();
-    return leftMs > 0 ? paused(backend, leftMs) : cameTooLate(describe(backend), reason);
+    return leftMs > 0 ? paused(backend, leftMs) : lateError(describe(backend), reason);
   }
 
   function mayWait(backend: QueuedBackend, signal: AbortSignal): void {
-    if (isOver) throw isClosed();
+    if (isOver) throw closedError();
     if (signal.aborted) throw ended(backend, signal.reason);
     const leftMs = pauses.untilMs(nameOf(backend)) - monotonicMs();
     if (leftMs > LONGEST_PAUSE_MS) throw paused(backend, leftMs);
-    const tooMany = isTooMany(describe(backend));
-    if (tooMany !== undefined) throw tooMany;
+    if (isFull({ ofMesh: turns.waitingOf(backend.mesh), inAll: turns.waiting })) throw tooManyError(describe(backend));
   }
 
   return {
@@ -273,7 +273,7 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
     close() {
       isOver = true;
       alarm.stop();
-      for (const key of keys.all()) rejectAll(key, isClosed);
+      for (const key of keys.all()) rejectAll(key, closedError);
     },
   };
 }

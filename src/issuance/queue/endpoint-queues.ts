@@ -4,7 +4,7 @@ import { createEndpointQueue, type EndpointQueue, type QueueLoad } from './endpo
 import type { QueuedBackend } from './keys.ts';
 import { outcomeOf, SERVED } from './outcome.ts';
 import type { Priority } from './priority.ts';
-import { isClosed } from './refusals.ts';
+import { closedError } from './refusals.ts';
 
 export type { QueueLoad } from './endpoint-queue.ts';
 export type { QueuedBackend } from './keys.ts';
@@ -59,7 +59,7 @@ export function createEndpointQueues({ clock }: { readonly clock: Clock }): Endp
   return {
     async run(backend, priority, work, options) {
       if (backend.local) return work(options);
-      if (isOver) throw isClosed();
+      if (isOver) throw closedError();
       const queue = queueFor(backend);
       try {
         const place = await queue.take(backend, priority, options.signal);

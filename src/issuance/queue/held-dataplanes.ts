@@ -4,9 +4,9 @@ import { type Cause, type Effect, effectOf, type Failure } from './failure.ts';
 
 /** The back-off of one data plane at one backend. */
 export interface HeldDataplane {
-  /** Digest of the fingerprint of the request that failed: another one is not held. */
+  /** Digest of the fingerprint of the request that was refused: another one is not held. Empty: whatever it asks, it is. */
   readonly digest: string;
-  /** Failures of this request in a row. */
+  /** Failures in a row. */
   readonly failures: number;
   readonly wait: Wait;
   readonly cause: Cause;
@@ -31,6 +31,9 @@ export interface HeldDataplanes {
   /** The oldest first. */
   entries(): IterableIterator<[string, HeldDataplane]>;
 }
+
+/** Digest that stands for every request. */
+const ANY = '';
 
 /** Data planes that are remembered for one backend; the one that failed least recently goes first. */
 export const MOST_HELD = 10_000;
@@ -87,15 +90,17 @@ export function createHeldDataplanes(rules: BackOffRules, most = MOST_HELD): Hel
     find(dataplane, fingerprint, nowMs) {
       const entry = held.get(dataplane);
       if (entry === undefined || nowMs >= entry.wait.untilMs) return undefined;
-      return entry.digest === digestOf(fingerprint) ? entry : undefined;
+      return entry.digest === ANY || entry.digest === digestOf(fingerprint) ? entry : undefined;
     },
     failed(dataplane, fingerprint, failure, at) {
       const known = held.get(dataplane);
       const digest = digestOf(fingerprint);
-      const isNext = known?.digest === digest && !isForgotten(known, at.nowMs);
-      const failures = isNext ? known.failures + 1 : 1;
+      const before = known === undefined || isForgotten(known, at.nowMs) ? undefined : known;
+      const failures = (before?.failures ?? 0) + 1;
+      // One that makes a new CSR for each try must not get around its wait: a corrected request is believed once.
+      const mayCorrect = failure.effect === 'refused' && (before === undefined || before.digest === digest);
       const wait = waitAfter(failures, failure, rules, at);
-      set(dataplane, { digest, failures, wait, cause: shared(failure.cause) });
+      set(dataplane, { digest: mayCorrect ? digest : ANY, failures, wait, cause: shared(failure.cause) });
     },
     succeeded: (dataplane) => held.delete(dataplane),
     lift: () => dropWhere(({ cause }) => LIFTED[effectOf(cause.code)]),

@@ -12,16 +12,21 @@ export interface Waiting {
   readonly perMs: number;
 }
 
-/** Most that may wait. */
-export const MOST_WAITING = { ofMesh: 10_000, inAll: 100_000 } as const;
+const MOST_OF_MESH = 10_000;
+const MOST_IN_ALL = 100_000;
 
 const SHORTEST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 /** When nothing was done lately. */
 const UNKNOWN_RETRY_MS = 30_000;
 
+/** Whether so many wait that no other one may. */
+export function isFull({ ofMesh, inAll }: Pick<Waiting, 'ofMesh' | 'inAll'>): boolean {
+  return ofMesh >= MOST_OF_MESH || inAll >= MOST_IN_ALL;
+}
+
 /** The backend wants a pause of so long from now on. */
-export function isPaused(waiting: Waiting, leftMs: number, until: Date): RateLimitedError {
+export function pausedError(waiting: Waiting, leftMs: number, until: Date): RateLimitedError {
   return new RateLimitedError(
     `the backend "${waiting.backend}" of mesh "${waiting.mesh}" wants no request before ${until.toISOString()}: ${others(waiting)}`,
     {
@@ -32,7 +37,7 @@ export function isPaused(waiting: Waiting, leftMs: number, until: Date): RateLim
 }
 
 /** Its time was over before there was a place for it. */
-export function cameTooLate(waiting: Waiting, reason: unknown): RateLimitedError {
+export function lateError(waiting: Waiting, reason: unknown): RateLimitedError {
   return new RateLimitedError(
     `the backend "${waiting.backend}" of mesh "${waiting.mesh}" is busy, no place came free in time: ${others(waiting)}`,
     {
@@ -43,16 +48,14 @@ export function cameTooLate(waiting: Waiting, reason: unknown): RateLimitedError
   );
 }
 
-/** Undefined: it may wait. */
-export function isTooMany(waiting: Waiting): RateLimitedError | undefined {
-  if (waiting.ofMesh < MOST_WAITING.ofMesh && waiting.inAll < MOST_WAITING.inAll) return undefined;
+export function tooManyError(waiting: Waiting): RateLimitedError {
   return new RateLimitedError(
     `too many requests wait for the backend "${waiting.backend}" of mesh "${waiting.mesh}": ${others(waiting)}`,
     { retryAfterMs: estimateMs(waiting), fix: 'ask again then, with fewer requests at a time' },
   );
 }
 
-export function isClosed(): IssuerUnavailableError {
+export function closedError(): IssuerUnavailableError {
   return new IssuerUnavailableError('mesh-ca is stopping', { retryAfterMs: SHORTEST_RETRY_MS });
 }
 

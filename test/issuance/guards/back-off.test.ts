@@ -78,13 +78,14 @@ describe('held data planes', () => {
     expect([held.count(4999), held.count(5000)]).toEqual([1, 0]);
   });
 
-  it('are not held with another request, whose failures count from one', () => {
+  it('that were refused may correct their request once, and their failures count on', () => {
     const held = start();
     held.failed('a', 'f', failure('refused'), at(0));
     held.failed('a', 'f', failure('refused'), at(0));
     expect(held.find('a', 'other', 1)).toBeUndefined();
     held.failed('a', 'other', failure('refused'), at(0));
-    expect(held.find('a', 'other', 1)?.failures).toBe(1);
+    expect(held.find('a', 'other', 1)?.failures).toBe(3);
+    expect(held.find('a', 'and another', 1)?.failures).toBe(3);
   });
 
   it('start anew after a success', () => {

@@ -51,7 +51,7 @@ for (const { name, open } of stores) {
       expect({ ...after, retryAfterMs: 0 }).toEqual({ ...before, retryAfterMs: 0 });
       expect(after.message).toBe(before.message);
       expect(after.retryAfterMs).toBe(60_000);
-      expect(passes(world.ask('web-1', { fingerprint: 'other' }))).toBe(true);
+      expect(passes(world.ask('web-1', { fingerprint: 'other' }))).toBe(false);
       await world.pass(60_000);
       world.fail('web-1');
       expect(world.refused('web-1').message).toContain('2 failures');

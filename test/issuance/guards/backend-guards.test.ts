@@ -59,11 +59,33 @@ describe('a data plane whose certificate failed', () => {
     expect(passes(world.ask('web-2'))).toBe(true);
   });
 
-  it('is let through with another request', async () => {
+  it('is let through with another request when its own was refused, but only once', async () => {
     const world = await start();
-    world.fail('web-1', new RequestInvalidError('issuer(vault v1): key is too short'));
+    const refusal = () => new RequestInvalidError('issuer(vault v1): key is too short');
+    world.fail('web-1', refusal());
     expect(world.refused('web-1')).toBeInstanceOf(RequestInvalidError);
-    expect(passes(world.ask('web-1', { fingerprint: 'corrected' }))).toBe(true);
+    const corrected = world.ask('web-1', { fingerprint: 'corrected' });
+    if (corrected instanceof CaError) throw corrected;
+    corrected.failed(refusal());
+    for (const fingerprint of ['f', 'corrected', 'once more']) {
+      expect(world.ask('web-1', { fingerprint })).toMatchObject({ retryAfterMs: 10_000 });
+    }
+  });
+
+  it('is held whatever it asks when the backend failed', async () => {
+    const world = await start();
+    world.fail('web-1');
+    expect(world.ask('web-1', { fingerprint: 'another CSR' })).toMatchObject({ retryAfterMs: 5000 });
+  });
+
+  it('is tried at once when a secret of the mesh was changed', async () => {
+    const world = await start();
+    world.open();
+    await world.putSecret('another');
+    expect(world.guards.state(BACKEND).breaker).toBe('open');
+    await world.putSecret(BACKEND.mesh);
+    expect(passes(world.ask('a'))).toBe(true);
+    expect(passes(world.ask('b'))).toBe(false);
   });
 
   it('is let through after a success', async () => {

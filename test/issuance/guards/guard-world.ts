@@ -47,6 +47,7 @@ export interface GuardWorld {
   open(error?: () => CaError): void;
   /** Body of what stands in the store. */
   stored(name?: string): Promise<string | undefined>;
+  putSecret(mesh: string): Promise<void>;
   pass(ms: number): Promise<void>;
   /** The process ends and another one starts, with clocks of its own. @param how `killed`: nothing is written at the end */
   restart(how?: 'stopped' | 'killed', downMs?: number): Promise<void>;
@@ -125,6 +126,10 @@ export async function startGuards(options: GuardWorldOptions = {}): Promise<Guar
     },
     stored: async (name = BACKEND.name) =>
       (await store.getResource({ type: 'BackendState', mesh: BACKEND.mesh, name }))?.body,
+    async putSecret(mesh) {
+      await store.putResource({ type: 'Secret', mesh, name: 'token', body: '{}' });
+      await settle();
+    },
     async pass(ms) {
       await settle();
       const untilMs = world.nowMs + ms;
