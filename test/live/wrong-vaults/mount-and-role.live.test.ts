@@ -23,7 +23,10 @@ const patchRole =
     must('PATCH', `${mount}/roles/${role}`, changes);
 
 /** What the documented role for `sign` gets, and how the check says what is wrong with it. */
-const ROLES: readonly (Pick<WrongVault, 'name' | 'check' | 'also' | 'says' | 'field' | 'status' | 'pki'> & {
+const ROLES: readonly (Pick<
+  WrongVault,
+  'name' | 'check' | 'also' | 'says' | 'field' | 'status' | 'pki' | 'namespace'
+> & {
   readonly changes: object;
 })[] = [
   {
@@ -35,6 +38,13 @@ const ROLES: readonly (Pick<WrongVault, 'name' | 'check' | 'also' | 'says' | 'fi
   {
     name: 'a role without the tags',
     changes: { allowed_uri_sans: 'spiffe://*' },
+    check: 'role-names',
+    says: /allowed_uri_sans/,
+  },
+  {
+    name: 'a role in a namespace, without the names of this mesh',
+    namespace: 'team',
+    changes: { allowed_uri_sans: 'spiffe://other/*,kuma://*' },
     check: 'role-names',
     says: /allowed_uri_sans/,
   },
@@ -103,6 +113,15 @@ const CASES: readonly WrongVault[] = [
     follow: inWords(/correct fromCp\.pki/, ({ change, mount }) => change({ pki: mount })),
   },
   {
+    name: 'a mount in a namespace that the conf does not name',
+    namespace: 'team',
+    spoil: ({ change }) => change({ namespace: undefined }),
+    check: 'mount-readable',
+    says: /no PKI mount/,
+    field: 'fromCp.pki',
+    follow: inWords(/set fromCp\.namespace/, ({ change }) => change({ namespace: 'team' })),
+  },
+  {
     name: 'a mount of another type',
     spoil: async ({ change, mount, must }) => {
       await must('POST', `sys/mounts/${mount}-kv`, { type: 'kv' });
@@ -128,7 +147,7 @@ const CASES: readonly WrongVault[] = [
     check: 'role-common-name',
     says: /allowed_domains/,
     field: 'fromCp.commonName',
-    follow: carryOut(() => ({ fill: { '<domain>': 'example' } })),
+    follow: carryOut(),
   },
 ];
 

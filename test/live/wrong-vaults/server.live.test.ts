@@ -45,6 +45,7 @@ const CASES: readonly WrongVault[] = [
     spoil: ({ server }) => server.seal(),
     check: 'unsealed',
     says: /is sealed/,
+    retry: true,
     follow: async (fix, world) => {
       await followFix(fix, world, { answers: [world.server.unsealKey] });
       // With storage on disk it stands by for a moment.
@@ -57,6 +58,7 @@ const CASES: readonly WrongVault[] = [
     spoil: ({ server }) => server.stop(),
     check: 'address-reachable',
     says: /refuses connections/,
+    retry: true,
     field: 'fromCp.address',
     follow: inWords(/start Vault/, async ({ server }) => {
       await server.restart();
@@ -93,6 +95,7 @@ const CASES: readonly WrongVault[] = [
     spoil: ({ change }) => change({ agentAddress: 'http://127.0.0.1:1' }),
     check: 'address-reachable',
     says: /refuses connections/,
+    retry: true,
     field: 'fromCp.agentAddress',
     follow: inWords(/correct fromCp\.agentAddress/, ({ change, server }) => change({ agentAddress: server.address })),
   },
@@ -191,6 +194,7 @@ const CASES: readonly WrongVault[] = [
     },
     check: 'mount-readable',
     says: /limits the rate/,
+    retry: true,
     keepsWaiting: true,
     follow: carryOut(({ mount }) => ({
       fill: { '<name>': mount, '<its path>': `${mount}/`, '<its interval>': '1s', '<more>': '1000' },

@@ -10,6 +10,8 @@ export interface WorldOptions {
   readonly app: TestApp;
   readonly name: string;
   readonly pki?: VaultPkiOptions;
+  /** Where everything is, and the backend looks for it. Made where there is none. Default: the root namespace. */
+  readonly namespace?: string;
 }
 
 /** A mesh with one Vault backend, and a mount, a role, a policy and a token that only it uses. */
@@ -33,8 +35,9 @@ export interface World extends VaultPki {
 }
 
 /** A set-up without a fault, as documented for `sign` with the policy for the checks; `pki` changes it. Not stored yet. */
-export async function createWorld({ server, app, name, pki }: WorldOptions): Promise<World> {
+export async function createWorld({ app, name, pki, namespace, ...options }: WorldOptions): Promise<World> {
   const mesh = name;
+  const server = namespace === undefined ? options.server : await inNamespace(options.server, namespace);
   const mount = `pki-${name}`;
   const made = await setUpPki(server, {
     ...{ mesh, mount, policy: ['sign', 'checks'], roleFile: 'role-dataplane-proxies-sign.json' },
@@ -47,6 +50,7 @@ export async function createWorld({ server, app, name, pki }: WorldOptions): Pro
     pki: made.mount,
     role: made.role,
     auth: { token: { secret: SECRET } },
+    ...(namespace !== undefined && { namespace }),
   };
   await app.ok('PUT', `/meshes/${mesh}`, { type: 'Mesh', name: mesh });
   const world: World = {
@@ -79,6 +83,16 @@ export async function createWorld({ server, app, name, pki }: WorldOptions): Pro
   };
   await world.giveToken(made.token);
   return world;
+}
+
+/** The same server, as those see it who live in the namespace. */
+async function inNamespace(server: StartedOpenBao, namespace: string): Promise<StartedOpenBao> {
+  await server.request('POST', `sys/namespaces/${namespace}`);
+  return {
+    ...server,
+    request: (method, path, body, options) => server.request(method, path, body, { namespace, ...options }),
+    must: (method, path, body, options) => server.must(method, path, body, { namespace, ...options }),
+  };
 }
 
 /** What stands in a JSON body at this place. @throws Error when it is no text */

@@ -14,6 +14,7 @@ export interface WrongVault {
   /** Another mesh-ca than the shared one. */
   app?(): TestApp;
   readonly pki?: VaultPkiOptions;
+  readonly namespace?: string;
   spoil(world: World): Promise<unknown> | unknown;
   /** The one check that speaks, without `vault.` where it is the adapter's. */
   readonly check: string;
@@ -26,6 +27,8 @@ export interface WrongVault {
   readonly field?: string;
   /** Of the refusal. Default `ERR_BACKEND_INVALID`. */
   readonly code?: string;
+  /** It may pass without anybody changing anything. */
+  readonly retry?: true;
   follow(fix: string, world: World): Promise<unknown>;
   /** Vault asked to wait, and that is obeyed by a data plane that was refused, though all is well again. */
   readonly keepsWaiting?: true;
@@ -58,8 +61,8 @@ const validationSchema = z.object({
   backends: z.array(z.object({ backend: z.string(), ok: z.boolean(), checks: z.array(checkSchema) })).length(1),
 });
 const refusalSchema = z.object({
-  status: z.number(),
   code: z.string(),
+  retry: z.boolean(),
   invalid_parameters: z.array(z.object({ field: z.string(), reason: z.string() })),
   checks: z.array(checkSchema).optional(),
 });
@@ -87,55 +90,64 @@ export async function validate({ app, mesh }: World): Promise<Validation> {
 const issue = ({ app, mesh }: World) =>
   app.request('POST', `/meshes/${mesh}/dataplanes/web-1/_certificate`, { tags: { 'kuma.io/service': 'web' } });
 
+interface Shared {
+  server(): StartedOpenBao;
+  app(): TestApp;
+}
+
 let worlds = 0;
 
 /** Each case: refused (or warned of) on PUT, told by the right check, cured by its fix, serving again at once, then stored without a word. */
-export function itTellsAndCures(
-  cases: readonly WrongVault[],
-  shared: { server(): StartedOpenBao; app(): TestApp },
-): void {
-  it.each(cases)('$name: $check', async (wrong) => {
-    worlds += 1;
-    const server = wrong.server?.() ?? shared.server();
-    const app = wrong.app?.() ?? shared.app();
-    const options = { server, app, name: `wrong-${worlds}` };
-    const world = await createWorld({ ...options, ...(wrong.pki && { pki: wrong.pki }) });
-    await wrong.spoil(world);
-    const check = wrong.check.includes('.') ? wrong.check : `vault.${wrong.check}`;
+export function itTellsAndCures(cases: readonly WrongVault[], shared: Shared): void {
+  for (const wrong of cases) it(`${wrong.name}: ${wrong.check}`, () => tellAndCure(wrong, shared));
+}
 
-    const before = await app.ok('GET', `/meshes/${world.mesh}`);
-    const put = await world.store(false);
-    if (wrong.status === 'warning') {
-      expect([put.status, put.text]).toEqual([200, expect.stringContaining(check)]);
-    } else {
-      expect([put.status, put.text]).toEqual([400, expect.any(String)]);
-      const refusal = refusalSchema.parse(put.json);
-      const { code = 'ERR_BACKEND_INVALID', field } = wrong;
-      const at = `mtls.backends[0].conf${field === undefined ? '' : `.${field}`}`;
-      expect([refusal.code, refusal.invalid_parameters.map((one) => one.field)]).toEqual([code, [at]]);
-      if (code === 'ERR_BACKEND_INVALID') expect(refusal.checks?.map(({ name }) => name)).toEqual([check]);
-      const after = await app.ok('GET', `/meshes/${world.mesh}`);
-      expect([after.json.mtls, after.json.modificationTime]).toEqual([undefined, before.json.modificationTime]);
-    }
+async function tellAndCure(wrong: WrongVault, shared: Shared): Promise<void> {
+  worlds += 1;
+  const server = wrong.server?.() ?? shared.server();
+  const app = wrong.app?.() ?? shared.app();
+  const { pki, namespace } = wrong;
+  const options = { ...(pki && { pki }), ...(namespace !== undefined && { namespace }) };
+  const world = await createWorld({ server, app, name: `wrong-${worlds}`, ...options });
+  await wrong.spoil(world);
+  const check = wrong.check.includes('.') ? wrong.check : `vault.${wrong.check}`;
 
-    expect((await world.store(true)).status).toBe(200);
-    const ill = await validate(world);
-    const status = wrong.status ?? 'failed';
-    expect([ill.named(status), ill.ok]).toEqual([[check, ...(wrong.also ?? [])], status === 'warning']);
-    const told = ill.checks.find(({ name }) => name === check);
-    expect(told?.message).toMatch(wrong.says);
-    for (const text of [put.text, ill.text, app.log.join('')]) expect(text).not.toContain(world.token);
+  const before = await app.ok('GET', `/meshes/${world.mesh}`);
+  const put = await world.store(false);
+  if (wrong.status === 'warning') {
+    expect([put.status, put.text]).toEqual([200, expect.stringContaining(check)]);
+  } else {
+    expect([put.status, put.text]).toEqual([400, expect.any(String)]);
+    const refusal = refusalSchema.parse(put.json);
+    const { code = 'ERR_BACKEND_INVALID', field, retry = false } = wrong;
+    const at = `mtls.backends[0].conf${field === undefined ? '' : `.${field}`}`;
+    expect([refusal.code, refusal.invalid_parameters.map((one) => one.field), refusal.retry]).toEqual([
+      code,
+      [at],
+      retry,
+    ]);
+    if (code === 'ERR_BACKEND_INVALID') expect(refusal.checks?.map(({ name }) => name)).toEqual([check]);
+    const after = await app.ok('GET', `/meshes/${world.mesh}`);
+    expect([after.json.mtls, after.json.modificationTime]).toEqual([undefined, before.json.modificationTime]);
+  }
 
-    // Fails or not: that of a moment ago must not stand in the way when all is well again.
-    await issue(world);
+  expect((await world.store(true)).status).toBe(200);
+  const ill = await validate(world);
+  const status = wrong.status ?? 'failed';
+  expect([ill.named(status), ill.ok]).toEqual([[check, ...(wrong.also ?? [])], status === 'warning']);
+  const told = ill.checks.find(({ name }) => name === check);
+  expect(told?.message).toMatch(wrong.says);
+  for (const text of [put.text, ill.text, app.log.join('')]) expect(text).not.toContain(world.token);
 
-    await wrong.follow(told?.fix ?? '', world);
-    expect((await world.store(true)).status).toBe(200);
-    const well = await validate(world);
-    expect([well.named('failed'), well.ok]).toEqual([[], true]);
-    expect(well.checks.find(({ name }) => name === check)).toMatchObject({ status: 'passed' });
-    expect((await issue(world)).status).toBe(wrong.keepsWaiting ? 429 : 201);
-    const stored = await world.store(false);
-    expect([stored.status, stored.text]).toEqual([200, expect.not.stringContaining(check)]);
-  });
+  // Fails or not: that of a moment ago must not stand in the way when all is well again.
+  await issue(world);
+
+  await wrong.follow(told?.fix ?? '', world);
+  expect((await world.store(true)).status).toBe(200);
+  const well = await validate(world);
+  expect([well.named('failed'), well.ok]).toEqual([[], true]);
+  expect(well.checks.find(({ name }) => name === check)).toMatchObject({ status: 'passed' });
+  expect((await issue(world)).status).toBe(wrong.keepsWaiting ? 429 : 201);
+  const stored = await world.store(false);
+  expect([stored.status, stored.text]).toEqual([200, expect.not.stringContaining(check)]);
 }
