@@ -39,6 +39,14 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
+/** How a place was held. */
+interface Held {
+  readonly givenMs: number;
+  readonly wasInFlight: boolean;
+  /** It was said that it waits for something else than capacity. */
+  readonly wasTold: boolean;
+}
+
 /** Parked requests that one backend may have; its next ones wait. */
 const MAX_PARKED = 32;
 /** Not done after this, or after several times what is usual: perhaps it waits for somebody, or there is no such issuer. */
@@ -49,6 +57,10 @@ const LONGEST_PAUSE_MS = 30_000;
 /** A place that is held for long costs its mesh up to so many times more. */
 const MOST_EXTRA = 3;
 
+/**
+ * Who waits is served in fair turns (fair-turns.ts) while fewer are in flight than the limit (adaptive-limit.ts), and no pause is kept (pauses.ts). What has
+ * waited for long without any of its backend getting through is parked: it is in flight no longer, its place goes to others.
+ */
 export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBackend, 'concurrency'>): EndpointQueue {
   const { monotonicMs } = clock;
   const limit = createAdaptiveLimit({ monotonicMs, concurrency });
@@ -139,12 +151,6 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
   function extraOf(heldMs: number): number {
     if (!isKnown(times)) return 0;
     return Math.max(0, Math.min(MOST_EXTRA, heldMs / Math.max(times.usualMs, 1) - 1));
-  }
-
-  interface Held {
-    readonly givenMs: number;
-    readonly wasInFlight: boolean;
-    readonly wasTold: boolean;
   }
 
   function learn(key: Key<Waiter>, outcome: Outcome, { givenMs, wasInFlight, wasTold }: Held): void {
