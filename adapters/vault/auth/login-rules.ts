@@ -38,6 +38,15 @@ const ROLES: Readonly<Record<LoginMethodName, string>> = {
   jwt: 'role',
 };
 
+/** An example of such a role, in `policies/vault`. */
+const ROLE_FILES: Readonly<Record<LoginMethodName, string>> = {
+  tls: 'auth-cert.json',
+  aws: 'auth-aws-iam.json',
+  approle: 'auth-approle.json',
+  kubernetes: 'auth-kubernetes.json',
+  jwt: 'auth-jwt.json',
+};
+
 const rolePath = ({ method, mount, role }: LoginPlace) => `auth/${mount}/${ROLES[method]}/${role || '<role>'}`;
 const enable = ({ method, mount }: LoginPlace) => `vault auth enable -path=${mount} ${VAULT_TYPES[method]}`;
 
@@ -51,7 +60,8 @@ export const NO_AUTH_METHOD: LoginRule = {
 const NO_ROLE = {
   kind: 'absent',
   message: 'has no such role in this auth method',
-  fix: (p: LoginPlace) => `make the role (vault write ${rolePath(p)} ...), or correct fromCp.auth.${p.method}.role`,
+  fix: (p: LoginPlace) =>
+    `make the role: vault write ${rolePath(p)} @${ROLE_FILES[p.method]}, with your own names in that file of policies/vault; or correct fromCp.auth.${p.method}.role`,
 } as const;
 
 const CLOCK = {
@@ -68,7 +78,7 @@ export const LOGIN_RULES: Readonly<Record<LoginMethodName, readonly LoginRule[]>
       kind: 'denied',
       message: 'wants a secret id with the role id',
       fix: (p) =>
-        `set fromCp.auth.approle.secretId; or let the role do without: vault write ${rolePath(p)} bind_secret_id=false token_bound_cidrs=...`,
+        `set fromCp.auth.approle.secretId; or let the role do without: vault write ${rolePath(p)} bind_secret_id=false token_bound_cidrs=<addresses>`,
     },
     {
       text: /invalid (role|secret)[ _-]?(or secret )?id|source address/i,
@@ -137,7 +147,7 @@ export const LOGIN_RULES: Readonly<Record<LoginMethodName, readonly LoginRule[]>
       kind: 'denied',
       message: 'refuses the JWT: it is made for another audience',
       fix: (p) =>
-        `ask its issuer for an audience of the role, or allow it: vault write ${rolePath(p)} bound_audiences=...`,
+        `ask its issuer for an audience of the role, or allow it: vault write ${rolePath(p)} role_type=jwt bound_audiences=<audience>`,
     },
     {
       text: /\((sub|iss)\)|claim/i,
@@ -160,7 +170,7 @@ export const LOGIN_RULES: Readonly<Record<LoginMethodName, readonly LoginRule[]>
       kind: 'denied',
       message: 'refuses the service account by its role',
       fix: (p) =>
-        `allow the service account and namespace of mesh-ca: vault write ${rolePath(p)} bound_service_account_names=... bound_service_account_namespaces=...`,
+        `allow the service account and namespace of mesh-ca: vault write ${rolePath(p)} bound_service_account_names=<name> bound_service_account_namespaces=<namespace>`,
     },
     {
       text: /\(aud\)|audience/i,

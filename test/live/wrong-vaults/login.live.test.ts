@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe } from 'vitest';
+import { systemClock } from '../../../src/runtime/clock.ts';
 import { type StartedOpenBao, startOpenBao } from '../../../testcontainers/openbao.ts';
 import { createToken } from '../../../testcontainers/vault-pki.ts';
+import { makeJwtKey } from '../../support/make-jwt.ts';
 import { startTestApp, type TestApp } from '../../support/test-app.ts';
 import { followFix } from './follow-fix.ts';
 import { textAt, type World } from './world.ts';
@@ -42,6 +44,21 @@ async function useAppRole(world: World, changes: Readonly<Record<string, unknown
   const secretId = textAt(await must('POST', `auth/${mount}/role/mesh-ca/secret-id`), 'data', 'secret_id');
   await world.putSecret('secret-id', secretId);
   world.change({ auth: { approle: { mount, roleId, secretId: { secret: 'secret-id' }, ...changes } } });
+}
+
+const jwtKey = makeJwtKey('ES256');
+
+/** The mesh logs in by a JWT for the audience `vault`, at a path of its own. */
+async function useJwt(world: World, role: object): Promise<void> {
+  const { mesh, must, policies } = world;
+  const mount = `jwt-${mesh}`;
+  await must('POST', `sys/auth/${mount}`, { type: 'jwt' });
+  await must('POST', `auth/${mount}/config`, { jwt_validation_pubkeys: [jwtKey.publicPem] });
+  const bound = { role_type: 'jwt', user_claim: 'sub', bound_audiences: ['vault'], bound_subject: 'mesh-ca' };
+  await must('POST', `auth/${mount}/role/mesh-ca`, { ...bound, token_policies: policies, token_ttl: '1h', ...role });
+  const nowSeconds = Math.floor(systemClock.now().getTime() / 1000);
+  await world.putSecret('jwt', jwtKey.sign({ sub: 'mesh-ca', aud: 'vault', iat: nowSeconds, exp: nowSeconds + 600 }));
+  world.change({ auth: { jwt: { mount, role: 'mesh-ca', token: { secret: 'jwt' } } } });
 }
 
 const CASES: readonly WrongVault[] = [
@@ -140,6 +157,30 @@ const CASES: readonly WrongVault[] = [
       const roleId = textAt(await must('GET', `auth/${mount}/role/mesh-ca/role-id`), 'data', 'role_id');
       change({ auth: { approle: { mount, roleId, secretId: { secret: 'secret-id' } } } });
     }),
+  },
+  {
+    name: 'a JWT for another audience',
+    spoil: (world) => useJwt(world, { bound_audiences: ['other'] }),
+    check: 'login',
+    says: /made for another audience/,
+    field: 'fromCp.auth.jwt',
+    follow: carryOut(() => ({ fill: { '<audience>': 'vault' } })),
+  },
+  {
+    name: 'a JWT login of a role that does not exist',
+    spoil: async (world) => {
+      await useJwt(world, {});
+      await world.must('DELETE', `auth/jwt-${world.mesh}/role/mesh-ca`);
+    },
+    check: 'login',
+    says: /no such role/,
+    field: 'fromCp.auth.jwt',
+    follow: async (fix, world) => {
+      await followFix(fix, world);
+      // The names of one's own that the fix speaks of.
+      const { mesh, must, policies } = world;
+      await must('POST', `auth/jwt-${mesh}/role/mesh-ca`, { role_type: 'jwt', token_policies: policies });
+    },
   },
 ];
 
