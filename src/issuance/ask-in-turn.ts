@@ -6,10 +6,10 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Profile } from '../x509/profile.ts';
 import { type AskOptions, askBackend, type BackendAnswer } from './ask-backend.ts';
 import { checkIssued, type LeafFacts, ownLeafFacts } from './check-issued.ts';
-import { priorityOf } from './priority-of.ts';
+
 import type { BackendGuards, GuardedRequest, Permit } from './queue/backend-guards.ts';
 import type { EndpointQueues } from './queue/endpoint-queues.ts';
-import type { Priority } from './queue/priority.ts';
+import { type Priority, priorityOf } from './queue/priority.ts';
 import { mayServeStale } from './renewal.ts';
 import type { Task } from './task.ts';
 
