@@ -54,8 +54,7 @@ export abstract class CaError extends Error {
   /** Whether the same request may succeed later without anybody changing anything. */
   abstract readonly retry: boolean;
   readonly fix: string | undefined;
-  /** Set by who threw it, and lengthened by `withRetryAfter` only. */
-  retryAfterMs: number | undefined;
+  readonly retryAfterMs: number | undefined;
   readonly violations: readonly Violation[];
   /** Set when the backend was not asked at all: the error is that of an earlier request. */
   readonly hold: Hold | undefined;
@@ -188,13 +187,18 @@ export class TooLargeError extends CaError {
 
 /** Adds `issuer(<type> <backend>): ` to an issuer's error, once, keeping class, code and stack. */
 export function withIssuerPrefix(error: unknown, type: string, backend: string): unknown {
-  const prefix = `issuer(${type} ${backend}): `;
-  if (error instanceof CaError && !error.message.startsWith('issuer(')) error.message = prefix + error.message;
-  return error;
+  if (!(error instanceof CaError) || error.message.startsWith('issuer(')) return error;
+  return changed(error, { message: `issuer(${type} ${backend}): ${error.message}` });
 }
 
 /** Tells when the same request makes sense again, keeping class, code and stack. A longer wait that was told before stands. */
 export function withRetryAfter(error: CaError, retryAfterMs: number | undefined): CaError {
-  error.retryAfterMs = Math.max(error.retryAfterMs ?? 0, retryAfterMs ?? 0) || undefined;
-  return error;
+  if (retryAfterMs === undefined || retryAfterMs <= (error.retryAfterMs ?? 0)) return error;
+  return changed(error, { retryAfterMs });
+}
+
+/** A copy: an issuer may remember an error, and throw it to several callers. */
+function changed(error: CaError, changes: Partial<Pick<CaError, 'message' | 'retryAfterMs'>>): CaError {
+  const copy: CaError = Object.create(Object.getPrototypeOf(error), Object.getOwnPropertyDescriptors(error));
+  return Object.assign(copy, changes);
 }
