@@ -1,6 +1,6 @@
 import type { Backend } from '../backends/backend.ts';
 import type { Backends } from '../backends/backends.ts';
-import type { BackendGuards } from '../issuance/queue/backend-guards.ts';
+import type { BackendGuards } from '../issuance/guards/backend-guards.ts';
 import type { EndpointQueues } from '../issuance/queue/endpoint-queues.ts';
 import type { BackendLabels, BackendReadings } from '../runtime/metrics.ts';
 import type { Proof } from './proof.ts';

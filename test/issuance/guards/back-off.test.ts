@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { waitAfter } from '../../../src/issuance/queue/back-off.ts';
-import type { Effect, Failure } from '../../../src/issuance/queue/failure.ts';
-import { createHeldDataplanes } from '../../../src/issuance/queue/held-dataplanes.ts';
+import { waitAfter } from '../../../src/issuance/guards/back-off.ts';
+import type { Effect, Failure } from '../../../src/issuance/guards/failure.ts';
+import { createHeldDataplanes } from '../../../src/issuance/guards/held-dataplanes.ts';
 
 const RULES = { backoffBaseMs: 5000, backoffMaxMs: 300_000 };
 

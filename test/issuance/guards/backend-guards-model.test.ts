@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { GuardedRequest, Permit } from '../../../src/issuance/queue/backend-guards.ts';
-import { LONGEST_REQUEST_MS } from '../../../src/issuance/queue/breaker.ts';
+import type { GuardedRequest, Permit } from '../../../src/issuance/guards/backend-guards.ts';
+import { LONGEST_REQUEST_MS } from '../../../src/issuance/guards/breaker.ts';
 import {
   CaError,
   ConflictError,

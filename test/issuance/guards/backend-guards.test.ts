@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { LONGEST_REQUEST_MS } from '../../../src/issuance/queue/breaker.ts';
+import { LONGEST_REQUEST_MS } from '../../../src/issuance/guards/breaker.ts';
 import {
   CaError,
   ConflictError,

@@ -6,8 +6,8 @@ import {
   LONGEST_REQUEST_MS,
   NEW_BREAKER,
   nextBreaker,
-} from '../../../src/issuance/queue/breaker.ts';
-import type { Effect, Failure } from '../../../src/issuance/queue/failure.ts';
+} from '../../../src/issuance/guards/breaker.ts';
+import type { Effect, Failure } from '../../../src/issuance/guards/failure.ts';
 
 const RULES = { backoffBaseMs: 5000, backoffMaxMs: 300_000, breakerDataplanes: 3 };
 const NOW = 100_000;

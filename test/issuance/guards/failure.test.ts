@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { effectOf, errorOf, HELD_CODES, LONGEST_TOLD_MS, readFailure } from '../../../src/issuance/queue/failure.ts';
+import { effectOf, errorOf, HELD_CODES, LONGEST_TOLD_MS, readFailure } from '../../../src/issuance/guards/failure.ts';
 import { isBackendFailure } from '../../../src/issuance/renewal.ts';
 import {
   BackendInvalidError,

@@ -4,7 +4,7 @@ import {
   type GuardedBackend,
   type GuardedRequest,
   type Permit,
-} from '../../../src/issuance/queue/backend-guards.ts';
+} from '../../../src/issuance/guards/backend-guards.ts';
 import { CaError, IssuerUnavailableError } from '../../../src/issuer/errors.ts';
 import type { Clock } from '../../../src/runtime/clock.ts';
 import type { Log, LogFields } from '../../../src/runtime/log.ts';

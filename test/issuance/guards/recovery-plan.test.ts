@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRecoveryPlan, SLOTS_PER_SECOND } from '../../../src/issuance/queue/recovery-plan.ts';
+import { createRecoveryPlan, SLOTS_PER_SECOND } from '../../../src/issuance/guards/recovery-plan.ts';
 
 const START = 1000;
 const names = (count: number, prefix = 'dp') => Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
