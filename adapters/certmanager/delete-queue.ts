@@ -14,6 +14,8 @@ export interface DeleteQueue {
   wasDeleted(name: string): boolean;
   /** Resolves when an object of this name is no longer to be deleted. Rejects with the signal's reason. */
   gone(name: string, signal: AbortSignal): Promise<void>;
+  /** Waits for all that is queued now. Names of those that were given up on. Rejects with the signal's reason. */
+  settled(signal: AbortSignal): Promise<readonly string[]>;
   readonly size: number;
   /** Waits for what is under way as long as something is deleted, at most five seconds. Idempotent. */
   close(): Promise<void>;
@@ -202,6 +204,11 @@ export function createDeleteQueue(
       const entry = queued.get(name);
       if (entry !== undefined) await orAborted(entry.done, signal);
       deleted.delete(name);
+    },
+    async settled(signal) {
+      const entries = [...queued];
+      await orAborted(Promise.all(entries.map(([, { done }]) => done)), signal);
+      return entries.map(([name]) => name).filter((name) => !deleted.has(name));
     },
     get size() {
       return queued.size;

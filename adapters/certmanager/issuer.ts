@@ -1,6 +1,7 @@
 import { IssuancePendingError, IssuerResponseError } from '../../src/issuer/errors.ts';
 import {
   type CallOptions,
+  type Cleaner,
   type ConfChecker,
   type IssuedCertificate,
   type Issuer,
@@ -35,7 +36,7 @@ export function createCertManagerIssuer(
   context: IssuerContext,
   conf: CertManagerConf,
   deps: IssuerDeps,
-): Issuer & ConfChecker {
+): Issuer & ConfChecker & Cleaner {
   const { clock, random } = deps;
   const { issuerRef } = conf;
   const lease = acquireCluster(deps);
@@ -162,6 +163,8 @@ export function createCertManagerIssuer(
       lifetime.whileOpen(asked, (signal) =>
         inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, { signal, report }),
       ),
+
+    leftovers: ({ signal }) => lifetime.whileOpen(signal, (open) => cluster.deletions.settled(open)),
 
     close() {
       closed ??= (async () => {

@@ -50,7 +50,15 @@ export interface BackendOptions {
 /** How long an issuer has to say why, after its deadline. */
 const LAST_WORDS_MS = 50;
 
-export type BackendCall = 'sign' | 'issueKeyPair' | 'trustBundle' | 'abilities' | 'ensure' | 'checkConf' | 'inspect';
+export type BackendCall =
+  | 'sign'
+  | 'issueKeyPair'
+  | 'trustBundle'
+  | 'abilities'
+  | 'ensure'
+  | 'checkConf'
+  | 'inspect'
+  | 'leftovers';
 
 /**
  * One backend of one mesh, ready for use: the issuer with deadline, metrics and error prefix around it. It is given up by

@@ -175,6 +175,15 @@ export function isConfChecker(issuer: Issuer): issuer is Issuer & ConfChecker {
   return 'checkConf' in issuer;
 }
 
+/** It makes objects at the backend for its certificates, and takes them away again (cert-manager: CertificateRequests). */
+export interface Cleaner {
+  /** Waits for the removals under way. Names of the objects of finished certificates that stay. */
+  leftovers(options: CallOptions): Promise<readonly string[]>;
+}
+export function isCleaner(issuer: Issuer): issuer is Issuer & Cleaner {
+  return 'leftovers' in issuer;
+}
+
 /** It holds a credential that ends: a Vault token. */
 export interface CredentialHolder {
   /** Undefined while there is none yet. Costs nothing. */

@@ -1,9 +1,10 @@
+import { CaError } from '../issuer/errors.ts';
 import { parseCertificate } from '../x509/certificate.ts';
 import { tryHandshake } from './handshake.ts';
 import { lookAtChain, lookAtRootLife, lookAtTrust } from './look-at-chain.ts';
 import { lookAtIssuing, lookAtLifetime, lookAtReading, lookAtRules, lookAtTime } from './look-at-leaf.ts';
 import { lookAtSignature } from './look-at-signature.ts';
-import { type Finding, failed, type Look, passed } from './run-checks.ts';
+import { type Finding, failed, type Look, passed, skip, warned } from './run-checks.ts';
 import type { TestCertificate } from './test-certificate.ts';
 
 const conformFix = (what: string) => (test: TestCertificate) =>
@@ -77,13 +78,34 @@ export const CERTIFICATE_CHECKS: readonly Look<TestCertificate>[] = [
   {
     name: 'certificate.not-kept',
     needs: ['certificate.issued'],
-    look: () => passed('mesh-ca keeps neither the certificate nor its key, and counts it nowhere'),
+    look: lookAtLeftovers,
   },
 ];
 
 function namesOf(test: TestCertificate): readonly string[] {
   const { uriSans, dnsNames } = test.identity();
   return [...uriSans, ...dnsNames];
+}
+
+async function lookAtLeftovers(test: TestCertificate): Promise<Finding> {
+  const stay = await test.leftovers().catch((error: unknown) => {
+    if (error instanceof CaError) return error;
+    throw error;
+  });
+  if (stay instanceof CaError) {
+    return warned({
+      message: 'what was made at the backend for it was not taken away in time',
+      cause: stay.message,
+      fix: 'nothing, if it is gone in a minute; else look whether the right to delete is there',
+    });
+  }
+  if (stay === undefined) return skip('such a backend makes nothing beside the certificate that could stay behind');
+  if (stay.length === 0) return passed('what was made at the backend for it has been taken away again');
+  return warned({
+    message: `${stay.length === 1 ? 'an object stays' : `${stay.length} objects stay`} behind at the backend: ${stay.slice(0, 3).join(', ')}`,
+    cause: 'the backend did not delete what was made for finished certificates; mesh-ca goes on trying',
+    fix: 'look whether the right to delete is there and whether a finalizer holds them back',
+  });
 }
 
 async function lookAtHandshake(test: TestCertificate): Promise<Finding> {

@@ -5,7 +5,9 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
 import type { ProofCheck } from './proof.ts';
-import { type Finding, failed, skipped, UNEXPECTED } from './run-checks.ts';
+import { failed, skipped, UNEXPECTED } from './run-checks.ts';
+
+type Failure = ReturnType<typeof failed>;
 
 export interface OwnChecksOptions extends CallOptions {
   readonly clock: Clock;
@@ -30,7 +32,7 @@ export async function runOwnChecks(backend: Backend, options: OwnChecksOptions):
     found.set(check.name, check);
     toldMs = clock.monotonicMs();
   };
-  let broken: Finding | undefined;
+  let broken: Failure | undefined;
   try {
     await orAborted(backend.inspect({ signal: deadline.signal, report }), deadline.signal);
   } catch (error) {
@@ -67,7 +69,7 @@ function missing(name: string, dependsOn: string | undefined): ProofCheck {
   return { name, status: 'skipped', message: 'not looked at: this conf has no need of it', durationMs: 0 };
 }
 
-function late(timeoutMs: number): Finding {
+function late(timeoutMs: number): Failure {
   return failed({
     message: `no answer within ${timeoutMs} ms`,
     cause: 'the backend is slow or down, or the network between it and mesh-ca loses packets',
@@ -77,7 +79,7 @@ function late(timeoutMs: number): Finding {
 }
 
 /** An adapter finds, it does not throw; one that does must not take the proof down. */
-function brokenBy(error: unknown, backend: Backend, log: Log): Finding {
+function brokenBy(error: unknown, backend: Backend, log: Log): Failure {
   if (error instanceof CaError) {
     const fix = error.fix ?? 'look at the log of mesh-ca';
     return failed({ message: 'it could not be looked at', cause: error.message, fix, retry: error.retry });

@@ -1,10 +1,9 @@
-import type { Check } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { ProofCheck } from './proof.ts';
 
 /** What one look found. */
-export type Finding = Pick<Check, 'status' | 'message' | 'cause' | 'fix' | 'retry'>;
+export type Finding = Pick<ProofCheck, 'status' | 'message' | 'cause' | 'fix' | 'retry'>;
 
 /** A named look at something, in a table. */
 export interface Look<T> {
@@ -24,10 +23,12 @@ export interface RunOptions {
 }
 
 export const passed = (message: string): Finding => ({ status: 'passed', message });
+/** There is nothing to look at. */
+export const skip = (message: string): Finding => ({ status: 'skipped', message });
 
 /** What is wrong, or will hurt. */
 export type Trouble = Required<Pick<Finding, 'message' | 'cause' | 'fix'>> & Pick<Finding, 'retry'>;
-export const failed = (trouble: Trouble): Finding => ({ status: 'failed', ...trouble });
+export const failed = (trouble: Trouble): Finding & { readonly status: 'failed' } => ({ status: 'failed', ...trouble });
 export const warned = (trouble: Omit<Trouble, 'retry'>): Finding => ({ status: 'warning', ...trouble });
 
 /** A check that was not made, and which failed one it depends on. */
@@ -81,7 +82,7 @@ function cut(finding: Finding): Finding {
 }
 
 /** Unexpected errors are told blandly: their text may hold anything. */
-export const UNEXPECTED: Finding = failed({
+export const UNEXPECTED = failed({
   message: 'mesh-ca could not look at it',
   cause: 'an unexpected error',
   fix: 'look for "check not made" in the log of mesh-ca',

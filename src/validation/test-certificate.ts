@@ -1,6 +1,6 @@
 import type { Backend } from '../backends/backend.ts';
 import { type AskOptions, askBackend, type BackendAnswer } from '../issuance/ask-backend.ts';
-import type { CaBundle, CallOptions, Identity } from '../issuer/issuer.ts';
+import { type CaBundle, type CallOptions, type Identity, isCleaner } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Certificate, parseCertificate } from '../x509/certificate.ts';
 import { verifyChain } from '../x509/chain.ts';
@@ -26,6 +26,8 @@ export interface TestCertificate {
   certificates(): Promise<IssuedCertificates>;
   /** What proxies are told to trust. @throws every error of the issuer contract */
   told(): Promise<CaBundle>;
+  /** Names of what was made at the backend for it and stays there; undefined: such a backend makes nothing beside the certificate. */
+  leftovers(): Promise<readonly string[] | undefined>;
   /** How long the handshake may take. Milliseconds. */
   handshakeMs(): number;
 }
@@ -86,6 +88,12 @@ export function createTestCertificate(backend: Backend, options: TestCertificate
         ),
       ),
     ),
+    leftovers: once(async () => {
+      if (!backend.has(isCleaner)) return undefined;
+      return inTime((call) =>
+        backend.call('leftovers', async (issuer, inner) => (isCleaner(issuer) ? issuer.leftovers(inner) : []), call),
+      );
+    }),
     handshakeMs: () => Math.min(options.handshakeMs, overByMs - clock.monotonicMs()),
   };
 }

@@ -356,6 +356,20 @@ describe('the checks on the test certificate of a bad backend', () => {
 
   const warnings: readonly [name: string, bends: Bends, warning: string, message: RegExp, cause: RegExp][] = [
     [
+      'leaves a request behind',
+      { leftovers: async () => ['mesh-ca-1'] },
+      'not-kept',
+      /^an object stays behind at the backend: mesh-ca-1$/,
+      /goes on trying/,
+    ],
+    [
+      'does not say whether something stays',
+      { leftovers: async () => Promise.reject(new IssuerUnavailableError('is down')) },
+      'not-kept',
+      /not taken away in time/,
+      /is down/,
+    ],
+    [
       'has no right to tell its root',
       fails('trustBundle', new IssuerDeniedError('no right to read the CA')),
       'root-trusted',

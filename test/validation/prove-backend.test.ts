@@ -41,6 +41,12 @@ function of({ checks }: Proof, name: string) {
   return checks.find((check) => check.name === name);
 }
 
+/** Checks that did not pass, but for those that had nothing to look at. */
+const troubleOf = ({ checks }: Proof) =>
+  checks.filter(
+    ({ name, status }) => status !== 'passed' && !(status === 'skipped' && name === 'certificate.not-kept'),
+  );
+
 describe('the proof of a good backend', () => {
   it('holds every check once, in the order of the tables, and the ends of its CAs', async () => {
     const { backend, cas } = createBentBackend();
@@ -63,12 +69,12 @@ describe('the proof of a good backend', () => {
 
   it('works with the other profile, too', async () => {
     const proof = await proveBackend(createBentBackend().backend, { ...proveDeps(), profile: 'spiffe' }, live());
-    expect(proof.checks.filter(({ status }) => status !== 'passed')).toEqual([]);
+    expect(troubleOf(proof)).toEqual([]);
   });
 
   it('works with a backend that makes key and certificate itself', async () => {
     const proof = await prove({ options: { issuer: keyMaker() } });
-    expect(proof.checks.filter(({ status }) => status !== 'passed')).toEqual([]);
+    expect(troubleOf(proof)).toEqual([]);
   });
 });
 
@@ -347,8 +353,8 @@ describe('the proof of a real adapter', () => {
   ])('%s: at least 12 checks, and all of them passed', async (_, make) => {
     const backend = await make();
     const proof = await proveBackend(backend, proveDeps(clock), live());
-    expect(proof.checks.filter(({ status }) => status !== 'passed')).toEqual([]);
-    expect(proof.checks.length).toBeGreaterThanOrEqual(12);
+    expect(troubleOf(proof)).toEqual([]);
+    expect(proof.checks.length).toBeGreaterThan(12);
     expect(proof.rootExpiresAt?.getTime()).toBeGreaterThan(clock.now().getTime());
     await backend.close();
   });

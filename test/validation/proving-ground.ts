@@ -1,5 +1,13 @@
 import { Backend, type BackendOptions } from '../../src/backends/backend.ts';
-import type { CallOptions, Check, CheckRule, Issuer, IssuerModule, SignRequest } from '../../src/issuer/issuer.ts';
+import type {
+  CallOptions,
+  Check,
+  CheckRule,
+  Cleaner,
+  Issuer,
+  IssuerModule,
+  SignRequest,
+} from '../../src/issuer/issuer.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import { type Log, silentLog } from '../../src/runtime/log.ts';
 import { createSystemRandom } from '../../src/runtime/random.ts';
@@ -50,6 +58,8 @@ export interface Bends {
   readonly told?: (cas: TestCas) => readonly TestCertificate[];
   /** Called at the start of each call; what it throws, the call throws. */
   readonly onCall?: (call: CallName, options: CallOptions) => Promise<void> | void;
+  /** What `leftovers` tells. Default: none. */
+  readonly leftovers?: Cleaner['leftovers'];
   readonly subject?: Issuer['subject'];
   readonly checks?: readonly CheckRule[];
   readonly inspect?: Issuer['inspect'];
@@ -83,7 +93,7 @@ export function createBentBackend(bends: Bends = {}): { backend: Backend; reques
     options.signal.throwIfAborted();
     await bends.onCall?.(call, options);
   };
-  const issuer: Issuer = {
+  const issuer: Issuer & Cleaner = {
     subject: bends.subject ?? (() => ({ commonName: '', dnsNames: [] })),
     async abilities(options) {
       await started('abilities', options);
@@ -121,6 +131,7 @@ export function createBentBackend(bends: Bends = {}): { backend: Backend; reques
       if (bends.inspect !== undefined) return bends.inspect(options);
       for (const { name } of checks) options.report(found(name));
     },
+    leftovers: (options) => bends.leftovers?.(options) ?? Promise.resolve([]),
     close: async () => {},
   };
   const backend = new Backend({
