@@ -3,6 +3,7 @@ import {
   IssuancePendingError,
   IssuerDeniedError,
   IssuerResponseError,
+  IssuerTimeoutError,
   IssuerUnavailableError,
   RateLimitedError,
   RequestInvalidError,
@@ -18,7 +19,7 @@ const CLASSES = {
   conf: ConfigError,
   network: IssuerUnavailableError,
   tls: IssuerUnavailableError,
-  timeout: IssuerUnavailableError,
+  timeout: IssuerTimeoutError,
   /** 5xx, and answers that are none of AWS's. */
   server: IssuerUnavailableError,
   /** Our clock and AWS's are too far apart for a signature. */

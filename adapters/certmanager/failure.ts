@@ -2,6 +2,7 @@ import {
   ConfigError,
   IssuerDeniedError,
   IssuerResponseError,
+  IssuerTimeoutError,
   IssuerUnavailableError,
   RateLimitedError,
   RequestInvalidError,
@@ -21,7 +22,7 @@ const CLASSES = {
   unreachable: IssuerUnavailableError,
   /** The connection broke: whether the request was served is not known. */
   broken: IssuerUnavailableError,
-  timeout: IssuerUnavailableError,
+  timeout: IssuerTimeoutError,
   tls: IssuerUnavailableError,
   server: IssuerUnavailableError,
   webhook: IssuerUnavailableError,

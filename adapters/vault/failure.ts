@@ -2,6 +2,7 @@ import {
   ConfigError,
   IssuerDeniedError,
   IssuerResponseError,
+  IssuerTimeoutError,
   IssuerUnavailableError,
   RateLimitedError,
   RequestInvalidError,
@@ -29,7 +30,7 @@ const CLASSES = {
   'tls-name': IssuerUnavailableError,
   /** One side speaks TLS and the other does not. */
   'no-tls': IssuerUnavailableError,
-  timeout: IssuerUnavailableError,
+  timeout: IssuerTimeoutError,
   sealed: IssuerUnavailableError,
   uninitialised: IssuerUnavailableError,
   standby: IssuerUnavailableError,

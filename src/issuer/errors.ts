@@ -150,6 +150,9 @@ export class IssuerUnavailableError extends CaError {
   readonly retry = true;
 }
 
+/** It was reached, and did not answer in the time that one call has: perhaps too much is asked of it at once. */
+export class IssuerTimeoutError extends IssuerUnavailableError {}
+
 /** The backend refuses our credentials or our request. Acts: operator. */
 export class IssuerDeniedError extends CaError {
   readonly code = 'ERR_ISSUER_DENIED';

@@ -1,4 +1,4 @@
-import { CaError, IssuancePendingError, IssuerUnavailableError, RateLimitedError } from '../../issuer/errors.ts';
+import { CaError, IssuancePendingError, IssuerTimeoutError, RateLimitedError } from '../../issuer/errors.ts';
 
 /** What a request that held a place has shown about the load of the backend. */
 export type Outcome =
@@ -20,7 +20,7 @@ export function outcomeOf(error: unknown, signal: AbortSignal): Outcome {
   if (error instanceof RateLimitedError) return { kind: 'throttled', retryAfterMs: error.retryAfterMs };
   if (error instanceof IssuancePendingError) return NOTHING;
   if (signal.aborted) return givenUp(signal);
-  return error instanceof IssuerUnavailableError && isTimeOut(error.cause) ? TIMED_OUT : NOTHING;
+  return error instanceof IssuerTimeoutError ? TIMED_OUT : NOTHING;
 }
 
 /** What a request has shown whose caller waits no longer. */
@@ -31,19 +31,4 @@ export function givenUp(signal: AbortSignal): Outcome {
 /** Whether a signal fired because its time was over, not because somebody hung up. */
 export function isDeadline(reason: unknown): boolean {
   return reason instanceof Error && reason.name === 'TimeoutError';
-}
-
-const TIME_OUT_CODES = /^(ETIMEDOUT|ESOCKETTIMEDOUT|UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT)$/;
-const LONGEST_CHAIN = 5;
-
-function isTimeOut(cause: unknown): boolean {
-  for (
-    let [one, depth] = [cause, 0];
-    one instanceof Error && depth < LONGEST_CHAIN;
-    [one, depth] = [one.cause, depth + 1]
-  ) {
-    if (isDeadline(one)) return true;
-    if ('code' in one && typeof one.code === 'string' && TIME_OUT_CODES.test(one.code)) return true;
-  }
-  return false;
 }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PRIORITIES } from '../../../src/issuance/queue/priority.ts';
 import { isFull, tooManyError } from '../../../src/issuance/queue/refusals.ts';
-import { IssuerUnavailableError, RateLimitedError } from '../../../src/issuer/errors.ts';
+import { IssuerTimeoutError, IssuerUnavailableError, RateLimitedError } from '../../../src/issuer/errors.ts';
 import { createQueueWorld, type Played, settled, timeIsOver } from './queue-world.ts';
 
 const counts = (all: readonly Played[]) => ({
@@ -100,11 +100,11 @@ describe('the queue of an endpoint', () => {
 
   it.each([
     ['the backend throttles', new RateLimitedError('slow down'), 4],
-    ['a call was not answered in time', new IssuerUnavailableError('no answer', { cause: timeIsOver() }), 4],
+    ['a call was not answered in time', new IssuerTimeoutError('no answer'), 4],
     [
-      'a connection was not made in time',
-      new IssuerUnavailableError('no answer', { cause: Object.assign(new Error(), { code: 'ETIMEDOUT' }) }),
-      4,
+      'a connection was not made in time: it is away, not slow',
+      new IssuerUnavailableError('no way', { cause: Object.assign(new Error(), { code: 'ETIMEDOUT' }) }),
+      8,
     ],
     ['the backend is down', new IssuerUnavailableError('connection refused', { cause: new Error('ECONNREFUSED') }), 8],
     [
