@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CaError, IssuerDeniedError, RateLimitedError, StoreUnavailableError } from '../../../src/issuer/errors.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { createMemoryStore } from '../../../src/store/memory/memory-store.ts';
@@ -335,9 +335,6 @@ function breakable(store: Store, isBroken: () => boolean): Store {
 }
 
 /** A real database answers when it does. */
-async function eventually(holds: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await holds()); tries++) {
-    if (tries > 2000) throw new Error('it never came to be');
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+function eventually(holds: () => Promise<boolean>): Promise<void> {
+  return vi.waitFor(async () => expect(await holds()).toBe(true), { timeout: 20_000, interval: 5 });
 }
