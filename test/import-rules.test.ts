@@ -10,12 +10,14 @@ import { describe, expect, it } from 'vitest';
 const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   app: 'everything',
   version: [],
+  // Words for counts and spans, for everybody who tells something.
+  text: [],
   issuer: [],
   x509: [],
   // Settings are told in Kuma's durations and refused by our errors; the log knows which errors are expected.
   runtime: ['issuer/errors.ts', 'mesh/duration.ts'],
   mesh: ['x509', 'issuer'],
-  store: ['store', 'issuer/errors.ts', 'runtime:types', 'runtime/make-folder.ts'],
+  store: ['store', 'issuer/errors.ts', 'text', 'runtime:types', 'runtime/make-folder.ts'],
   backends: ['issuer', 'x509', 'mesh', 'store/store.ts', 'runtime:types', 'runtime/or-aborted.ts'],
   resources: [
     'mesh',
@@ -28,10 +30,21 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'rotation',
     'runtime:types',
   ],
-  issuance: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', 'runtime:types', 'runtime/or-aborted.ts'],
+  issuance: [
+    'text',
+    'issuer',
+    'x509',
+    'mesh',
+    'store/store.ts',
+    'backends',
+    'trust',
+    'runtime:types',
+    'runtime/or-aborted.ts',
+  ],
   trust: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'runtime:types', 'runtime/or-aborted.ts'],
   // A proof asks and judges just as issuing does.
   validation: [
+    'text',
     'issuer',
     'x509',
     'mesh',
@@ -70,12 +83,12 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   ],
   sds: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],
   console: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],
-  cli: ['mesh', 'x509', 'runtime', 'issuer/errors.ts', 'version.ts', 'app.ts:lazy'],
+  cli: ['text', 'mesh', 'x509', 'runtime', 'issuer/errors.ts', 'version.ts', 'app.ts:lazy'],
   // The list of adapters, and what adapters share: no adapter.
   'adapters/index.ts': ['issuer', 'adapters:lazy'],
-  'adapters/shared': ['issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts'],
+  'adapters/shared': ['text', 'issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts'],
   // Each folder below adapters/ but shared/: never another adapter, a store or http.
-  'adapters/*': ['issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts', 'adapters/shared'],
+  'adapters/*': ['text', 'issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts', 'adapters/shared'],
 };
 
 /** Packages that only one place knows: the rest of the house can be built and tested without them. */

@@ -1,12 +1,14 @@
 import { CaError } from '../../src/issuer/errors.ts';
 import type { InspectOptions, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { countText } from '../../src/text/count-text.ts';
+import { spanText } from '../../src/text/span-text.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { isRoot } from '../shared/ca-certificates.ts';
 import { checkCaLife } from '../shared/ca-life.ts';
 import { attempt, type Checks, createChecks } from '../shared/checks.ts';
 import { findPath } from '../shared/issued-certificate.ts';
 import type { CaArn } from './ca-arn.ts';
-import { stateFailure } from './ca-facts.ts';
+import { SHORT_LIVED_SECONDS, stateFailure } from './ca-facts.ts';
 import type { Caller } from './caller.ts';
 import { parseCertificates } from './chain.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -65,7 +67,7 @@ export async function inspectAcmPca(inspected: Inspected, options: InspectOption
   const description = await attempt(() => caller.describe(signal), signal);
   if (description instanceof CaError) return checks.fail('address-reachable', description);
   if (!checkAnswer(description, inspected, checks)) return;
-  checkState(description, inspected, checks);
+  checkState(description, inspected, options.ttlSeconds, checks);
   const [certificate, chain] = await Promise.all([
     attempt(() => caller.getCertificate(`${ca.text}/certificate/${NO_CERTIFICATE}`, signal), signal),
     attempt(() => caller.getCaCertificate(signal), signal),
@@ -80,7 +82,7 @@ export async function inspectAcmPca(inspected: Inspected, options: InspectOption
 function checkPinned(pinned: readonly Certificate[] | CaError, checks: Checks): void {
   if (pinned instanceof CaError) checks.fail('ca-cert-loaded', pinned);
   else if (pinned.length > 0) {
-    checks.pass('ca-cert-loaded', `caCert holds ${pinned.length} certificate${pinned.length === 1 ? '' : 's'}`);
+    checks.pass('ca-cert-loaded', `caCert holds ${countText(pinned.length, 'certificate')}`);
   }
 }
 
@@ -108,7 +110,7 @@ function checkAnswer(
   return true;
 }
 
-function checkState(description: Outcome<CaDescription>, { ca }: Inspected, checks: Checks): void {
+function checkState(description: Outcome<CaDescription>, { ca }: Inspected, ttlSeconds: number, checks: Checks): void {
   if (!description.ok && description.failure.kind === 'denied') {
     checks.warn('ca-active', {
       message: 'the state of the CA may not be read: acm-pca:DescribeCertificateAuthority is not allowed',
@@ -122,8 +124,16 @@ function checkState(description: Outcome<CaDescription>, { ca }: Inspected, chec
   if (failure !== undefined) checks.fail('ca-active', toError(failure));
   if (!description.ok || failure !== undefined) return;
   const key = description.value.CertificateAuthorityConfiguration?.KeyAlgorithm ?? 'unknown';
-  const mode = description.value.UsageMode === 'SHORT_LIVED_CERTIFICATE' ? ', certificates live 7 days at most' : '';
-  checks.pass('ca-active', `${nameOf({ ca })} is active, with a key of type ${key}${mode}`);
+  const state = `${nameOf({ ca })} is active, with a key of type ${key}`;
+  if (description.value.UsageMode !== 'SHORT_LIVED_CERTIFICATE') checks.pass('ca-active', state);
+  else if (ttlSeconds <= SHORT_LIVED_SECONDS) checks.pass('ca-active', `${state}, in short-lived mode`);
+  else {
+    checks.warn('ca-active', {
+      message: `${state}, in short-lived mode: certificates live 7 days at most`,
+      cause: `data planes are to get certificates of ${spanText(ttlSeconds * 1000)}; they renew more often instead`,
+      fix: 'set dpCert.rotation.expiration to 7d or less, or use a CA of the general-purpose mode',
+    });
+  }
 }
 
 function checkGet(certificate: Outcome<CertificateReply> | CaError, checks: Checks): void {
@@ -169,7 +179,7 @@ function checkChain(
     checks.fail('chain-readable', told);
     return [];
   }
-  checks.pass('chain-readable', `the CA tells ${told.length} certificate${told.length === 1 ? '' : 's'}`);
+  checks.pass('chain-readable', `the CA tells ${countText(told.length, 'certificate')}`);
   return told;
 }
 

@@ -1,4 +1,5 @@
 import { CaError } from '../../src/issuer/errors.ts';
+import { countText } from '../../src/text/count-text.ts';
 import type { Certificate } from '../../src/x509/certificate.ts';
 import { isRoot } from '../shared/ca-certificates.ts';
 import { checkCaLife } from '../shared/ca-life.ts';
@@ -44,7 +45,7 @@ export function tellMount({ pki }: VaultConf, { list, chain, cas }: MountFacts, 
     return false;
   }
   const count = cas instanceof CaError ? 0 : cas.length;
-  checks.pass('mount-readable', `mount ${pki} tells ${count} CA certificate${count === 1 ? '' : 's'}`);
+  checks.pass('mount-readable', `mount ${pki} tells ${countText(count, 'CA certificate')}`);
   return true;
 }
 

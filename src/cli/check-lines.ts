@@ -1,3 +1,4 @@
+import { countText } from '../text/count-text.ts';
 import type { CliIo, CliOutput } from './cli-io.ts';
 import type { BackendView, CheckView } from './proof-view.ts';
 import { displayWidth, plainText } from './text.ts';
@@ -64,7 +65,7 @@ export function formatBackend({ backend, type, mesh, checks, durationMs, ok }: B
 function count(checks: readonly CheckView[]): string {
   const of = (wanted: Status) => checks.filter(({ status }) => status === wanted).length;
   const [passed, warnings, failed, skipped] = [of('passed'), of('warning'), of('failed'), of('skipped')];
-  const all = plural(checks.length, 'check');
+  const all = countText(checks.length, 'check');
   const first =
     failed > 0
       ? `${failed} of ${all} failed`
@@ -73,10 +74,9 @@ function count(checks: readonly CheckView[]): string {
         : `${passed} of ${all} passed`;
   return [
     first,
-    ...(warnings === 0 ? [] : [plural(warnings, 'warning')]),
+    ...(warnings === 0 ? [] : [countText(warnings, 'warning')]),
     ...(skipped === 0 ? [] : [`${skipped} skipped`]),
   ].join(', ');
 }
 
-const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
 const formatMs = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);

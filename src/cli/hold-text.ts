@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { formatSpan } from './time-text.ts';
+import { spanText } from '../text/span-text.ts';
 
 /** Fields of an answer that tell why a backend was not asked, or does not work. */
 export const holdShape = {
@@ -23,7 +23,7 @@ export function holdLines({ breaker, cause, retryAfterSeconds }: HoldView, known
   return [
     ...(breaker === undefined ? [] : [`breaker: ${BREAKERS.get(breaker) ?? breaker}`]),
     ...(cause === undefined ? [] : [`cause: ${causeText(cause, known)}`]),
-    ...(retryAfterSeconds === undefined ? [] : [`asked again in ${formatSpan(retryAfterSeconds)}`]),
+    ...(retryAfterSeconds === undefined ? [] : [`asked again in ${spanText(retryAfterSeconds * 1000)}`]),
   ];
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { countText } from '../text/count-text.ts';
 import { CliError, type CliErrorOptions, describeViolation } from './cli-error.ts';
 import { exitCodeOf } from './exit-code.ts';
 import { holdLines, holdShape } from './hold-text.ts';
@@ -84,7 +85,7 @@ function withField(check: CheckView, { invalid_parameters = [] }: Problem): Chec
 
 function failedBackends(checks: readonly CheckView[]): string {
   const names = [...new Set(checks.flatMap(({ backend }) => backend ?? []))];
-  const count = `${checks.length} ${checks.length === 1 ? 'check' : 'checks'} failed`;
+  const count = `${countText(checks.length, 'check')} failed`;
   return names.length === 0 ? count : `no proxy could work with ${names.join(', ')}: ${count}`;
 }
 

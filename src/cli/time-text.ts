@@ -16,27 +16,6 @@ export function formatAgo(at: string | undefined, now: Date): string {
   return `${Math.floor(seconds / YEAR)}y`;
 }
 
-const UNITS = [
-  [DAY, 'd'],
-  [HOUR, 'h'],
-  [MINUTE, 'min'],
-  [1, 's'],
-] as const;
-
-/** A span in its two largest units: `45 s`, `2 min 30 s`, `3 h 20 min`, `4 d 6 h`. */
-export function formatSpan(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const first = UNITS.findIndex(([unit]) => whole >= unit);
-  if (first < 0) return '0 s';
-  let left = whole;
-  const parts = UNITS.slice(first, first + 2).map(([unit, name]) => {
-    const count = Math.floor(left / unit);
-    left -= count * unit;
-    return count === 0 ? '' : `${count} ${name}`;
-  });
-  return parts.filter(Boolean).join(' ');
-}
-
 /** `2020-05-11 16:01:34` in the time zone of the terminal, as kumactl prints it; `-` without a time. */
 export function formatDate(at: string | undefined): string {
   const date = new Date(at ?? Number.NaN);

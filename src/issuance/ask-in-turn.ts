@@ -6,7 +6,6 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Profile } from '../x509/profile.ts';
 import { type AskOptions, askBackend, type BackendAnswer } from './ask-backend.ts';
 import { checkIssued, type LeafFacts, ownLeafFacts } from './check-issued.ts';
-
 import type { BackendGuards, GuardedRequest, Permit } from './guards/backend-guards.ts';
 import type { EndpointQueues } from './queue/endpoint-queues.ts';
 import { type Priority, priorityOf } from './queue/priority.ts';

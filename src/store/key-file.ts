@@ -2,6 +2,7 @@ import { type FileHandle, link, open, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError } from '../issuer/errors.ts';
 import { makeFolder } from '../runtime/make-folder.ts';
+import { countText } from '../text/count-text.ts';
 import { createKeyring, KEY_BYTES, type Keyring } from './keyring.ts';
 
 export interface KeyFileOptions {
@@ -45,9 +46,7 @@ export async function openKeyFile({ path, random, database }: KeyFileOptions): P
 }
 
 function keysMissing(path: string, what: string, { path: database, sealed }: SealedDatabase): ConfigError {
-  const keys = [...sealed]
-    .sort()
-    .map(([keyId, count]) => `key ${keyId} for ${count} resource${count === 1 ? '' : 's'}`);
+  const keys = [...sealed].sort().map(([keyId, count]) => `key ${keyId} for ${countText(count, 'resource')}`);
   return new ConfigError(`store key file ${path} ${what}: database ${database} needs ${keys.join(', ')}`, {
     fix: `put the key file back from its backup, or name it in MESH_CA_STORE_KEY_FILE (a key in use meanwhile stays in it as a further line); without it the secrets cannot be read: to begin anew, move ${database}* away`,
   });

@@ -1,8 +1,9 @@
 import { IssuancePendingError, IssuerDeniedError, NotSupportedError } from '../issuer/errors.ts';
+import { countText } from '../text/count-text.ts';
+import { spanText } from '../text/span-text.ts';
 import { type Certificate, fingerprintSha256, parseCertificate } from '../x509/certificate.ts';
 import { buildChain, verifyChain } from '../x509/chain.ts';
 import { X509Error } from '../x509/x509-error.ts';
-import { countText, lifeText } from './finding-text.ts';
 import { failureFinding } from './issue-failure.ts';
 import { type Finding, failed, passed, warned } from './run-checks.ts';
 import { anchorsOf, casAbove, type IssuedCertificates, type TestCertificate } from './test-certificate.ts';
@@ -114,12 +115,12 @@ export async function lookAtRootLife(test: TestCertificate): Promise<Finding> {
   const { ttlSeconds } = test.backend;
   if (leftMs < ttlSeconds * 1000) {
     return warned({
-      message: `the CA "${soonest.subject}" ends at ${end}, in ${lifeText(leftMs)}: sooner than a data plane certificate of ${lifeText(ttlSeconds * 1000)}`,
+      message: `the CA "${soonest.subject}" ends at ${end}, in ${spanText(leftMs)}: sooner than a data plane certificate of ${spanText(ttlSeconds * 1000)}`,
       cause: `certificates are cut to that date or refused until then, and after it no connection of the mesh succeeds`,
       fix,
     });
   }
-  return passed(`the first CA above it to end is "${soonest.subject}", at ${end}, in ${lifeText(leftMs)}`);
+  return passed(`the first CA above it to end is "${soonest.subject}", at ${end}, in ${spanText(leftMs)}`);
 }
 
 /** Names are often alike: the beginning of what `openssl x509 -fingerprint -sha256` prints tells them apart. */

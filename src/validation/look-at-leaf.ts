@@ -1,6 +1,7 @@
+import { countText } from '../text/count-text.ts';
+import { spanText } from '../text/span-text.ts';
 import { checkLeaf, type LeafRuleGroup } from '../x509/profile.ts';
 import { X509Error } from '../x509/x509-error.ts';
-import { countText, lifeText, secondsText } from './finding-text.ts';
 import { failureFinding } from './issue-failure.ts';
 import { type Finding, failed, passed, type Trouble, warned } from './run-checks.ts';
 import { expectedLeaf, type TestCertificate } from './test-certificate.ts';
@@ -62,7 +63,7 @@ export async function lookAtTime(test: TestCertificate): Promise<Finding> {
     message: `the certificate cannot be used now, at ${issuedAt.toISOString()}: ${fault}`,
     cause:
       earlyMs > 0
-        ? `the clock of the backend is at least ${secondsText(earlyMs)} ahead of that of mesh-ca`
+        ? `the clock of the backend is at least ${spanText(Math.ceil(earlyMs / 1000) * 1000)} ahead of that of mesh-ca`
         : 'the clock of the backend is behind that of mesh-ca, or its CA has ended',
     fix: 'synchronise both clocks by NTP: timedatectl status, on both machines',
   });
@@ -73,7 +74,7 @@ export async function lookAtLifetime(test: TestCertificate): Promise<Finding> {
   const { notAfter } = (await test.certificates()).leaf;
   const askedMs = test.ttlSeconds * 1000;
   const gotMs = notAfter.getTime() - issuedAt.getTime();
-  const said = `asked for ${lifeText(askedMs)}, got ${lifeText(gotMs)}`;
+  const said = `asked for ${spanText(askedMs)}, got ${spanText(gotMs)}`;
   const toleranceMs = Math.min(TOLERANCE_MS, askedMs / 10);
   if (gotMs > askedMs + toleranceMs) {
     return warned({
@@ -82,7 +83,7 @@ export async function lookAtLifetime(test: TestCertificate): Promise<Finding> {
       fix: 'let the backend give the lifetime that the Mesh says in dpCert.rotation.expiration, or write its own there',
     });
   }
-  if (gotMs >= askedMs - toleranceMs) return passed(`it lives as long as asked: ${lifeText(askedMs)}`);
+  if (gotMs >= askedMs - toleranceMs) return passed(`it lives as long as asked: ${spanText(askedMs)}`);
   const fix =
     'raise the longest lifetime that the backend gives, or renew its CA if that ends, or ask for less in dpCert.rotation.expiration';
   if (gotMs * 2 >= askedMs) {
@@ -94,7 +95,7 @@ export async function lookAtLifetime(test: TestCertificate): Promise<Finding> {
   }
   return warned({
     message: `the lifetime was cut to less than half: ${said}`,
-    cause: `proxies ask at least ${timesOften(askedMs, gotMs)} times as often, and an outage of the backend is borne for ${lifeText(gotMs)} at most`,
+    cause: `proxies ask at least ${timesOften(askedMs, gotMs)} times as often, and an outage of the backend is borne for ${spanText(gotMs)} at most`,
     fix,
   });
 }

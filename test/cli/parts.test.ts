@@ -4,7 +4,7 @@ import { EXIT_CODES, exitCodeOf } from '../../src/cli/exit-code.ts';
 import { withProgress } from '../../src/cli/progress.ts';
 import { formatPairs, formatTable } from '../../src/cli/table.ts';
 import { displayWidth, plainText } from '../../src/cli/text.ts';
-import { formatAgo, formatDate, formatSpan } from '../../src/cli/time-text.ts';
+import { formatAgo, formatDate } from '../../src/cli/time-text.ts';
 import { ConfigError, ERROR_CODES } from '../../src/issuer/errors.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import { NOW, run } from './run.ts';
@@ -137,24 +137,6 @@ describe('times', () => {
     ['x', '-'],
   ])('show %s as the date %s', (at, text) => {
     expect(formatDate(at)).toBe(text);
-  });
-});
-
-describe('spans', () => {
-  it.each([
-    [-1, '0 s'],
-    [59.4, '59 s'],
-    [1, '1 s'],
-    [60, '1 min'],
-    [90, '1 min 30 s'],
-    [3599, '59 min 59 s'],
-    [3600, '1 h'],
-    [7500, '2 h 5 min'],
-    [86_399, '23 h 59 min'],
-    [86_400, '1 d'],
-    [363_600, '4 d 5 h'],
-  ])('of %d seconds read as %s', (seconds, text) => {
-    expect(formatSpan(seconds)).toBe(text);
   });
 });
 

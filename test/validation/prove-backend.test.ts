@@ -372,7 +372,7 @@ describe('the proof of a real adapter', () => {
     expect(proof.ok).toBe(true);
     expect(of(proof, 'certificate.root-lifetime')).toMatchObject({
       status: 'warning',
-      message: expect.stringContaining('in 6 days'),
+      message: expect.stringContaining('in 7 d: '),
     });
     expect(proof.caExpiresAt?.getTime()).toBeLessThan(proof.rootExpiresAt?.getTime() ?? 0);
   });

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { checkExistingName } from '../../mesh/names.ts';
+import { spanText } from '../../text/span-text.ts';
 import { parseCertificate } from '../../x509/certificate.ts';
 import { createCsr } from '../../x509/create-csr.ts';
 import { parseCsr } from '../../x509/csr.ts';
@@ -18,7 +19,7 @@ import { withProgress } from '../progress.ts';
 import { readFileText } from '../read-file-text.ts';
 import { formatPairs } from '../table.ts';
 import { plainText } from '../text.ts';
-import { formatDate, formatSpan } from '../time-text.ts';
+import { formatDate } from '../time-text.ts';
 import { type NewFile, writeFiles } from '../write-files.ts';
 
 interface IssueOptions {
@@ -139,11 +140,11 @@ async function issue(context: ClientContext, dataplane: string, options: IssueOp
 /** That the certificate is the one of before, how long it holds, why, and when to come again. */
 function staleText(issued: Issued, mesh: string): string {
   const { backend, notAfter, validForSeconds, retryAfterSeconds } = issued;
-  const left = validForSeconds === undefined ? '' : ` (${formatSpan(validForSeconds)} from now)`;
+  const left = validForSeconds === undefined ? '' : ` (${spanText(validForSeconds * 1000)} from now)`;
   const why = holdLines({ breaker: issued.breaker, cause: issued.cause }).map(
     (line, index) => `${index === 0 ? '  why: ' : '       '}${plainText(line)}\n`,
   );
-  const again = retryAfterSeconds === undefined ? 'later' : `in ${formatSpan(retryAfterSeconds)}`;
+  const again = retryAfterSeconds === undefined ? 'later' : `in ${spanText(retryAfterSeconds * 1000)}`;
   return [
     `warning: the backend ${plainText(backend)} fails; this is the certificate of before, good until ${formatDate(notAfter)}${left}\n`,
     ...why,

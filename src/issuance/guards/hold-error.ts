@@ -1,4 +1,5 @@
 import { type CaError, type Hold, IssuerUnavailableError } from '../../issuer/errors.ts';
+import { countText } from '../../text/count-text.ts';
 import type { GuardedRequest, Holding } from './backend-guard.ts';
 import { errorOf, MOST_TEXT } from './failure.ts';
 
@@ -31,20 +32,16 @@ function reasonOf(holding: Holding, request: GuardedRequest, time: string): stri
   switch (holding.why) {
     case 'open': {
       const { dataplanes, opened } = holding.breaker;
-      const trials = opened === 1 ? '' : `, and then ${counted(opened - 1, 'trial')}`;
-      return `not asked again before ${time} (breaker open: ${counted(dataplanes, 'data plane')} failed in a row${trials})`;
+      const trials = opened === 1 ? '' : `, and then ${countText(opened - 1, 'trial')}`;
+      return `not asked again before ${time} (breaker open: ${countText(dataplanes, 'data plane')} failed in a row${trials})`;
     }
     case 'trial':
       return 'not asked now (breaker half-open: another request is trying whether it is well again)';
     case 'dataplane':
-      return `not asked again for ${dataplane} before ${time} (${counted(holding.entry.failures, 'failure')} in a row)`;
+      return `not asked again for ${dataplane} before ${time} (${countText(holding.entry.failures, 'failure')} in a row)`;
     case 'spread':
       return `not asked for ${dataplane} before ${time} (renewals are spread after recovery); it had failed`;
   }
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 /** `12:00:05 UTC`, not before the instant. */
