@@ -120,8 +120,8 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
       return { ...(await collectFindings(checks, call)), warnings: inlineWarnings(secrets) };
     },
 
-    inspect: ({ signal: asked, report }) =>
-      whileOpen(asked, (signal) =>
+    inspect: (options) =>
+      whileOpen(options.signal, (signal) =>
         inspectAcmPca(
           {
             ...{ ca, caller, template, endpoint, transport, clock },
@@ -129,7 +129,7 @@ export function createAcmPcaIssuer(context: IssuerContext, conf: AcmPcaConf, dep
             loadCredentials: (within) => connector.get(within),
             loadPinned: (within) => pinned.get(within),
           },
-          { signal, report },
+          { ...options, signal },
         ),
       ),
 

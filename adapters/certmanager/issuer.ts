@@ -159,9 +159,9 @@ export function createCertManagerIssuer(
 
     checkConf: (call) => collectFindings([() => loadPinned(conf, deps, call.signal)], call),
 
-    inspect: ({ signal: asked, report }) =>
-      lifetime.whileOpen(asked, (signal) =>
-        inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, { signal, report }),
+    inspect: (options) =>
+      lifetime.whileOpen(options.signal, (signal) =>
+        inspectCertManager({ conf, cluster, clock, loadPinned: () => pinned.get({ signal }) }, { ...options, signal }),
       ),
 
     leftovers: ({ signal }) => lifetime.whileOpen(signal, (open) => cluster.deletions.settled(open)),

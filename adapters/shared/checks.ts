@@ -21,6 +21,8 @@ export interface Checks {
   pass(name: string, message: string): void;
   /** Certificates can be had, but something will hurt later, or cannot be known. */
   warn(name: string, finding: Finding): void;
+  /** There is nothing to look at: this conf has no such thing, or it may not be read, which another check has warned of. */
+  skip(name: string, why: string): void;
   /** An error of ours says by itself what to do, whether it may pass, and which key is to blame when its violations name one only. */
   fail(name: string, finding: Finding | CaError, more?: Pick<Finding, 'cause' | 'field' | 'retry'>): void;
   /**
@@ -48,7 +50,11 @@ const CLOCK_WARN_MS = 5_000;
 /** @param type of the backend: every name begins with it */
 export function createChecks(
   type: string,
-  { clock, signal, report }: InspectOptions & { readonly clock: Pick<IssuerDeps['clock'], 'monotonicMs'> },
+  {
+    clock,
+    signal,
+    report,
+  }: Pick<InspectOptions, 'signal' | 'report'> & { readonly clock: Pick<IssuerDeps['clock'], 'monotonicMs'> },
 ): Checks {
   let beforeMs = clock.monotonicMs();
   let anyFailed = false;
@@ -77,6 +83,7 @@ export function createChecks(
     },
     pass: (name, message) => tell('passed', name, { message }),
     warn: (name, finding) => tell('warning', name, finding),
+    skip: (name, why) => tell('skipped', name, { message: `not looked at: ${why}` }),
     fail(name, finding, more = {}) {
       tell('failed', name, { ...(finding instanceof CaError ? findingOf(finding) : finding), ...more });
     },

@@ -29,7 +29,7 @@ export async function gatherRole({ client, signal }: Ways, { may }: TokenRights)
 }
 
 /** Whether the role is there and gives what proxies need. What cannot be read is left out: `vault.rights` has told of it. */
-export function tellRole({ conf, mesh }: Inspected, { rights, state }: TokenFacts, checks: Checks): void {
+export function tellRole({ conf, mesh, ttlSeconds }: Inspected, { rights, state }: TokenFacts, checks: Checks): void {
   const role = state?.role;
   if (role === undefined || !rights.ok) return;
   if (!role.ok) {
@@ -38,7 +38,7 @@ export function tellRole({ conf, mesh }: Inspected, { rights, state }: TokenFact
     return;
   }
   checks.pass('role-readable', `role ${conf.role} is there`);
-  const asked = { role: role.value, conf, mesh, maySign: rights.value.maySign, mount: state?.mount };
+  const asked = { role: role.value, conf, mesh, maySign: rights.value.maySign, mount: state?.mount, ttlSeconds };
   for (const [name, judge] of Object.entries(ROLE_CHECKS)) {
     const verdict = judge(asked);
     const finding = findingOfRole(verdict, conf);

@@ -16,7 +16,8 @@ import { CALL_TIMEOUT_MS, FIRST_TIMEOUT_MS, type Inspected } from './inspected.t
  * The named findings about one backend, in the order of `CHECK_RULES`. Reads only, by about ten calls of which five wait for one another. What everybody
  * may ask of the mount is asked beside what takes a token, and told though there is none.
  */
-export async function inspectVault(inspected: Inspected, options: InspectOptions): Promise<void> {
+export async function inspectVault(of: Omit<Inspected, 'ttlSeconds'>, options: InspectOptions): Promise<void> {
+  const inspected = { ...of, ttlSeconds: options.ttlSeconds };
   const { conf, connector, clock } = inspected;
   const { signal } = options;
   signal.throwIfAborted();

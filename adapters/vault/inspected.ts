@@ -11,6 +11,8 @@ export interface Inspected {
   readonly connector: Connector;
   readonly issuers: MountIssuers;
   readonly clock: IssuerDeps['clock'];
+  /** Lifetime that certificates will be asked for. */
+  readonly ttlSeconds: number;
 }
 
 /** With the way to ask. */

@@ -1,3 +1,4 @@
+import { spanText } from '../../src/text/span-text.ts';
 import type { Finding } from '../shared/checks.ts';
 import { judgeCommonName } from './common-name-allowed.ts';
 import type { VaultConf } from './config.ts';
@@ -14,6 +15,8 @@ export interface RoleAsked {
   readonly maySign: boolean;
   /** Of the mount, where the token may read it. */
   readonly mount: MountReply | undefined;
+  /** Lifetime that certificates will be asked for. */
+  readonly ttlSeconds: number;
 }
 
 export interface RoleVerdict extends Finding {
@@ -22,9 +25,6 @@ export interface RoleVerdict extends Finding {
   readonly change?: string;
 }
 
-/** Below this the proxies of a mesh renew all day long. Kuma's own certificates last 30 days. */
-const SHORT_LIFE_SECONDS = 24 * 3600;
-const LIFE = 'max_ttl=720h ttl=720h';
 /** What a role allows already stays in the command that changes it, where it is short and holds nothing that a shell reads. */
 const MAX_KEPT = 20;
 const PLAIN = /^[\w:/.*@-]{1,256}$/;
@@ -105,7 +105,7 @@ export const ROLE_CHECKS: Readonly<Record<string, (asked: RoleAsked) => RoleVerd
     };
   },
 
-  'role-lifetime': ({ role, conf, mount }) => {
+  'role-lifetime': ({ role, conf, mount, ttlSeconds }) => {
     if (role.not_after !== '') {
       return {
         status: 'failed',
@@ -117,12 +117,13 @@ export const ROLE_CHECKS: Readonly<Record<string, (asked: RoleAsked) => RoleVerd
     const isCutByMount = ofMount > 0 && (role.max_ttl === 0 || ofMount < role.max_ttl);
     const longest = isCutByMount ? ofMount : role.max_ttl;
     if (longest === 0) return good('it sets no max_ttl: that of the mount counts, 768 h unless that is changed');
-    const told = `${lifeText(longest)} (${isCutByMount ? 'max_lease_ttl of the mount' : 'max_ttl'})`;
-    if (longest >= SHORT_LIFE_SECONDS) return good(`its certificates last at most ${told}`);
-    const cause = 'each proxy renews before that, and none has a day to wait for a Vault that is down';
+    const told = `${spanText(longest * 1000)} (${isCutByMount ? 'max_lease_ttl of the mount' : 'max_ttl'})`;
+    if (longest >= ttlSeconds) return good(`its certificates last at most ${told}`);
+    const asked = `${Math.ceil(ttlSeconds / 3600)}h`;
+    const cause = `data planes are to get certificates of ${spanText(ttlSeconds * 1000)}; they renew more often instead`;
     const message = `cuts certificates to ${told}`;
-    if (!isCutByMount) return { status: 'warning', message, cause, change: LIFE };
-    return { status: 'warning', message, cause, fix: `vault secrets tune -max-lease-ttl=720h ${conf.pki}` };
+    if (!isCutByMount) return { status: 'warning', message, cause, change: `max_ttl=${asked} ttl=${asked}` };
+    return { status: 'warning', message, cause, fix: `vault secrets tune -max-lease-ttl=${asked} ${conf.pki}` };
   },
 
   'role-leases': ({ role }) => {
@@ -167,10 +168,6 @@ const KEY_USAGES: ReadonlySet<string> = new Set([
 ]);
 
 const bareName = (usage: string) => usage.trim().toLowerCase();
-
-function lifeText(seconds: number): string {
-  return seconds >= 7200 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 60)} min`;
-}
 
 /** Globs as Vault reads them: `*` stands for anything, `/` too. Templates are left to Vault. */
 function allowsUri(allowed: readonly string[], uri: string): boolean {

@@ -235,8 +235,9 @@ export class Backend {
   }
 
   /** What its issuer finds, told while it looks. */
-  inspect(options: InspectOptions): Promise<void> {
-    return this.call('inspect', (issuer, inner) => issuer.inspect({ ...inner, report: options.report }), options);
+  inspect({ report, ...options }: Omit<InspectOptions, 'ttlSeconds'>): Promise<void> {
+    const { ttlSeconds } = this;
+    return this.call('inspect', (issuer, inner) => issuer.inspect({ ...inner, report, ttlSeconds }), options);
   }
 
   /** The credential that its issuer holds; undefined when it holds none, or none yet. */

@@ -61,8 +61,11 @@ export interface CaBundle {
 export interface Check {
   /** One of the module's `checks`. */
   readonly name: string;
-  /** `warning`: certificates can be had, but something will hurt later, or cannot be known. */
-  readonly status: 'passed' | 'warning' | 'failed';
+  /**
+   * `warning`: certificates can be had, but something will hurt later, or cannot be known. `skipped`: there is nothing to look at, for a reason that is
+   * no failure: this conf has no such thing, or it may not be read and another check has warned of that.
+   */
+  readonly status: 'passed' | 'warning' | 'failed' | 'skipped';
   /** What was found, in one sentence. */
   readonly message: string;
   readonly cause?: string;
@@ -86,6 +89,8 @@ export interface CheckRule {
 }
 
 export interface InspectOptions extends CallOptions {
+  /** Lifetime that certificates of data planes will be asked for. */
+  readonly ttlSeconds: number;
   /** Takes each finding as soon as it is there, so that those made before a deadline are not lost. Not called after the signal fired. */
   report(check: Check): void;
 }

@@ -227,4 +227,16 @@ describe('the endpoint', () => {
     expect(endpointOf({ endpoint: 'https://pca.example' })).toBe('123456789012:eu-west-1:https://pca.example');
     expect(module.billed).toBe(true);
   });
+
+  it('warns of short-lived mode only who wants longer certificates', async () => {
+    const bench = await startBench();
+    bench.pca.ca.usageMode = 'SHORT_LIVED_CERTIFICATE';
+    const find = async (days: number) =>
+      (await inspectAll(bench.issuer, undefined, days * DAY_SECONDS)).find(({ name }) => name === 'acmpca.ca-active');
+    expect(await find(7)).toMatchObject({ status: 'passed', message: expect.stringContaining('short-lived mode') });
+    expect(await find(8)).toMatchObject({
+      status: 'warning',
+      fix: expect.stringContaining('dpCert.rotation.expiration'),
+    });
+  });
 });

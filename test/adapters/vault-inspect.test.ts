@@ -120,7 +120,7 @@ const CASES: readonly Case[] = [
   {
     what: 'certificates of an hour',
     spoil: changeRole({ max_ttl: 3600 }),
-    ...{ name: 'role-lifetime', status: 'warning', message: /60 min \(max_ttl\)/ },
+    ...{ name: 'role-lifetime', status: 'warning', message: /1 h \(max_ttl\)/ },
     fix: `vault patch ${ROLE_PATH} max_ttl=720h ttl=720h`,
   },
   {
@@ -245,6 +245,15 @@ describe('inspecting a vault backend that is not quite right', () => {
       expected.map((name) => ({ name, message: expect.stringContaining('no answer within 1500 ms') })),
     );
     expect(checks.at(-1)).toMatchObject({ name: last, status: 'passed' });
+  });
+
+  it('holds the lifetime that a role gives against the one that data planes are to get', async () => {
+    const { vault, issuer } = await startBackend(onTestFinished, ALL);
+    await changeRole({ max_ttl: 48 * 3600 })(vault);
+    expect(bad(await inspectAll(issuer, undefined, 48 * 3600))).toEqual([]);
+    expect(bad(await inspectAll(issuer, undefined, 49 * 3600))).toMatchObject([
+      { name: 'vault.role-lifetime', fix: `vault patch ${ROLE_PATH} max_ttl=49h ttl=49h` },
+    ]);
   });
 
   it('tells what everybody may read of the mount though the token cannot be loaded', async () => {

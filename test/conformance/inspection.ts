@@ -71,13 +71,14 @@ export function testInspection(start: () => Promise<StartedBackend>): void {
     const reason = new Error('the caller hung up');
     const before: Check[] = [];
     const report = (check: Check) => void before.push(check);
-    await expect(issuer.inspect({ signal: AbortSignal.abort(reason), report })).rejects.toBe(reason);
+    await expect(issuer.inspect({ signal: AbortSignal.abort(reason), ttlSeconds: 3600, report })).rejects.toBe(reason);
     expect(before).toEqual([]);
 
     const controller = new AbortController();
     const all: Check[] = [];
     const inspecting = issuer.inspect({
       signal: controller.signal,
+      ttlSeconds: 3600,
       report(check) {
         all.push(check);
         controller.abort(reason);
