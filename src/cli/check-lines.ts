@@ -36,12 +36,16 @@ export async function createCheckStyle(output: CliOutput, env: CliIo['env'], col
   return { mark: (status) => (isStatus(status) ? colours[status](marks[status]) : '?'), bold, dim, fix: green };
 }
 
-/** A line for each check, cause and fix below those that are not well; names in a column. `indent` stands before each line. */
+/**
+ * A line for each check, cause and fix below those that are not well; names in a column. Those that wait for a failed one stand at the end, by name only,
+ * below a line that says what they wait for. `indent` stands before each line.
+ */
 export function formatChecks(checks: readonly CheckView[], style: CheckStyle, indent: string): string {
-  const names = checks.map(({ backend, name }) => plainText(backend === undefined ? name : `${backend}: ${name}`));
-  const width = Math.max(0, ...names.map(displayWidth));
-  const lines = checks.flatMap(({ status, message, cause, fix }, index) => {
-    const name = names[index] ?? '';
+  const looked = checks.filter(({ dependsOn }) => dependsOn === undefined);
+  const width = Math.max(0, ...looked.map((check) => displayWidth(nameOf(check))));
+  const lines = looked.flatMap((check) => {
+    const { status, message, cause, fix } = check;
+    const name = nameOf(check);
     const told = `${name}${' '.repeat(width - displayWidth(name) + GAP)}${plainText(message)}`;
     const line = `${indent}${style.mark(status)} ${status === 'skipped' ? style.dim(told) : told}`;
     if (status === 'passed' || status === 'skipped') return [line];
@@ -51,7 +55,20 @@ export function formatChecks(checks: readonly CheckView[], style: CheckStyle, in
       ...(fix === undefined ? [] : [`${indent}    ${style.fix('fix:')} ${plainText(fix)}`]),
     ];
   });
-  return lines.map((line) => `${line}\n`).join('');
+  return [...lines, ...formatWaiting(checks, style, indent)].map((line) => `${line}\n`).join('');
+}
+
+const nameOf = ({ backend, name }: CheckView): string =>
+  plainText(backend === undefined ? name : `${backend}: ${name}`);
+
+function formatWaiting(checks: readonly CheckView[], style: CheckStyle, indent: string): string[] {
+  const failed = new Set(checks.flatMap(({ dependsOn }) => dependsOn ?? []));
+  return [...failed].flatMap((name) => [
+    `${indent}${style.dim(`not looked at until ${plainText(name)} has passed:`)}`,
+    ...checks
+      .filter(({ dependsOn }) => dependsOn === name)
+      .map((check) => `${indent}${style.mark('skipped')} ${style.dim(nameOf(check))}`),
+  ]);
 }
 
 /** `vault-1 (vault) in mesh default   ✗ 2 of 24 checks failed, 812 ms`, and its checks. */

@@ -11,6 +11,8 @@ export const checkSchema = z.looseObject({
   message: z.string(),
   cause: z.string().optional(),
   fix: z.string().optional(),
+  /** Of a skipped one: the failed check without which it can tell nothing. */
+  dependsOn: z.string().optional(),
 });
 export type CheckView = z.output<typeof checkSchema>;
 

@@ -95,6 +95,7 @@ const check = z.object({
   cause: z.string().optional(),
   fix: z.string().optional().describe('What to do about it'),
   field: z.string().optional().describe('The key of `conf` that is to blame'),
+  dependsOn: z.string().optional().describe('Of a skipped one: the failed check without which it can tell nothing'),
 });
 
 export const validationAnswer = z.object({

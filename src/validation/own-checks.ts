@@ -66,7 +66,7 @@ function completed({ checks }: Backend, found: ReadonlyMap<string, Check>): Proo
 
 function missing(name: string, dependsOn: string | undefined): ProofCheck {
   if (dependsOn !== undefined) return skipped(name, dependsOn);
-  return { name, status: 'skipped', message: 'not looked at: this conf has no need of it', durationMs: 0 };
+  return { name, status: 'skipped', message: 'not looked at: the backend tells nothing of it', durationMs: 0 };
 }
 
 function late(timeoutMs: number): Failure {

@@ -15,6 +15,7 @@ const check = z.object({
   fix: text.exactOptional(),
   field: text.exactOptional(),
   retry: z.boolean().exactOptional(),
+  dependsOn: z.string().max(200).exactOptional(),
   durationMs: z.number(),
 });
 

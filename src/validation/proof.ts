@@ -1,8 +1,11 @@
 import type { Violation } from '../issuer/errors.ts';
 import type { Check } from '../issuer/issuer.ts';
 
-/** One check of a proof. `skipped`: it depends on another that failed, which its message names, or on nothing that this conf has. */
-export type ProofCheck = Omit<Check, 'status'> & { readonly status: 'passed' | 'warning' | 'failed' | 'skipped' };
+/** One check of a proof. */
+export interface ProofCheck extends Check {
+  /** Of a skipped one: the check that failed, without which this one can tell nothing. Absent: its message says why there is nothing to look at. */
+  readonly dependsOn?: string;
+}
 
 /** What is known of a backend after it was proven: the adapter's own checks, then those on a test certificate. */
 export interface Proof {
@@ -59,7 +62,7 @@ export function proofJson(proof: Proof): Readonly<Record<string, unknown>> {
   };
 }
 
-function checkJson({ name, status, durationMs, message, cause, fix, field }: ProofCheck): object {
+function checkJson({ name, status, durationMs, message, cause, fix, field, dependsOn }: ProofCheck): object {
   const isBad = status === 'failed' || status === 'warning';
   return {
     name,
@@ -69,5 +72,6 @@ function checkJson({ name, status, durationMs, message, cause, fix, field }: Pro
     ...(cause !== undefined && { cause }),
     ...(fix !== undefined && { fix }),
     ...(isBad && field !== undefined && { field }),
+    ...(dependsOn !== undefined && { dependsOn }),
   };
 }

@@ -33,7 +33,7 @@ export const warned = (trouble: Omit<Trouble, 'retry'>): Finding => ({ status: '
 
 /** A check that was not made, and which failed one it depends on. */
 export function skipped(name: string, dependsOn: string): ProofCheck {
-  return { name, status: 'skipped', message: `not looked at: depends on ${dependsOn}`, durationMs: 0 };
+  return { name, status: 'skipped', message: `not looked at: depends on ${dependsOn}`, dependsOn, durationMs: 0 };
 }
 
 /**

@@ -32,6 +32,7 @@ interface CheckJson {
   readonly message: string;
   readonly cause?: string;
   readonly fix?: string;
+  readonly dependsOn?: string;
 }
 
 const PASSED: CheckJson = { name: 'vault.unsealed', status: 'passed', durationMs: 3, message: 'Vault is unsealed' };
@@ -55,7 +56,14 @@ const SKIPPED: CheckJson = {
   name: 'certificate.issued',
   status: 'skipped',
   durationMs: 0,
-  message: 'needs vault.sign-permitted',
+  message: 'not looked at: depends on vault.sign-permitted',
+  dependsOn: 'vault.sign-permitted',
+};
+const NOTHING_THERE: CheckJson = {
+  name: 'vault.tls-name',
+  status: 'skipped',
+  durationMs: 0,
+  message: 'not looked at: there is no TLS',
 };
 
 interface Spec {
@@ -90,20 +98,24 @@ function store(mesh: string, backends: Readonly<Record<string, Spec>>): void {
 
 describe('validate', () => {
   it('shows every check of a stored backend, with cause and fix below those that are not well', async () => {
-    store('default', { 'vault-1': { checks: [PASSED, CLOCK, SIGN, SKIPPED] } });
+    const waiting = { ...SKIPPED, name: 'vault.role-readable' };
+    store('default', { 'vault-1': { checks: [PASSED, NOTHING_THERE, waiting, CLOCK, SIGN, SKIPPED] } });
     expect(await validate('')).toEqual({
       code: 5,
       stderr: '',
       stdout: lines(
-        'vault-1 (vault) in mesh default   ✗ 1 of 4 checks failed, 1 warning, 1 skipped, 812 ms',
+        'vault-1 (vault) in mesh default   ✗ 1 of 6 checks failed, 1 warning, 3 skipped, 812 ms',
         '  ✓ vault.unsealed        Vault is unsealed',
+        '  - vault.tls-name        not looked at: there is no TLS',
         '  ! vault.clock           the clocks differ by 7 s',
         '      cause: the clock of Vault is behind',
         '      fix: run NTP on both machines',
         '  ✗ vault.sign-permitted  the token may not use pki/sign/dp',
         '      cause: no policy allows "update" on it',
         '      fix: bao policy write kmesh policies/vault/dataplane.hcl',
-        '  - certificate.issued    needs vault.sign-permitted',
+        '  not looked at until vault.sign-permitted has passed:',
+        '  - vault.role-readable',
+        '  - certificate.issued',
         '',
         'the backend failed',
         'next: follow the fixes from the top, then: mesh-ca validate default --backend vault-1',
