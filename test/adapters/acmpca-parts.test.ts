@@ -10,10 +10,10 @@ import { RateLimitedError } from '../../src/issuer/errors.ts';
 import type { SignRequest } from '../../src/issuer/issuer.ts';
 import { createTags } from '../../src/mesh/tags.ts';
 import { createFakeClock, TEST_START } from '../conformance/issuer-deps.ts';
+import { settle } from '../support/pass-time.ts';
 import { errorOf } from './acmpca-setup.ts';
 
 const live = () => new AbortController().signal;
-const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('a token bucket', () => {
   it('gives out at most rate * t + burst tokens in any span, whatever is asked of it', () => {
@@ -81,7 +81,7 @@ describe('a limiter', () => {
   async function run(clock: ReturnType<typeof createFakeClock>, ms: number): Promise<void> {
     for (let i = 0; i < ms; i += 10) {
       clock.advance(10);
-      await settled();
+      await settle();
     }
   }
 
@@ -89,7 +89,7 @@ describe('a limiter', () => {
     const { clock, limiter } = start();
     const served: number[] = [];
     const all = [0, 1, 2, 3].map((i) => limiter.take(live(), A).then(() => served.push(i)));
-    await settled();
+    await settle();
     expect(served).toEqual([0]);
     await run(clock, 110);
     expect(served).toEqual([0, 1]);
@@ -117,7 +117,7 @@ describe('a limiter', () => {
   it('refuses who would wait too long, with the wait, but not who is patient', async () => {
     const { limiter } = start();
     const waiting = Array.from({ length: 101 }, () => errorOf(limiter.take(live(), A)));
-    await settled();
+    await settle();
     const refused = await errorOf(limiter.take(live(), A));
     expect(refused).toBeInstanceOf(RateLimitedError);
     expect(refused).toMatchObject({ retryAfterMs: 10_100 });
@@ -147,9 +147,9 @@ describe('a limiter', () => {
         (error: unknown) => ends.push(`${name} ${error instanceof RateLimitedError ? 'sent away' : error}`),
       );
     const all = Array.from({ length: 101 }, (_, i) => ask(A, `a${i}`));
-    await settled();
+    await settle();
     all.push(ask(B, 'b'));
-    await settled();
+    await settle();
     expect(ends).toEqual(['a0 served', 'a100 sent away']);
     await run(clock, 220);
     expect(ends).toContain('b served');
@@ -174,11 +174,11 @@ describe('a limiter', () => {
     const { clock, limiter } = start();
     await limiter.take(live(), A);
     const waiting = errorOf(limiter.take(live(), A));
-    await settled();
+    await settle();
     expect(clock.pending).toBe(1);
     limiter.close();
     expect(await waiting).toBeInstanceOf(RateLimitedError);
-    await settled();
+    await settle();
     expect(clock.pending).toBe(0);
   });
 });

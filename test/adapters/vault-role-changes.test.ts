@@ -4,6 +4,7 @@ import { live, requestFor } from '../conformance/issuer.ts';
 import type { FakeRole } from '../fakes/fake-pki.ts';
 import { type FakeBackend, GRANTS, startBackend } from '../fakes/vault-backend.ts';
 import { IDENTITY } from '../support/identity.ts';
+import { settle } from '../support/pass-time.ts';
 
 const [SIGN] = GRANTS.sign;
 
@@ -99,7 +100,7 @@ describe('a role of vault that is changed while mesh-ca runs', () => {
     expect(first.filter(({ status }) => status === 'rejected').length).toBe(30);
     await Promise.allSettled(Array.from({ length: 30 }, () => backend.sign()));
     expect(asked() - before).toBeLessThanOrEqual(2);
-    await new Promise((resolve) => setImmediate(resolve));
+    await settle();
     expect(warnings).toEqual([]);
   });
 

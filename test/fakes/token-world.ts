@@ -5,6 +5,7 @@ import { createTokenKeeper, type TokenKeeper } from '../../adapters/vault/token-
 import type { LookedUpToken } from '../../adapters/vault/token-life.ts';
 import { ConfigError } from '../../src/issuer/errors.ts';
 import { createFakeClock, type FakeClock, TEST_START } from '../conformance/issuer-deps.ts';
+import { passTime } from '../support/pass-time.ts';
 
 export interface SeenTokenCall {
   readonly atMs: number;
@@ -41,8 +42,8 @@ export interface KeeperWorld {
   /** How many follow the changes of secrets. */
   followers(): number;
   tellChanged(): void;
-  /** Turns the clock, stopping at each timer. @param stopAfter throws when there were more timers than that: a hot loop */
-  pass(ms: number, stopAfter?: number): Promise<void>;
+  /** Turns the clock, stopping at each timer. @param mostTimers throws when there were more than that: a hot loop */
+  pass(ms: number, mostTimers?: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -149,20 +150,12 @@ export function startKeeper(options: KeeperWorldOptions = {}): KeeperWorld {
     tellChanged() {
       for (const follower of followers) follower();
     },
-    async pass(ms, stopAfter = 100_000) {
-      const untilMs = clock.monotonicMs() + ms;
-      for (let timers = 0; ; timers++) {
-        if (timers > stopAfter) throw new Error(`more than ${stopAfter} timers in ${ms} ms`);
-        await settle();
-        const leftMs = untilMs - clock.monotonicMs();
-        const stepMs = clock.msToNext;
-        const isLast = stepMs === undefined || stepMs > leftMs;
-        clock.advance(isLast ? leftMs : Math.max(stepMs, 0));
+    pass(ms, mostTimers) {
+      const onStep = () => {
         const { expiresAt } = keeper.status();
         if (expiresAt instanceof Date) gapMs = Math.max(gapMs, clock.now().getTime() - expiresAt.getTime());
-        if (isLast) break;
-      }
-      await settle();
+      };
+      return passTime(clock, ms, { onStep, ...(mostTimers !== undefined && { mostTimers }) });
     },
     async close() {
       closing.abort(new Error('closed for the test'));
@@ -170,9 +163,4 @@ export function startKeeper(options: KeeperWorldOptions = {}): KeeperWorld {
     },
   };
   return world;
-}
-
-/** Lets everything run that waits for nothing but its turn. */
-function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
 import { Canary, type CanaryOptions } from '../../src/validation/canary.ts';
+import { createListLog } from '../support/list-log.ts';
 import { calm, fakeMtls, type ProofWorld, startProofWorld } from './proof-world.ts';
 
 const MINUTE = 60_000;
@@ -20,7 +21,7 @@ function start(options: Partial<CanaryOptions> = {}): void {
   let chance = 0;
   canary = new Canary({
     ...world,
-    log: { ...silent(), warn: (fields, message) => void world.lines.push({ ...fields, level: 'warn', message }) },
+    log: createListLog(world.lines),
     // Goes through all of [0, 1) evenly.
     random: { uniform: () => (chance = (chance + 0.618034) % 1) },
     canaryIntervalMs: INTERVAL,
@@ -28,11 +29,6 @@ function start(options: Partial<CanaryOptions> = {}): void {
     ...options,
   });
   canary.start();
-}
-
-function silent(): CanaryOptions['log'] {
-  const say = () => {};
-  return { debug: say, info: say, warn: say, error: say, child: silent };
 }
 
 const begun = (what?: string) => world.begun.filter((one) => what === undefined || one.what === what);

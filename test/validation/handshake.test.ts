@@ -5,6 +5,7 @@ import { oid, sequence } from '../../src/x509/der-writer.ts';
 import { extension } from '../../src/x509/extensions.ts';
 import type { OidName } from '../../src/x509/oids.ts';
 import { createFakeClock } from '../conformance/issuer-deps.ts';
+import { settle } from '../support/pass-time.ts';
 import { buildLeaf, type TestCertificateOptions } from '../x509/test-certificate.ts';
 import { freshTestKey, type TestKey } from '../x509/test-keys.ts';
 import { buildCas } from './proving-ground.ts';
@@ -120,7 +121,7 @@ describe('a handshake between two test proxies', () => {
     const before = held();
     for (const given of [parts(), parts({}, { chain: [] }), parts({ uriSans: [] })]) await tryHandshake(given, live());
     await tryHandshake(parts(), { ...live(), timeoutMs: 0 });
-    await new Promise((resolve) => setImmediate(resolve));
+    await settle();
     expect(held()).toBeLessThanOrEqual(before);
   });
 });

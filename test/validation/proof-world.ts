@@ -2,7 +2,6 @@ import { setMaxListeners } from 'node:events';
 import type { Backend } from '../../src/backends/backend.ts';
 import { Backends } from '../../src/backends/backends.ts';
 import type { CallOptions, IssuerModule } from '../../src/issuer/issuer.ts';
-import type { Log, LogFields } from '../../src/runtime/log.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { createSystemRandom } from '../../src/runtime/random.ts';
 import { createSharedResources } from '../../src/runtime/shared-resources.ts';
@@ -11,11 +10,8 @@ import type { Store } from '../../src/store/store.ts';
 import type { Proof, ProofCheck } from '../../src/validation/proof.ts';
 import { Proofs } from '../../src/validation/proofs.ts';
 import { createFakeClock, createTestDeps, type FakeClock, TEST_START } from '../conformance/issuer-deps.ts';
-
-export interface LogLine extends LogFields {
-  readonly level: 'debug' | 'info' | 'warn' | 'error';
-  readonly message: string;
-}
+import { createListLog, type LogLine } from '../support/list-log.ts';
+import { passTime, settle } from '../support/pass-time.ts';
 
 /** What one proof says: true, or the checks that fail. */
 export type Verdict = true | readonly string[];
@@ -128,18 +124,7 @@ export async function startProofWorld(given: { store?: Store; clock?: FakeClock 
       await backends.close();
       return startProofWorld({ store, clock });
     },
-    async pass(ms) {
-      const untilMs = clock.monotonicMs() + ms;
-      for (let isLast = false; !isLast; ) {
-        await settle();
-        const leftMs = untilMs - clock.monotonicMs();
-        const stepMs = clock.msToNext;
-        isLast = stepMs === undefined || stepMs > leftMs;
-        // The fake clock knows whole milliseconds only.
-        clock.advance(isLast ? leftMs : Math.ceil(Math.max(stepMs ?? 0, 0)));
-      }
-      await settle();
-    },
+    pass: (ms) => passTime(clock, ms),
     settle,
     async close() {
       await proofs.close();
@@ -183,16 +168,4 @@ function fakeModule(type: string, billed: boolean): IssuerModule<{ secret?: stri
       close: async () => {},
     }),
   };
-}
-
-function createListLog(lines: LogLine[]): Log {
-  const at = (level: LogLine['level']) => (fields: LogFields, message: string) =>
-    void lines.push({ ...fields, level, message });
-  const log: Log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), child: () => log };
-  return log;
-}
-
-/** Lets everything run that waits for nothing but its turn. */
-function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -12,7 +12,8 @@ import {
   RequestInvalidError,
   StoreUnavailableError,
 } from '../../../src/issuer/errors.ts';
-import { BACKEND, type GuardWorld, LIMITS, START, settle, startGuards } from './guard-world.ts';
+import { settle } from '../../support/pass-time.ts';
+import { BACKEND, type GuardWorld, LIMITS, START, startGuards } from './guard-world.ts';
 
 type Outcome =
   | 'success'

@@ -7,22 +7,17 @@ import {
 } from '../../../src/issuance/guards/backend-guards.ts';
 import { CaError, IssuerUnavailableError } from '../../../src/issuer/errors.ts';
 import type { Clock } from '../../../src/runtime/clock.ts';
-import type { Log, LogFields } from '../../../src/runtime/log.ts';
 import { createMemoryStore } from '../../../src/store/memory/memory-store.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { createFakeClock, type FakeClock } from '../../conformance/issuer-deps.ts';
+import { createListLog, type LogLine } from '../../support/list-log.ts';
+import { passTime, settle } from '../../support/pass-time.ts';
 
 export const LIMITS = { backoffBaseMs: 5000, backoffMaxMs: 300_000, breakerDataplanes: 3, recoverySpreadMs: 60_000 };
 export const BACKEND: GuardedBackend = { mesh: 'default', name: 'v1', type: 'vault', hash: 'h1', local: false };
 /** On a whole second, so that times in messages are easy to read. */
 export const START = new Date('2026-09-01T12:00:00.000Z');
 const START_MS = START.getTime();
-
-export interface LogLine {
-  readonly level: 'info' | 'warn' | 'error';
-  readonly fields: LogFields;
-  readonly message: string;
-}
 
 /** The guards on a store and a clock that a test turns; they can be stopped and started again. */
 export interface GuardWorld {
@@ -73,9 +68,7 @@ export async function startGuards(options: GuardWorldOptions = {}): Promise<Guar
   };
   let store = await (options.store?.(clock) ?? createMemoryStore({ clock }));
   const lines: LogLine[] = [];
-  const line = (level: LogLine['level']) => (fields: LogFields, message: string) =>
-    void lines.push({ level, fields, message });
-  const log: Log = { debug() {}, info: line('info'), warn: line('warn'), error: line('error'), child: () => log };
+  const log = createListLog(lines);
   const limits = { ...LIMITS, ...options.limits };
   const random = { uniform: () => world.chance };
   const create = () => createBackendGuards({ store, clock, random, log, limits });
@@ -130,18 +123,7 @@ export async function startGuards(options: GuardWorldOptions = {}): Promise<Guar
       await store.putResource({ type: 'Secret', mesh, name: 'token', body: '{}' });
       await settle();
     },
-    async pass(ms) {
-      await settle();
-      const untilMs = world.nowMs + ms;
-      for (;;) {
-        const stepMs = turned.msToNext;
-        if (stepMs === undefined || world.nowMs + stepMs > untilMs) break;
-        turned.advance(stepMs);
-        await settle();
-      }
-      turned.advance(untilMs - world.nowMs);
-      await settle();
-    },
+    pass: (ms) => passTime(turned, ms),
     async restart(how = 'stopped', downMs = 0) {
       await settle();
       if (how === 'stopped') {
@@ -175,9 +157,4 @@ export function unavailable(retryAfterMs?: number): IssuerUnavailableError {
 /** With a certificate to go on with until then. */
 export function holding(notAfter: Date | number, urgent = false): Partial<GuardedRequest> {
   return { instead: { notAfter: new Date(notAfter), urgent } };
-}
-
-/** Lets everything run that waits for nothing but its turn. */
-export function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createEndpointQueues, type QueuedBackend } from '../../../src/issuance/queue/endpoint-queues.ts';
 import { createFakeClock, TEST_START } from '../../conformance/issuer-deps.ts';
-import { settled } from './queue-world.ts';
+import { settle } from '../../support/pass-time.ts';
 
 const MESHES = 20;
 const EVERY_MS = 50;
@@ -35,7 +35,7 @@ async function waitsBeside(takesMs: ReadonlyMap<number, number>) {
         .finally(() => deadline.clear());
     }
     clock.advance(1);
-    await settled();
+    await settle();
   }
   await queues.close();
   return { asked, waits: waits.sort((one, other) => one - other) };

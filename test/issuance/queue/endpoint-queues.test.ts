@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { PRIORITIES } from '../../../src/issuance/queue/priority.ts';
 import { isFull, tooManyError } from '../../../src/issuance/queue/refusals.ts';
 import { IssuerTimeoutError, IssuerUnavailableError, RateLimitedError } from '../../../src/issuer/errors.ts';
-import { createQueueWorld, type Played, settled, timeIsOver } from './queue-world.ts';
+import { settle } from '../../support/pass-time.ts';
+import { createQueueWorld, type Played, timeIsOver } from './queue-world.ts';
 
 const counts = (all: readonly Played[]) => ({
   started: all.filter(({ startedMs }) => startedMs !== undefined).length,
@@ -17,7 +18,7 @@ describe('the queue of an endpoint', () => {
   it('lets so many be in flight as its limit says, and the next when one is done', async () => {
     const { askMany, load } = createQueueWorld();
     const all = askMany(5);
-    await settled();
+    await settle();
     expect(counts(all)).toEqual({ started: 2, done: 0 });
     expect(load()).toEqual({ inFlight: 2, queued: 3, limit: 2 });
     await all[0]?.succeed();
@@ -30,7 +31,7 @@ describe('the queue of an endpoint', () => {
     askMany(2, { mesh: 'a' });
     const other = ask({ mesh: 'b', name: 'vault-2' });
     const elsewhere = ask({ mesh: 'b', endpoint: 'https://vault-2' });
-    await settled();
+    await settle();
     expect([other.startedMs, elsewhere.startedMs]).toEqual([undefined, 0]);
     expect(load({ mesh: 'b', name: 'vault-2' })).toEqual({ inFlight: 0, queued: 1, limit: 2 });
   });
@@ -49,7 +50,7 @@ describe('the queue of an endpoint', () => {
   it('serves meshes in turn, and the urgent work of a mesh first', async () => {
     const { ask, askMany, started } = createQueueWorld({ start: 1, max: 1, targetDelayMs: 50 });
     const [first] = askMany(1, { mesh: 'z' });
-    await settled();
+    await settle();
     const names = new Map<Played, string>();
     for (const [name, mesh, priority] of [
       ['a renewal', 'a', 'renewal'],
@@ -74,14 +75,14 @@ describe('the queue of an endpoint', () => {
     const { ask, askMany, pass } = createQueueWorld({ start: 8, max: 8, targetDelayMs: 50 });
     for (const mesh of ['greedy', 'modest']) {
       const one = ask({ mesh });
-      await settled();
+      await settle();
       await one.succeed();
     }
     const greedy = askMany(20, { mesh: 'greedy' });
-    await settled();
+    await settle();
     expect(counts(greedy).started).toBe(6);
     const modest = ask({ mesh: 'modest' });
-    await settled();
+    await settle();
     expect(modest.startedMs).toBe(0);
     await pass(60_000);
     await modest.succeed();
@@ -118,12 +119,12 @@ describe('the queue of an endpoint', () => {
   ])('has so many places when %s', async (_why, error, limit) => {
     const { ask, load } = createQueueWorld({ start: 8, max: 8, targetDelayMs: 50 });
     const one = ask();
-    await settled();
+    await settle();
     await one.fail(error);
     expect(errorOf(one)).toBe(error);
     expect(load().limit).toBe(limit);
     const next = ask();
-    await settled();
+    await settle();
     expect(next.startedMs).toBe(0);
   });
 
@@ -139,16 +140,16 @@ describe('the queue of an endpoint', () => {
   it('remembers what an endpoint bears, but not of any number of them', async () => {
     const { ask, load } = createQueueWorld({ start: 8, max: 8, targetDelayMs: 50 });
     const one = ask({ endpoint: 'first' });
-    await settled();
+    await settle();
     await one.fail(new RateLimitedError('slow down'));
     for (let i = 0; i < 999; i += 1) {
       const other = ask({ endpoint: `other-${i}` });
-      await settled();
+      await settle();
       await other.succeed();
     }
     expect(load({ endpoint: 'first' }).limit).toBe(4);
     const last = ask({ endpoint: 'last' });
-    await settled();
+    await settle();
     await last.succeed();
     expect(load({ endpoint: 'first' }).limit).toBe(8);
   });
@@ -159,7 +160,7 @@ describe('a request that waits for something else than capacity', () => {
     const { ask, askMany, load } = createQueueWorld();
     const stuck = askMany(2, { mesh: 'stuck' });
     const well = ask({ mesh: 'well' });
-    await settled();
+    await settle();
     expect(well.startedMs).toBeUndefined();
     for (const one of stuck) await one.park();
     for (const one of stuck) await one.park();
@@ -174,13 +175,13 @@ describe('a request that waits for something else than capacity', () => {
     const stuck: Played[] = [];
     for (let i = 0; i < 32; i += 1) {
       const [one] = askMany(1, { mesh: 'stuck' });
-      await settled();
+      await settle();
       await one?.park();
       if (one !== undefined) stuck.push(one);
     }
     const last = ask({ mesh: 'stuck' });
     const well = ask({ mesh: 'well' });
-    await settled();
+    await settle();
     expect([last.startedMs, well.startedMs]).toEqual([undefined, 0]);
     await stuck[0]?.succeed();
     expect(last.startedMs).toBe(0);
@@ -189,7 +190,7 @@ describe('a request that waits for something else than capacity', () => {
   it('gives its place to others when nothing of its backend is done for 2 s, though others are', async () => {
     const { ask, askMany, pass, load } = createQueueWorld({ start: 4, max: 4, targetDelayMs: 50 });
     const dead = askMany(10, { mesh: 'dead' });
-    await settled();
+    await settle();
     const waits = ask({ mesh: 'well' });
     await pass(1_999);
     expect([counts(dead).started, waits.startedMs]).toEqual([4, undefined]);
@@ -202,13 +203,13 @@ describe('a request that waits for something else than capacity', () => {
     expect(counts(dead).started).toBe(10);
     await pass(500);
     const well = askMany(4, { mesh: 'well' });
-    await settled();
+    await settle();
     // All places but the spare one.
     expect(counts(well).started).toBe(3);
     // Until one of it is done.
     await dead[0]?.succeed();
     const later = askMany(2, { mesh: 'dead' });
-    await settled();
+    await settle();
     expect(counts(later).started).toBe(1);
     expect(load({ mesh: 'dead' })).toEqual({ inFlight: 10, queued: 1, limit: 4 });
   });
@@ -240,7 +241,7 @@ describe('a request that waits for something else than capacity', () => {
   it('gives its place to others after 10 s, whatever becomes of them', async () => {
     const { askMany, ask, pass } = createQueueWorld({ start: 2, max: 2, targetDelayMs: 50 });
     let [quick, slow] = askMany(2);
-    await settled();
+    await settle();
     for (let i = 0; i < 9; i += 1) {
       await pass(1_000);
       await quick?.succeed();
@@ -275,12 +276,12 @@ describe('a pause that a backend asks for', () => {
   it('is kept to the millisecond, by the backend that asked for it', async () => {
     const { ask, pass } = createQueueWorld();
     const told = ask({ mesh: 'told' });
-    await settled();
+    await settle();
     await pass(100);
     await told.fail(slowDown(5_000));
     const next = ask({ mesh: 'told' });
     const other = ask({ mesh: 'other' });
-    await settled();
+    await settle();
     await pass(4_999);
     expect([next.startedMs, other.startedMs]).toEqual([undefined, 100]);
     await pass(1);
@@ -290,7 +291,7 @@ describe('a pause that a backend asks for', () => {
   it('holds for all of the endpoint when a second backend is told so meanwhile, until the later time', async () => {
     const { ask, pass } = createQueueWorld({ start: 16, max: 16, targetDelayMs: 50 });
     const [one, two] = [ask({ mesh: 'one' }), ask({ mesh: 'two' })];
-    await settled();
+    await settle();
     await one.fail(slowDown(5_000));
     await pass(1_000);
     await two.fail(slowDown(2_000));
@@ -304,23 +305,23 @@ describe('a pause that a backend asks for', () => {
   it('is of the second backend alone when that of the first is over', async () => {
     const { ask, pass } = createQueueWorld({ start: 8, max: 8, targetDelayMs: 50 });
     const [one, two] = [ask({ mesh: 'one' }), ask({ mesh: 'two' })];
-    await settled();
+    await settle();
     await one.fail(slowDown(1_000));
     await pass(1_000);
     await two.fail(slowDown(2_000));
     const [first, second] = [ask({ mesh: 'one' }), ask({ mesh: 'two' })];
-    await settled();
+    await settle();
     expect([first.startedMs, second.startedMs]).toEqual([1_000, undefined]);
   });
 
   it('of over 30 s is told at once to those who wait and to those who come', async () => {
     const { ask, askMany, pass, clock } = createQueueWorld({ start: 1, max: 1, targetDelayMs: 50 });
     const [told, waits] = askMany(2);
-    await settled();
+    await settle();
     await told?.fail(slowDown(45_500));
     await pass(10_000);
     const comes = ask();
-    await settled();
+    await settle();
     expect(waits === undefined ? undefined : errorOf(waits)).toMatchObject({
       code: 'ERR_ISSUER_RATE_LIMITED',
       retryAfterMs: 45_500,
@@ -334,19 +335,19 @@ describe('a pause that a backend asks for', () => {
     expect(clock.pending).toBe(0);
     await pass(1);
     const later = ask();
-    await settled();
+    await settle();
     expect(later.startedMs).toBe(45_500);
   });
 
   it('is told to a request whose time is over before the pause is', async () => {
     const { ask, pass } = createQueueWorld();
     const told = ask();
-    await settled();
+    await settle();
     await told.fail(slowDown(25_000));
     const waits = ask();
     await pass(20_000);
     waits.caller.abort(timeIsOver());
-    await settled();
+    await settle();
     expect(errorOf(waits)).toMatchObject({ code: 'ERR_ISSUER_RATE_LIMITED', retryAfterMs: 5_000 });
   });
 
@@ -377,10 +378,10 @@ describe('a request that waits', () => {
     }
     askMany(9, { mesh: 'busy' });
     const waits = ask();
-    await settled();
+    await settle();
     const before = load({ mesh: 'busy' });
     waits.caller.abort(timeIsOver());
-    await settled();
+    await settle();
     // Two in 2 s: seven that wait take 7 s.
     expect(before).toEqual({ inFlight: 2, queued: 7, limit: 2 });
     expect(errorOf(waits)).toMatchObject({
@@ -395,9 +396,9 @@ describe('a request that waits', () => {
     const { askMany, ask, load, queues, backendOf } = createQueueWorld();
     askMany(2);
     const waits = ask();
-    await settled();
+    await settle();
     waits.caller.abort(new Error('hung up'));
-    await settled();
+    await settle();
     expect(errorOf(waits)).toMatchObject({ message: 'hung up' });
     expect(load().queued).toBe(0);
     await expect(
@@ -409,7 +410,7 @@ describe('a request that waits', () => {
     const { askMany, ask, load } = createQueueWorld();
     askMany(10_002);
     const [last, other] = [ask(), ask({ mesh: 'other' })];
-    await settled();
+    await settle();
     expect(errorOf(last)).toMatchObject({
       code: 'ERR_ISSUER_RATE_LIMITED',
       message: expect.stringContaining('10000 others wait'),
@@ -430,10 +431,10 @@ describe('a request that waits', () => {
   it('leaves nothing behind: no listener, no timer, no place', async () => {
     const { ask, askMany, load, clock, pass } = createQueueWorld();
     const all = [...askMany(4), ask({ mesh: 'other' })];
-    await settled();
+    await settle();
     all[2]?.caller.abort(timeIsOver());
     all[3]?.caller.abort(new Error('hung up'));
-    await settled();
+    await settle();
     await all[0]?.park();
     for (const one of all) await one.succeed();
     expect(counts(all).done).toBe(5);
@@ -445,11 +446,11 @@ describe('a request that waits', () => {
   it('is rejected when the queues are closed; what is under way goes on', async () => {
     const { askMany, ask, queues, clock, load } = createQueueWorld();
     const all = askMany(4);
-    await settled();
+    await settle();
     await queues.close();
     await queues.close();
     const late = ask();
-    await settled();
+    await settle();
     for (const one of [...all.slice(2), late])
       expect(errorOf(one)).toMatchObject({ code: 'ERR_ISSUER_UNAVAILABLE', message: 'mesh-ca is stopping' });
     await all[0]?.succeed();
@@ -515,7 +516,7 @@ describe('any order of events', () => {
           if (what === 'ask') all.push(ask(who));
           else if (what === 'hang up' || what === 'time out') {
             caller?.caller.abort(what === 'hang up' ? new Error('hung up') : timeIsOver());
-            await settled();
+            await settle();
             if (caller?.startedMs !== undefined) await caller.fail(caller.caller.signal.reason);
           } else if (one === undefined) continue;
           else if (what === 'succeed') await one.succeed();
@@ -531,7 +532,7 @@ describe('any order of events', () => {
             await one.fail(new RateLimitedError('slow down', { retryAfterMs: 10 * pick }));
             pausedUntil.set(keyOf(one), Math.max(untilMs, pausedUntil.get(keyOf(one)) ?? 0));
           }
-          await settled();
+          await settle();
           check();
         }
         for (let rounds = 0; all.some(({ result }) => result === undefined); rounds += 1) {

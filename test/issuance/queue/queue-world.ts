@@ -2,6 +2,7 @@ import { createEndpointQueues, type QueuedBackend } from '../../../src/issuance/
 import type { Priority } from '../../../src/issuance/queue/priority.ts';
 import type { CallOptions } from '../../../src/issuer/issuer.ts';
 import { createFakeClock, TEST_START } from '../../conformance/issuer-deps.ts';
+import { settle } from '../../support/pass-time.ts';
 
 /** One request that a test plays: it does what it is told, and tells what became of it. */
 export interface Played {
@@ -22,9 +23,6 @@ export interface AskOptions {
   readonly priority?: Priority;
   readonly endpoint?: string;
 }
-
-/** Lets everything happen that needs no time. */
-export const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Queues on a clock that the test turns. */
 export function createQueueWorld(concurrency = { start: 2, max: 256, targetDelayMs: 50 }) {
@@ -56,12 +54,12 @@ export function createQueueWorld(concurrency = { start: 2, max: 256, targetDelay
       fail: (error) => endWith(Promise.reject(error)),
       park() {
         parkNow?.();
-        return settled();
+        return settle();
       },
     };
     const endWith = (result: Promise<string>) => {
       end(result);
-      return settled();
+      return settle();
     };
     const work = (call: CallOptions) => {
       played.startedMs = clock.monotonicMs();
@@ -94,7 +92,7 @@ export function createQueueWorld(concurrency = { start: 2, max: 256, targetDelay
     load: (options?: AskOptions) => queues.load(backendOf(options)),
     async pass(ms: number) {
       clock.advance(ms);
-      await settled();
+      await settle();
     },
   };
 }
