@@ -52,7 +52,7 @@ export async function startTestApp(
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
-    return { status: response.status, headers: response.headers, text, json: parse(text) };
+    return { status: response.status, headers: response.headers, text, json: parseJson(text) };
   };
   return {
     app,
@@ -71,7 +71,7 @@ export async function startTestApp(
   };
 }
 
-function parse(text: string): Json {
+export function parseJson(text: string): Json {
   try {
     return JSON.parse(text);
   } catch {
