@@ -13,7 +13,7 @@ import {
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { BackendMetrics } from '../runtime/metrics.ts';
-import { orAborted } from '../runtime/or-aborted.ts';
+import { withinMs } from './within-ms.ts';
 
 /** How long and how often one backend may be asked. */
 export interface BackendLimits {
@@ -46,9 +46,6 @@ export interface BackendOptions {
   readonly metrics?: BackendMetrics;
   readonly log: Log;
 }
-
-/** How long an issuer has to say why, after its deadline. */
-const LAST_WORDS_MS = 50;
 
 export type BackendCall =
   | 'sign'
@@ -165,48 +162,32 @@ export class Backend {
   }
 
   /**
-   * Runs `work`, all its calls and waits together, within one deadline: that of one certificate, or that of reading the CA certificates. Work that does not honour its
-   * signal is left to itself when the deadline passes.
-   * @throws IssuerUnavailableError when the deadline passes; the signal's reason when `options.signal` fires
+   * Runs `work`, all its calls and waits together, within one deadline: that of one certificate, or that of reading the CA certificates. Work that
+   * does not honour its signal is left to itself when the deadline passes.
+   * @param options `mostMs`: who asks has no more time than this
+   * @throws IssuerUnavailableError when the deadline passes, or what the issuer says then; the signal's reason when `options.signal` fires
    */
   async within<T>(
     limit: 'certificate' | 'roots',
-    options: CallOptions,
+    { signal, mostMs = Number.POSITIVE_INFINITY }: CallOptions & { readonly mostMs?: number },
     work: (options: CallOptions) => Promise<T>,
   ): Promise<T> {
-    const timeoutMs = limit === 'roots' ? this.limits.rootTimeoutMs : this.limits.issueTimeoutMs;
-    const deadline = this.#clock.deadline(timeoutMs, options.signal);
-    this.#holders += 1;
-    const working = work({ signal: deadline.signal });
-    try {
-      return await orAborted(working, deadline.signal);
-    } catch (error) {
-      if (error !== deadline.signal.reason || options.signal.aborted) throw error;
-      const late = new IssuerUnavailableError(`no answer within ${timeoutMs} ms`, {
-        cause: error,
-        fix: `look at the load and the network between mesh-ca and the backend, or raise ${limit === 'roots' ? 'rootChain' : 'dpCert'}.requestTimeout`,
+    const [limitMs, key] =
+      limit === 'roots' ? [this.limits.rootTimeoutMs, 'rootChain'] : [this.limits.issueTimeoutMs, 'dpCert'];
+    const timeoutMs = Math.max(0, Math.min(limitMs, mostMs));
+    const late = (cause: unknown) => {
+      const more = mostMs < limitMs ? '' : `, or raise ${key}.requestTimeout`;
+      const error = new IssuerUnavailableError(`no answer within ${Math.round(timeoutMs)} ms`, {
+        cause,
+        fix: `look at the load and the network between mesh-ca and the backend${more}`,
       });
-      return await this.#lastWords(working, withIssuerPrefix(late, this.type, this.name));
-    } finally {
-      deadline.clear();
-      this.#leave();
-    }
-  }
-
-  /** An issuer that is told that its time is over may know better why nothing came: that its request waits for an approval, say. */
-  async #lastWords<T>(working: Promise<T>, late: unknown): Promise<T> {
-    const said = new AbortController();
+      return withIssuerPrefix(error, this.type, this.name);
+    };
+    this.#holders += 1;
     try {
-      return await Promise.race([
-        working,
-        this.#clock.sleep(LAST_WORDS_MS, said.signal).then((): never => {
-          throw late;
-        }),
-      ]);
-    } catch (error) {
-      throw error instanceof CaError ? error : late;
+      return await withinMs(timeoutMs, { signal, clock: this.#clock, late }, work);
     } finally {
-      said.abort();
+      this.#leave();
     }
   }
 

@@ -6,7 +6,6 @@ import { type Certificate, parseCertificate } from '../x509/certificate.ts';
 import { verifyChain } from '../x509/chain.ts';
 import type { ExpectedLeaf, Profile } from '../x509/profile.ts';
 import { testIdentity } from './test-identity.ts';
-import { withinMs } from './within-ms.ts';
 
 /** An hour is long enough for every backend, and soon over. */
 const LIFETIME_SECONDS = 3_600;
@@ -50,23 +49,12 @@ export interface TestCertificateOptions extends AskOptions, CallOptions {
 export function createTestCertificate(backend: Backend, options: TestCertificateOptions): TestCertificate {
   const { clock, profile, signal, answeredByMs, overByMs } = options;
   const ttlSeconds = Math.min(LIFETIME_SECONDS, backend.ttlSeconds);
-  const inTime = <T>(work: (call: CallOptions) => Promise<T>) =>
-    withinMs(answeredByMs - clock.monotonicMs(), { signal, clock }, work);
+  /** For each call: what is left of the time, if the backend does not set less. */
+  const call = () => ({ signal, mostMs: answeredByMs - clock.monotonicMs() });
   const identity = once(() => testIdentity(backend, profile));
   const answer = once(async () => {
     const asked = { backend, identity: identity(), csr: undefined, ttlSeconds };
-    const answered = await inTime((call) => {
-      let asking: Promise<BackendAnswer> | undefined;
-      const ask = (within: CallOptions) => {
-        asking = askBackend(asked, options, within);
-        return asking;
-      };
-      // `within` keeps the issuer open between the calls; should our time be over before its own, the issuer still has the last word.
-      return backend.within('certificate', call, ask).catch((error: unknown) => {
-        if (asking === undefined || error !== call.signal.reason) throw error;
-        return asking;
-      });
-    });
+    const answered = await backend.within('certificate', call(), (within) => askBackend(asked, options, within));
     return { ...answered, issuedAt: clock.now() };
   });
   return {
@@ -82,16 +70,14 @@ export function createTestCertificate(backend: Backend, options: TestCertificate
       return { leaf: parseCertificate(leaf), chain: chain.map(parseCertificate), roots: roots.map(parseCertificate) };
     }),
     told: once(() =>
-      inTime((call) =>
-        backend.within('roots', call, (within) =>
-          backend.call('trustBundle', (issuer, inner) => issuer.trustBundle(inner), within),
-        ),
+      backend.within('roots', call(), (within) =>
+        backend.call('trustBundle', (issuer, inner) => issuer.trustBundle(inner), within),
       ),
     ),
     leftovers: once(async () => {
       if (!backend.has(isCleaner)) return undefined;
-      return inTime((call) =>
-        backend.call('leftovers', async (issuer, inner) => (isCleaner(issuer) ? issuer.leftovers(inner) : []), call),
+      return backend.within('certificate', call(), (within) =>
+        backend.call('leftovers', async (issuer, inner) => (isCleaner(issuer) ? issuer.leftovers(inner) : []), within),
       );
     }),
     handshakeMs: () => Math.min(options.handshakeMs, overByMs - clock.monotonicMs()),
