@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import { orAborted } from '../../src/runtime/or-aborted.ts';
 import type { AwsCredentialProvider, AwsCredentials } from '../shared/aws-default-chain.ts';
+import { fieldAtFault } from '../shared/field-at-fault.ts';
 import type { CaArn } from './ca-arn.ts';
 import type { Operation } from './call-limits.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -102,7 +103,7 @@ export async function createClient(options: ClientOptions): Promise<AcmPcaClient
       const reply = await orAborted(send({ abortSignal: deadline.signal }), deadline.signal);
       const read = schema.safeParse(reply);
       if (read.success) return { ok: true, value: read.data };
-      const field = read.error.issues[0]?.path.join('.') ?? '';
+      const field = fieldAtFault(read.error);
       return failed(malformedFailure(`${field === '' ? 'its content' : field} is not as AWS documents it`, context));
     } catch (error) {
       signal.throwIfAborted();

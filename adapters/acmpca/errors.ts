@@ -68,6 +68,10 @@ export function nameOf({ ca }: Pick<CallContext, 'ca'>): string {
 const MASKS: readonly Mask[] = [
   [/arn:[^\s"'<>,;()]+/gi, '[arn]'],
   [/\b\d{12}\b/g, '[account]'],
+  // Of a signed request that is repeated: whose key it was, what it signed with it.
+  [/\b(Credential|Signature)=[^\s,;"']+/g, '[signed]'],
+  // Session tokens, and CSRs in base64. Paths and names have no runs of this length.
+  [/[A-Za-z0-9+/=_-]{60,}/g, '[data]'],
 ];
 
 /** One line of AWS's words without ARNs, account numbers and secrets. */

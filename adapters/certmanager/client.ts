@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
+import { fieldAtFault } from '../shared/field-at-fault.ts';
 import type { CallContext, Verb } from './error-rules.ts';
 import { malformedFailure, networkFailure, statusFailure, timeoutFailure } from './errors.ts';
 import { failed, type Outcome } from './failure.ts';
@@ -107,7 +108,8 @@ export function createKubernetesClient(
         const result = await exchange(transport, known.value.headers, deadline.signal);
         noteTime(result.reply);
         if (result.reply.status === 401 && attempt === 1 && access.refresh()) continue;
-        if (result.reply.status < 200 || result.reply.status > 299) return failed(refusal(result.reply, context));
+        if (result.reply.status < 200 || result.reply.status > 299)
+          return failed(refusal(result.reply, context, known.value));
         return { ok: true, value: result };
       } catch (error) {
         if (signal.aborted) throw signal.reason;
@@ -129,14 +131,17 @@ export function createKubernetesClient(
     if (!Number.isNaN(toldMs)) clockOffsetMs = toldMs - clock.now().getTime();
   }
 
-  function refusal(reply: TransportReply, context: CallContext) {
+  function refusal(reply: TransportReply, context: CallContext, { headers }: Access) {
     const parsed = replies.statusBody.safeParse(parseJson(reply.text));
     const told = parsed.success ? parsed.data : undefined;
+    // A token need not look like one, and what answers need not be an API server.
+    const credential = headers.authorization?.split(' ').at(-1) ?? '';
+    const said = told?.message ?? (/^404 page not found\s*$/.test(reply.text) ? 'page not found' : '');
     const seconds = Number.parseInt(reply.retryAfter, 10);
     const waitMs = 1000 * (Number.isNaN(seconds) ? (told?.details?.retryAfterSeconds ?? 0) : Math.max(seconds, 0));
     return statusFailure(
       reply.status,
-      told?.message ?? (/^404 page not found\s*$/.test(reply.text) ? 'page not found' : ''),
+      credential === '' ? said : said.replaceAll(credential, '[token]'),
       context,
       waitMs > 0 ? Math.min(waitMs, RETRY_AFTER_MAX_MS) : undefined,
     );
@@ -236,7 +241,6 @@ function parseJson(text: string): unknown {
 }
 
 function describeIssue(error: z.ZodError): string {
-  const [issue] = error.issues;
-  const field = issue?.path.join('.') ?? '';
+  const field = fieldAtFault(error);
   return field === '' ? 'no JSON object' : `field ${field} is missing or of the wrong type`;
 }

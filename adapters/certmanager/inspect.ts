@@ -10,6 +10,7 @@ import type { CertManagerConf } from './config.ts';
 import type { Verb } from './error-rules.ts';
 import { type Failure, type FailureKind, type Outcome, toError } from './failure.ts';
 import * as replies from './replies.ts';
+import { cleanText } from './reply-text.ts';
 
 export interface Inspected {
   readonly conf: CertManagerConf;
@@ -159,6 +160,7 @@ function checkRoot(
       cause: 'cert-manager tells it with the first certificate only (status.ca), and not every issuer does',
       fix: 'set caCert to the root of the issuer; needed where the issuer leaves status.ca empty',
     });
+    checks.skip('ca-valid', 'the root is not known yet');
     return;
   }
   const roots = known.roots.map(parseCertificate);
@@ -171,14 +173,12 @@ function subjects(certificates: readonly Certificate[]): string {
   return certificates.map(({ subject }) => JSON.stringify(subject)).join(', ');
 }
 
-const LONGEST_CAUSE = 200;
-
 function findingOf(failure: Failure): Finding {
   const { message, fix, cause } = failure;
   return {
     message,
     fix,
-    cause: cause instanceof Error ? cause.message.slice(0, LONGEST_CAUSE) : undefined,
+    cause: cause instanceof Error ? cleanText(cause.message) || undefined : undefined,
     // A certificate that is not trusted does not become it by itself.
     retry: failure.kind !== 'tls' && toError(failure).retry,
   };

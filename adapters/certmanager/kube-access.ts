@@ -162,6 +162,14 @@ async function readAccess({ kube, tokenFile }: Config): Promise<Access> {
   if (!URL.canParse(server) || !/^https?:$/.test(new URL(server).protocol)) {
     throw new AccessError('`server` in the kubeconfig is no http or https URL', 'correct the kubeconfig');
   }
+  // The address stands in messages; and no client takes its credentials from there.
+  const { username, password } = new URL(server);
+  if (username !== '' || password !== '') {
+    throw new AccessError(
+      '`server` in the kubeconfig holds a user name or password',
+      'put them into the user of the current context: kubectl config set-credentials',
+    );
+  }
   const proxyUrl = cluster.proxyUrl ?? '';
   if (proxyUrl !== '' && !/^https?:\/\//.test(proxyUrl)) {
     throw new AccessError(

@@ -1,6 +1,7 @@
 import nodeVault from 'node-vault';
 import type { z } from 'zod';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
+import { fieldAtFault } from '../shared/field-at-fault.ts';
 import type { CallContext } from './error-rules.ts';
 import { malformedFailure, networkFailure, statusFailure, timeoutFailure } from './errors.ts';
 import { failed, type Outcome } from './failure.ts';
@@ -128,7 +129,6 @@ export function isRefused(outcome: Outcome<unknown>): boolean {
 }
 
 function describeIssue(error: z.ZodError): string {
-  const [issue] = error.issues;
-  const field = issue?.path.join('.') ?? '';
+  const field = fieldAtFault(error);
   return field === '' ? 'no JSON object' : `field ${field} is missing or of the wrong type`;
 }
