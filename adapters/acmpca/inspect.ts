@@ -83,7 +83,7 @@ function checkPinned(pinned: readonly Certificate[] | CaError, checks: Checks): 
   if (pinned instanceof CaError) checks.fail('ca-cert-loaded', pinned);
   else if (pinned.length > 0) {
     checks.pass('ca-cert-loaded', `caCert holds ${countText(pinned.length, 'certificate')}`);
-  }
+  } else checks.skip('ca-cert-loaded', 'caCert is not set');
 }
 
 /** What any answer shows, whatever it is: the way there, the clocks, the credentials. False: it makes no sense to ask more. */
@@ -154,13 +154,13 @@ function checkGet(certificate: Outcome<CertificateReply> | CaError, checks: Chec
   }
 }
 
-/** The certificates that AWS tells; none when it tells none. */
+/** The certificates that AWS tells: none when it may not tell them, undefined when what it tells is of no use. */
 function checkChain(
   read: Outcome<CertificateReply> | CaError,
   isPinned: boolean,
   { ca }: Inspected,
   checks: Checks,
-): readonly Certificate[] {
+): readonly Certificate[] | undefined {
   if (!(read instanceof CaError) && !read.ok && read.failure.kind === 'denied') {
     const denied = 'acm-pca:GetCertificateAuthorityCertificate is not allowed';
     if (isPinned) checks.pass('chain-readable', `${denied}, and not needed: caCert is used`);
@@ -177,7 +177,7 @@ function checkChain(
   const told = tryParse(read);
   if (told instanceof CaError) {
     checks.fail('chain-readable', told);
-    return [];
+    return undefined;
   }
   checks.pass('chain-readable', `the CA tells ${countText(told.length, 'certificate')}`);
   return told;
@@ -195,12 +195,17 @@ function tryParse(read: Outcome<CertificateReply> | CaError): readonly Certifica
 }
 
 function checkRoot(
-  told: readonly Certificate[],
+  answer: readonly Certificate[] | undefined,
   pinned: readonly Certificate[],
   { ca, clock }: Inspected,
   checks: Checks,
 ): void {
-  if (told.length === 0 && pinned.length === 0) return;
+  const told = answer ?? [];
+  if (told.length === 0 && pinned.length === 0) {
+    const why = 'the certificates of the CA may not be read (acmpca.chain-readable), and caCert is not set';
+    if (answer !== undefined) for (const name of ['root-known', 'ca-valid']) checks.skip(name, why);
+    return;
+  }
   const isPinned = pinned.length > 0;
   const path = pathToRoot(told, pinned);
   if (path === undefined) {

@@ -66,7 +66,12 @@ export async function tellCas(
   const { cas } = facts;
   checks.pass('issuer-signs', `mount ${conf.pki} has the issuer ${ref}`);
   const signer = await readSigner(ways, facts, ref);
-  if (signer === undefined || cas instanceof CaError) return;
+  if (signer === undefined || cas instanceof CaError) {
+    const why = `the certificate of issuer ${ref} could not be read`;
+    checks.skip('ca-valid', why);
+    checks.skip('root-known', why);
+    return;
+  }
   const path = isRoot(signer) ? { chain: [], roots: [] } : findPath(signer, cas);
   const above = path === undefined ? [] : [...path.chain, ...path.roots];
   checkCaLife(checks, [signer, ...above], clock.now(), inNamespace(renewal(ways, ref, signer), conf.namespace));

@@ -28,13 +28,12 @@ export async function gatherRole({ client, signal }: Ways, { may }: TokenRights)
   return { role, mount: mount.ok ? mount.value : undefined, issuer: issuer?.ok ? issuer.value : undefined };
 }
 
-/** Whether the role is there and gives what proxies need. What cannot be read is left out: `vault.rights` has told of it. */
+/** Whether the role is there and gives what proxies need. That it may not be read `vault.rights` has told. */
 export function tellRole({ conf, mesh, ttlSeconds }: Inspected, { rights, state }: TokenFacts, checks: Checks): void {
   const role = state?.role;
-  if (role === undefined || !rights.ok) return;
-  if (!role.ok) {
-    if (role.failure.kind === 'absent') checks.fail('role-readable', findingOf(role.failure));
-    else if (role.failure.kind !== 'denied') checks.warn('role-readable', findingOf(role.failure));
+  if (!rights.ok) return;
+  if (role === undefined || !role.ok) {
+    tellUnread(role, checks);
     return;
   }
   checks.pass('role-readable', `role ${conf.role} is there`);
@@ -46,4 +45,17 @@ export function tellRole({ conf, mesh, ttlSeconds }: Inspected, { rights, state 
     else if (verdict.status === 'warning') checks.warn(name, finding);
     else checks.fail(name, { ...finding, retry: false });
   }
+}
+
+function tellUnread(role: RoleState['role'], checks: Checks): void {
+  if (role?.ok === false && role.failure.kind === 'absent') {
+    checks.fail('role-readable', findingOf(role.failure));
+    return;
+  }
+  const isDenied = role === undefined || role.ok || role.failure.kind === 'denied';
+  if (isDenied)
+    checks.skip('role-readable', 'the token may not read it (vault.rights); the documented role is assumed');
+  else checks.warn('role-readable', findingOf(role.failure));
+  const why = isDenied ? 'the token may not read the role' : 'the role could not be read';
+  for (const name of Object.keys(ROLE_CHECKS)) checks.skip(name, why);
 }

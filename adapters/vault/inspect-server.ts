@@ -49,6 +49,7 @@ function tellTls({ conf }: Ways, failure: Failure | undefined, checks: Checks): 
       fix: "set fromCp.tls.caCert to the CA certificate of Vault's listener, and take fromCp.tls.skipVerify away",
       field: 'fromCp.tls.skipVerify',
     });
+    checks.skip('tls-name', 'fromCp.tls.skipVerify is set');
     return true;
   }
   checks.pass('tls-trusted', "the server's certificate is trusted");
@@ -63,6 +64,7 @@ function tellTls({ conf }: Ways, failure: Failure | undefined, checks: Checks): 
 function tellPlainHttp({ endpoint, endpointField }: Ways['conf'], checks: Checks): void {
   if (LOOPBACK.test(new URL(endpoint).hostname)) {
     checks.pass('tls-trusted', 'there is no TLS, and nothing leaves this machine');
+    checks.skip('tls-name', 'there is no TLS');
     return;
   }
   checks.warn('tls-trusted', {
@@ -71,6 +73,7 @@ function tellPlainHttp({ endpoint, endpointField }: Ways['conf'], checks: Checks
     fix: `give Vault's listener a certificate, and write https:// in ${endpointField}`,
     field: endpointField,
   });
+  checks.skip('tls-name', 'there is no TLS');
 }
 
 function tellSeal({ conf }: Ways, { initialized, sealed }: Health, checks: Checks): boolean {
