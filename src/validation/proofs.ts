@@ -1,4 +1,5 @@
 import type { Backend } from '../backends/backend.ts';
+import { type BackendRows, createBackendRows } from '../backends/backend-rows.ts';
 import type { Backends } from '../backends/backends.ts';
 import { IssuerUnavailableError, RateLimitedError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
@@ -8,7 +9,7 @@ import { orAborted } from '../runtime/or-aborted.ts';
 import type { Store } from '../store/store.ts';
 import { listUnproven, type UnprovenList } from './list-unproven.ts';
 import type { Proof } from './proof.ts';
-import { ProofRows } from './proof-rows.ts';
+import { readProofBody, writeProofBody } from './proof-body.ts';
 import { createPlaces, type TakePlace } from './take-place.ts';
 
 export interface ProofsOptions {
@@ -18,7 +19,7 @@ export interface ProofsOptions {
   readonly prove: (backend: Backend, options: CallOptions) => Promise<Proof>;
   /** Told of each proof of a live backend, whether it passed or not. */
   readonly onProven?: (backend: Backend, proof: Proof) => void;
-  readonly clock: Pick<Clock, 'monotonicMs' | 'deadline'>;
+  readonly clock: Pick<Clock, 'monotonicMs' | 'deadline' | 'sleep'>;
   readonly log: Log;
 }
 
@@ -41,7 +42,7 @@ interface Flight {
 /** The proofs of live backends: made once for all who ask at the same time, remembered, also over a restart. */
 export class Proofs {
   readonly #options: ProofsOptions;
-  readonly #rows: ProofRows;
+  readonly #rows: BackendRows;
   readonly #flights = new Map<Backend, Flight>();
   readonly #takePlace: TakePlace = createPlaces(MOST_AT_ONCE);
   /** Mesh -> backend -> its last proof. */
@@ -51,12 +52,24 @@ export class Proofs {
 
   constructor(options: ProofsOptions) {
     this.#options = options;
-    this.#rows = new ProofRows(options);
+    this.#rows = createBackendRows({
+      ...options,
+      type: 'BackendProof',
+      bodyOf: ({ mesh, name }) => {
+        const proof = this.#latest.get(mesh)?.get(name);
+        return proof && writeProofBody(proof);
+      },
+      onGone: ({ mesh }) => this.forget(mesh),
+    });
   }
 
   /** Reads what was stored before a restart. To be called once, before requests are served. @throws StoreUnavailableError */
   async restore(): Promise<void> {
-    for (const proof of await this.#rows.readAll()) this.#remember(proof);
+    const rows = await this.#rows.readAll();
+    const proofs = rows.map(readProofBody).filter((proof) => proof !== undefined);
+    for (const proof of proofs) this.#remember(proof);
+    const unread = rows.length - proofs.length;
+    if (unread > 0) this.#options.log.warn({ unread }, 'stored proofs of backends cannot be read: they are made anew');
   }
 
   /**
@@ -80,9 +93,7 @@ export class Proofs {
   note(proof: Proof): void {
     const before = this.#latest.get(proof.mesh)?.get(proof.backend);
     this.#remember(proof);
-    this.#rows.write(proof, () => {
-      if (this.#latest.get(proof.mesh)?.get(proof.backend) === proof) this.forget(proof.mesh);
-    });
+    this.#rows.changed({ mesh: proof.mesh, name: proof.backend }, 'now');
     this.#tell(proof, before);
   }
 
@@ -116,7 +127,7 @@ export class Proofs {
     for (const name of this.#latest.get(mesh)?.keys() ?? []) {
       if (backends.has(name)) continue;
       this.#latest.get(mesh)?.delete(name);
-      this.#rows.remove(mesh, name);
+      this.#rows.changed({ mesh, name }, 'now');
     }
   }
 
@@ -126,7 +137,7 @@ export class Proofs {
     const flights = [...this.#flights];
     for (const [backend, flight] of flights) this.#end(backend, flight, stopping());
     await Promise.allSettled(flights.map(([, { proof }]) => proof));
-    await this.#rows.settled();
+    await this.#rows.close();
   }
 
   #start(backend: Backend): Flight {
@@ -159,7 +170,7 @@ export class Proofs {
     }
   }
 
-  /** @param work honours its signal; `late` is thrown when the time is over */
+  /** Unlike `Backend.within` it never leaves work to itself: a place that is given must be given back. @param late is thrown when the time is over */
   async #within<T>(
     ms: number,
     signal: AbortSignal,

@@ -197,7 +197,14 @@ describe('the last proof', () => {
     const proof = await world.proofs.prove(backend, calm());
     await world.settle();
     expect(world.proofs.latest(backend)).toBe(proof);
-    expect(world.lines).toMatchObject([{ level: 'warn', message: 'proof of a backend not stored', mesh: 'default' }]);
+    expect(world.lines).toMatchObject([
+      {
+        level: 'warn',
+        message: 'what is known of a backend was not stored',
+        resource: 'BackendProof',
+        mesh: 'default',
+      },
+    ]);
   });
 
   it.each([
@@ -212,13 +219,31 @@ describe('the last proof', () => {
     expect(world.lines).toMatchObject([{ level: 'warn', unread: 1 }]);
   });
 
-  it('of a backend that its mesh no longer has is removed', async () => {
+  it.each(['at once', 'after a restart'])('of a backend that its mesh no longer has is removed, %s', async (when) => {
     await world.putMesh('two', fakeMtls('fake', {}, ['a', 'b']));
     for (const name of ['a', 'b']) await world.proofs.prove(await world.backend('two', name), calm());
     await world.settle();
+    if (when === 'after a restart') world = await world.restart();
     world.proofs.keepOnly('two', new Set(['a']));
     await world.settle();
     expect((await rows()).map(({ name }) => name)).toEqual(['a']);
+  });
+
+  it('is the one that is stored when several are made faster than the store writes', async () => {
+    const backend = await world.backend('default');
+    const { putResource } = world.store;
+    world.store.putResource = async (...call) => {
+      await world.clock.sleep(1000);
+      return putResource(...call);
+    };
+    for (const verdict of [true, ['fake.login'], ['fake.role']] as const) {
+      world.play = () => verdict;
+      await world.proofs.prove(backend, calm());
+    }
+    await world.pass(2000);
+    const [row] = await rows();
+    expect(row?.version).toBe(2);
+    expect(row?.body).toContain('fake.role');
   });
 });
 

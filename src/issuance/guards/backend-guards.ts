@@ -1,4 +1,5 @@
 import type { Backend } from '../../backends/backend.ts';
+import { type BackendKey, backendId, createBackendRows } from '../../backends/backend-rows.ts';
 import type { ErrorCode, Hold } from '../../issuer/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
@@ -9,7 +10,6 @@ import { BackendGuard, type GuardedRequest, type GuardRules } from './backend-gu
 import { type Breaker, type BreakerPhase, breakerPhase } from './breaker.ts';
 import { readFailure } from './failure.ts';
 import { readGuard, writeGuard } from './guard-body.ts';
-import { BACKEND_STATE, type BackendKey, createGuardWriter } from './guard-writer.ts';
 import { holdError } from './hold-error.ts';
 
 export type { GuardedRequest } from './backend-guard.ts';
@@ -88,15 +88,16 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
   /** Backends that are not well, or were not a moment ago; the others do not stand here. */
   const guards = new Map<string, Guarded>();
   const closing = new AbortController();
-  const writer = createGuardWriter({
+  const rows = createBackendRows({
+    type: 'BackendState',
     store,
     clock,
     log,
-    bodyOf: (id) => {
-      const known = guards.get(id);
+    bodyOf: (key) => {
+      const known = guards.get(backendId(key));
       return known === undefined || known.guard.isIdle ? undefined : writeGuard(known.guard, instant());
     },
-    onGone: (id) => void guards.delete(id),
+    onGone: (key) => void guards.delete(backendId(key)),
   });
   const stopListening = store.onChange((change) => {
     if (change.kind === 'unknown') for (const mesh of meshesOf(guards)) void followMesh(mesh);
@@ -111,11 +112,11 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
 
   /** What is known about the backend as it is configured now. */
   function find(backend: GuardedBackend): BackendGuard | undefined {
-    const id = idOf(backend);
+    const id = backendId(backend);
     const known = guards.get(id);
     if (known === undefined || known.guard.hash === backend.hash) return known?.guard;
     guards.delete(id);
-    writer.changed(id, known.key, 'soon');
+    rows.changed(known.key, 'soon');
     return undefined;
   }
 
@@ -139,7 +140,7 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
    * not count. The event tells whether there is something to store.
    */
   function apply(backend: GuardedBackend, event: (guard: BackendGuard) => boolean, { isNew = false } = {}): void {
-    const id = idOf(backend);
+    const id = backendId(backend);
     const known = guards.get(id);
     if (known === undefined ? !isNew : known.guard.hash !== backend.hash) return;
     const guard = known?.guard ?? new BackendGuard(backend.hash, limits, clock.monotonicMs());
@@ -150,7 +151,7 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     else guards.set(id, { key, guard });
     const after = guard.breaker;
     const hasTurned = before !== after && (before.state === 'open' || after.state === 'open');
-    writer.changed(id, key, hasTurned ? 'now' : 'soon');
+    rows.changed(key, hasTurned ? 'now' : 'soon');
     tell(backend, before, after);
     sweepLater();
   }
@@ -178,7 +179,7 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     isSweeping = false;
     const nowMs = clock.monotonicMs();
     for (const [id, { key, guard }] of guards) {
-      if (guard.prune(nowMs)) writer.changed(id, key, 'soon');
+      if (guard.prune(nowMs)) rows.changed(key, 'soon');
       if (guard.isOver(nowMs)) guards.delete(id);
     }
     sweepLater();
@@ -197,32 +198,30 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     for (const [id, { key, guard }] of guards) {
       if (key.mesh !== mesh || !guard.mayTryNow(moment())) continue;
       if (guard.isIdle) guards.delete(id);
-      writer.changed(id, key, 'soon');
+      rows.changed(key, 'soon');
     }
   }
 
   function restoreOne({ mesh, name, body }: StoredResource): void {
     const key = { mesh, name };
-    const id = idOf(key);
-    writer.stands(id);
+    const id = backendId(key);
     try {
       const guard = readGuard(body, limits, instant());
       guard.prune(clock.monotonicMs());
       if (!guard.isIdle) guards.set(id, { key, guard });
-      else writer.changed(id, key, 'soon');
+      else rows.changed(key, 'soon');
     } catch (error) {
       log.warn(
         { mesh, backend: name, err: error },
         'the stored state of a backend cannot be read: it is taken as well',
       );
-      writer.changed(id, key, 'soon');
+      rows.changed(key, 'soon');
     }
   }
 
   return {
     async restore() {
-      const { items } = await store.listResources({ type: BACKEND_STATE });
-      for (const item of items) restoreOne(item);
+      for (const row of await rows.readAll()) restoreOne(row);
       sweepLater();
     },
 
@@ -268,7 +267,7 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     },
 
     state(backend) {
-      const guard = guards.get(idOf(backend))?.guard;
+      const guard = guards.get(backendId(backend))?.guard;
       if (guard === undefined || guard.hash !== backend.hash) return WELL;
       const { nowMs, wallMs } = instant();
       const { breaker } = guard;
@@ -286,13 +285,9 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     close() {
       stopListening();
       closing.abort(new Error('closed'));
-      return writer.close();
+      return rows.close();
     },
   };
-}
-
-function idOf({ mesh, name }: BackendKey): string {
-  return `${mesh}/${name}`;
 }
 
 function meshesOf(guards: ReadonlyMap<string, Guarded>): ReadonlySet<string> {

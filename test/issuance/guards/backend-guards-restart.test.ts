@@ -214,7 +214,11 @@ describe('the store', () => {
       await world.pass(1000);
     }
     expect(world.lines).toEqual([
-      expect.objectContaining({ level: 'warn', message: 'the state of a backend was not stored' }),
+      expect.objectContaining({
+        level: 'warn',
+        message: 'what is known of a backend was not stored',
+        resource: 'BackendState',
+      }),
     ]);
     isBroken = false;
     world.fail('d');
