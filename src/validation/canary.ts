@@ -1,5 +1,4 @@
 import type { Clock } from '../runtime/clock.ts';
-import { orAborted } from '../runtime/or-aborted.ts';
 import { type CanaryTarget, CanaryTargets, type CanaryTargetsOptions } from './canary-targets.ts';
 import type { Proofs } from './proofs.ts';
 
@@ -11,8 +10,6 @@ export interface CanaryOptions extends CanaryTargetsOptions {
 const MOST_AT_ONCE = 4;
 /** Of these, for backends whose last proof failed: many that hang leave room for the others. */
 const MOST_FAILING = 2;
-/** A proof has limits of its own; this one holds even when one of them does not. */
-const PROOF_MS = 60_000;
 /** Proofs that are due together are started at this many times the mean rate, */
 const RUSH = 2;
 /** but one each second in any case. */
@@ -136,17 +133,14 @@ export class Canary {
 
   /** Never rejects. */
   async #prove({ backend }: CanaryTarget): Promise<void> {
-    const { clock, proofs, log } = this.#options;
-    const deadline = clock.deadline(PROOF_MS, this.#closing.signal);
+    const { proofs, log } = this.#options;
     try {
-      await orAborted(proofs.prove(backend, { signal: deadline.signal }), deadline.signal);
+      await proofs.prove(backend, { signal: this.#closing.signal });
     } catch (error) {
       const { mesh, name, type } = backend;
       // One that was replaced meanwhile is proven as it is now.
       if (this.#closing.signal.aborted || backend.isRetired) return;
       log.warn({ mesh, backend: name, type, err: error }, 'backend could not be proven');
-    } finally {
-      deadline.clear();
     }
   }
 }

@@ -74,6 +74,7 @@ export class Proofs {
 
   /**
    * Proves a live backend now. Who asks while it is being proven gets that proof; who gives up does not end it for the others.
+   * Ends within 50 s.
    * @throws RateLimitedError when too many others are proven first, IssuerUnavailableError when the proof does not end; the signal's reason
    */
   async prove(backend: Backend, { signal }: CallOptions): Promise<Proof> {
