@@ -21,6 +21,8 @@ export interface Rule {
   fix(context: CallContext): string;
   /** AWS's own text is told, cleaned. Never where it names principals or repeats what was signed. */
   readonly tellsText?: true;
+  /** Of IssueCertificate, it may be about what one data plane asks for: more names than AWS takes. */
+  readonly ofRequest?: true;
 }
 
 const SERVICE_FIX = () => 'wait; look at https://health.aws.amazon.com and at what stands between mesh-ca and AWS';
@@ -138,6 +140,7 @@ export const EXCEPTION_RULES: readonly (Rule & { readonly names: readonly string
     fix: ({ ca }) =>
       `compare the CA's key and end with the request: aws acm-pca describe-certificate-authority --certificate-authority-arn ${ca.text}; and dpCert.rotation.expiration: a CA in short-lived mode allows 7 days`,
     tellsText: true,
+    ofRequest: true,
   },
   {
     names: ['LimitExceededException', 'ServiceQuotaExceededException'],

@@ -86,7 +86,13 @@ function describe(
 ): Failure {
   const { detail, ...rest } = more;
   const said = detail === '' ? context.operation : `${context.operation}: ${detail}`;
-  return { kind: rule.kind, message: `${nameOf(context)} ${rule.message} (${said})`, fix: rule.fix(context), ...rest };
+  return {
+    kind: rule.kind,
+    message: `${nameOf(context)} ${rule.message} (${said})`,
+    fix: rule.fix(context),
+    ofRequest: rule.ofRequest === true && context.operation === 'IssueCertificate',
+    ...rest,
+  };
 }
 
 function findRule(name: string, text: string, code: string, status: number | undefined): Rule {

@@ -15,6 +15,8 @@ export type Verb = 'create' | 'get' | 'list' | 'watch' | 'delete' | 'review' | '
 export interface Rule {
   readonly kind: FailureKind;
   readonly message: string;
+  /** It may be about the names of one data plane. */
+  readonly ofRequest?: true;
   fix(context: CallContext): string;
 }
 
@@ -106,6 +108,7 @@ export const TEXT_RULES: readonly (Rule & { readonly status: RegExp; readonly te
     status: /^4\d\d$/,
     text: /admission webhook .* denied|ValidatingAdmissionPolicy/is,
     kind: 'denied',
+    ofRequest: true,
     message: 'has an admission rule that refuses the CertificateRequest',
     fix: () =>
       'change what is asked for as it says, or let the rule allow it: kubectl get validatingwebhookconfigurations',

@@ -60,7 +60,13 @@ function describe(
   more: Pick<Failure, 'cause' | 'retryAfterMs'>,
 ): Failure {
   const said = detail === '' ? what(context) : `${what(context)}: ${detail}`;
-  return { kind: rule.kind, message: `${place(context)} ${rule.message} (${said})`, fix: rule.fix(context), ...more };
+  return {
+    kind: rule.kind,
+    message: `${place(context)} ${rule.message} (${said})`,
+    fix: rule.fix(context),
+    ofRequest: rule.ofRequest === true,
+    ...more,
+  };
 }
 
 function place({ server }: CallContext): string {

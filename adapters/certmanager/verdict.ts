@@ -15,6 +15,9 @@ type Condition = NonNullable<NonNullable<CertificateRequest['status']>['conditio
 const PASSING =
   /time(d )?[ -]?out|deadline exceeded|connection|refused|unavailable|unreachable|throttl|too many requests|rate limit|\b(429|5\d\d)\b|sealed|standby|\bEOF\b|dial tcp|no such host|i\/o|TLS handshake|try again/i;
 const FAILED_RETRY_MS = 10_000;
+/** What an issuer says of names that it gives to nobody. */
+const OF_REQUEST =
+  /not (allowed|permitted|valid for this role)|disallowed|forbidden name|name constraint|violates|policy/i;
 
 /**
  * Conditions as cert-manager documents them: Ready (True, or False for reason Pending, Failed, Denied), Approved, Denied, InvalidRequest.
@@ -70,7 +73,8 @@ function refused(why: keyof typeof REFUSALS, condition: Condition | undefined, l
   if (why === 'failed' && PASSING.test(condition?.message ?? '')) {
     return { state: 'refused', failure: { kind: 'server', ...told, retryAfterMs: FAILED_RETRY_MS } };
   }
-  return { state: 'refused', failure: { kind: 'denied', ...told } };
+  const ofRequest = why === 'denied' || OF_REQUEST.test(condition?.message ?? '');
+  return { state: 'refused', failure: { kind: 'denied', ...told, ofRequest } };
 }
 
 function pendingMessage(ready: Condition | undefined, approved: Condition | undefined): string {

@@ -8,6 +8,8 @@ export interface FailureOf<Kind extends string> {
   readonly fix: string;
   readonly retryAfterMs?: number;
   readonly cause?: unknown;
+  /** As `CaError.ofRequest`. */
+  readonly ofRequest?: boolean;
 }
 
 export type OutcomeOf<T, Failure> =
@@ -22,9 +24,9 @@ export function failed<Failure>(failure: Failure): { readonly ok: false; readonl
 
 /** The ways from a failure to the error that it stands for. */
 export function createErrors<Kind extends string>(classes: Readonly<Record<Kind, ErrorClass>>) {
-  function toError({ kind, message, fix, cause, retryAfterMs }: FailureOf<Kind>): CaError {
+  function toError({ kind, message, fix, cause, retryAfterMs, ofRequest = false }: FailureOf<Kind>): CaError {
     return new classes[kind](message, {
-      fix,
+      ...{ fix, ofRequest },
       ...(cause === undefined ? {} : { cause }),
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });

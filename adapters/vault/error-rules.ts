@@ -23,6 +23,8 @@ export interface Rule {
   readonly kind: FailureKind;
   /** Goes on after `vault at <address> `. `said` is what Vault said, clean; of a broken connection what is to be known of it. */
   readonly message: string | ((context: CallContext, said: string) => string);
+  /** It is about the names of one data plane. */
+  readonly ofRequest?: true;
   /** The command to type, where there is one, then what else there is to do about it. */
   fix(context: CallContext, said: string): string;
 }
@@ -86,24 +88,28 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
   {
     text: /URI Subject Alternative Name/i,
     kind: 'role',
+    ofRequest: true,
     message: "refuses the identity by its role's allowed_uri_sans",
     fix: (c) => rolePatch(c, allowedUriSans(c)),
   },
   {
     text: /IP Subject Alternative Name/i,
     kind: 'role',
+    ofRequest: true,
     message: "refuses an IP address in the CSR by its role's allow_ip_sans",
     fix: () => 'send a CSR without IP addresses: an identity has none',
   },
   {
     text: /other SAN|other_sans/i,
     kind: 'role',
+    ofRequest: true,
     message: "refuses a name of another kind in the CSR by its role's allowed_other_sans",
     fix: () => 'send a CSR without such names: an identity has none',
   },
   {
     text: /common name .* not allowed/i,
     kind: 'role',
+    ofRequest: true,
     message: "refuses the common name by its role's allowed_domains",
     fix: (c) => `${rolePatch(c, 'allowed_domains=<domain> allow_subdomains=true')}, or change fromCp.commonName`,
   },
@@ -116,6 +122,7 @@ export const TEXT_RULES: readonly (Rule & { readonly text: RegExp })[] = [
   {
     text: /subject alternate name .* not allowed/i,
     kind: 'role',
+    ofRequest: true,
     message: "refuses a DNS name by its role's allowed_domains",
     fix: (c) => rolePatch(c, 'allowed_domains=<domain> allow_subdomains=true'),
   },

@@ -85,6 +85,7 @@ function describe(
   const said = detail === '' ? context.path : `${context.path}: ${detail}`;
   return {
     kind: rule.kind,
+    ofRequest: rule.ofRequest === true,
     message: `${place} ${message} (${said})`,
     fix: inNamespace(rule.fix(context, known), context.namespace),
     ...more,

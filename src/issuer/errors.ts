@@ -47,6 +47,7 @@ export interface CaErrorOptions {
   readonly retryAfterMs?: number;
   readonly violations?: readonly Violation[];
   readonly hold?: Hold;
+  readonly ofRequest?: boolean;
 }
 
 export abstract class CaError extends Error {
@@ -58,6 +59,8 @@ export abstract class CaError extends Error {
   readonly violations: readonly Violation[];
   /** Set when the backend was not asked at all: the error is that of an earlier request. */
   readonly hold: Hold | undefined;
+  /** It is about what this one request asks for, such as its names: others may well be served. */
+  readonly ofRequest: boolean;
 
   constructor(message: string, options: CaErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -66,6 +69,7 @@ export abstract class CaError extends Error {
     this.retryAfterMs = options.retryAfterMs;
     this.violations = options.violations ?? [];
     this.hold = options.hold;
+    this.ofRequest = options.ofRequest === true;
   }
 }
 

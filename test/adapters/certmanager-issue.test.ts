@@ -90,6 +90,8 @@ describe('what cert-manager makes of a request', () => {
         expect.stringMatching(message),
         expect.any(String),
       ]);
+      // An approver decides by what is asked for: that it denies one says nothing about the next.
+      expect(error instanceof CaError && error.ofRequest, outcome).toBe(outcome === 'deny');
       expect((await kube.counts()).requests.create - before, outcome).toBe(1);
     }
     expect(await leftovers()).toEqual([]);

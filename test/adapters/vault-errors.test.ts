@@ -280,13 +280,15 @@ const ANSWERS: readonly [string, Fault, ErrorClass, RegExp, RegExp][] = [
 ];
 
 describe('an answer of vault that is no certificate', () => {
-  it.each(ANSWERS)('becomes an error that says what to do when it %s', async (_what, fault, type, message, fix) => {
+  it.each(ANSWERS)('becomes an error that says what to do when it %s', async (what, fault, type, message, fix) => {
     const { vault, sign } = await startBackend(onTestFinished);
     vault.fault = ({ path }) => (path === SIGN ? fault : undefined);
     const error = await caErrorOf(sign());
     expect(error).toBeInstanceOf(type);
     expect(error.message).toMatch(message);
     expect(error.fix).toMatch(fix);
+    // Only these depend on the names of one data plane.
+    expect(error.ofRequest).toBe(what.startsWith('forbids '));
     expect(error.retry).toBe(type === IssuerUnavailableError);
     expect(error.message).not.toContain(vault.token);
     expect(error.message).toMatch(/^(vault at|mount) /);

@@ -1,6 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ADAPTERS } from '../../adapters/index.ts';
-import { IssuerUnavailableError, RateLimitedError, RequestInvalidError } from '../../src/issuer/errors.ts';
+import {
+  IssuerDeniedError,
+  IssuerUnavailableError,
+  RateLimitedError,
+  RequestInvalidError,
+} from '../../src/issuer/errors.ts';
 import { createCsr } from '../../src/x509/create-csr.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
 import { encodePem } from '../../src/x509/pem.ts';
@@ -82,6 +87,32 @@ describe('a data plane whose certificate failed', () => {
     backend.failure = new RateLimitedError('quota exceeded', { retryAfterMs: 17_000 });
     const { status, json } = await issue('web');
     expect([status, json.retryAfterSeconds]).toEqual([429, 17]);
+  });
+});
+
+describe('a backend that refuses what some data planes ask for', () => {
+  beforeEach(() => {
+    backend.failure = new IssuerDeniedError('its role allows no such name', { ofRequest: true });
+  });
+
+  it('goes on for all others, however many they are', async () => {
+    await fail(25);
+    expect(asked).toBe(25);
+    backend.failure = undefined;
+    expect((await issue('another')).status).toBe(201);
+  });
+
+  it('is not asked again and again by one of them', async () => {
+    for (let i = 0; i < 5; i += 1) expect((await issue('web')).status).toBe(502);
+    expect(asked).toBe(1);
+  });
+
+  it('serves the certificate that there is', async () => {
+    backend.failure = undefined;
+    const issued = await issue('web');
+    backend.failure = new IssuerDeniedError('its role allows no such name', { ofRequest: true });
+    const { status, json } = await issue('web', { force: true });
+    expect([status, json.outcome, json.serialNumber]).toEqual([200, 'stale', issued.json.serialNumber]);
   });
 });
 

@@ -68,9 +68,10 @@ export const LONGEST_TOLD_MS = 24 * 60 * 60 * 1000;
 /** Undefined: it says nothing about the backend, or is itself only the memory of an earlier failure. */
 export function readFailure(error: unknown): Failure | undefined {
   if (!(error instanceof CaError) || error.hold !== undefined || !isHeldCode(error.code)) return undefined;
-  const { code, message, fix, retryAfterMs } = error;
+  const { code, message, fix, retryAfterMs, ofRequest } = error;
   return {
-    effect: effectOf(code),
+    // Else ten data planes with names that nobody may have would hold back all others.
+    effect: ofRequest ? 'refused' : effectOf(code),
     cause: { code, message: message.slice(0, MOST_TEXT), fix: fix?.slice(0, MOST_TEXT) },
     toldMs:
       retryAfterMs !== undefined && retryAfterMs > 0 ? Math.min(Math.ceil(retryAfterMs), LONGEST_TOLD_MS) : undefined,

@@ -36,6 +36,7 @@ describe('what a failure says about its backend', () => {
     { error: new IssuancePendingError('x'), says: 'pending' },
     { error: new RequestInvalidError('x'), says: 'refused' },
     { error: new PolicyDeniedError('x'), says: 'refused' },
+    { error: new IssuerDeniedError('x', { ofRequest: true }), says: 'refused' },
     { error: new NotSupportedError('x'), says: 'refused' },
     { error: new NotFoundError('x'), says: undefined },
     { error: new ConflictError('x'), says: undefined },
@@ -47,7 +48,8 @@ describe('what a failure says about its backend', () => {
     { error: undefined, says: undefined },
   ];
   for (const { error, says } of cases) {
-    const name = error instanceof Error ? error.constructor.name : String(error);
+    const which = error instanceof CaError && error.ofRequest ? ' that is about what was asked for' : '';
+    const name = `${error instanceof Error ? error.constructor.name : String(error)}${which}`;
     it(`of ${name} is ${says ?? 'nothing'}`, () => expect(readFailure(error)?.effect).toBe(says));
   }
 
