@@ -116,7 +116,9 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
       turns.giveBack(turn, extraOf(monotonicMs() - givenMs));
     }
     const place = createPlace({
-      ...{ givenMs, isParked, signal },
+      givenMs,
+      isParked,
+      signal,
       lateAfterMs: Math.max(LATE_AFTER_MS, SEVERAL * key.allTimes.usualMs),
       isStuck() {
         // Others of its kind come through: it stands in a queue.
@@ -140,7 +142,6 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
         learn(key, outcome, { givenMs, wasInFlight, wasTold });
         settle(key);
         serve();
-        if (isIdle()) alarm.stop();
       },
     });
     places.add(place);
@@ -197,6 +198,7 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
     settle(key);
   }
 
+  /** Where nothing is left to wait for, it is not set again: to stop it each time would cost more than a certificate. */
   function onAlarm(): void {
     const nowMs = monotonicMs();
     for (const name of pauses.end(nowMs)) {
@@ -207,7 +209,6 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
     serve();
     for (const place of places) alarm.ringAt(place.check(nowMs));
     wakeAt(pauses.nextEndMs(nowMs));
-    if (isIdle()) alarm.stop();
   }
 
   function isIdle(): boolean {
@@ -249,27 +250,37 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
         mayWait(backend, signal);
         const key = keys.get(backend);
         const askedMs = monotonicMs();
-        const onAbort = () => {
-          turns.remove(turn);
-          settle(key);
-          if (isIdle()) alarm.stop();
-          reject(ended(backend, signal.reason));
+        let hasEnded = false;
+        let isListening = false;
+        const end = () => {
+          hasEnded = true;
+          if (isListening) signal.removeEventListener('abort', onAbort);
         };
-        signal.addEventListener('abort', onAbort, { once: true });
         const turn = turns.add(key.lane, priority, {
-          ...{ backend, key, signal },
+          backend,
+          key,
+          signal,
           give(place) {
-            signal.removeEventListener('abort', onAbort);
+            end();
             backend.metrics?.waited(monotonicMs() - askedMs);
             resolve(place);
           },
           reject(error) {
-            signal.removeEventListener('abort', onAbort);
+            end();
             reject(error);
           },
         });
+        const onAbort = () => {
+          turns.remove(turn);
+          settle(key);
+          reject(ended(backend, signal.reason));
+        };
         settle(key);
         serve();
+        // Most come to their turn at once.
+        if (hasEnded) return;
+        isListening = true;
+        signal.addEventListener('abort', onAbort, { once: true });
         wakeAt(pauses.untilMs(key.name));
       }),
     load(backend) {

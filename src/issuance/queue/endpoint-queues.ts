@@ -53,6 +53,7 @@ export function createEndpointQueues({ clock }: { readonly clock: Clock }): Endp
     const [oldest] = idle;
     if (idle.size <= MAX_IDLE || oldest === undefined) return;
     idle.delete(oldest);
+    queues.get(oldest)?.close();
     queues.delete(oldest);
   }
 
@@ -65,7 +66,7 @@ export function createEndpointQueues({ clock }: { readonly clock: Clock }): Endp
         const place = await queue.take(backend, priority, options.signal);
         let outcome = SERVED;
         try {
-          return await work({ ...options, park: place.park });
+          return await work({ signal: options.signal, park: place.park });
         } catch (error) {
           outcome = outcomeOf(error, options.signal);
           throw error;

@@ -138,7 +138,7 @@ describe('the queue of an endpoint', () => {
   });
 
   it('remembers what an endpoint bears, but not of any number of them', async () => {
-    const { ask, load } = createQueueWorld({ start: 8, max: 8, targetDelayMs: 50 });
+    const { ask, load, queues, clock } = createQueueWorld({ start: 8, max: 8, targetDelayMs: 50 });
     const one = ask({ endpoint: 'first' });
     await settle();
     await one.fail(new RateLimitedError('slow down'));
@@ -152,6 +152,8 @@ describe('the queue of an endpoint', () => {
     await settle();
     await last.succeed();
     expect(load({ endpoint: 'first' }).limit).toBe(8);
+    await queues.close();
+    expect(clock.pending).toBe(0);
   });
 });
 
@@ -265,7 +267,9 @@ describe('a request that waits for something else than capacity', () => {
     await pass(1_000);
     expect(waits.startedMs).toBe(3_000);
     await waits.succeed();
-    expect([load().inFlight, clock.pending]).toEqual([0, 0]);
+    expect(load().inFlight).toBe(0);
+    await pass(2_000);
+    expect(clock.pending).toBe(0);
   });
 });
 
@@ -439,8 +443,9 @@ describe('a request that waits', () => {
     for (const one of all) await one.succeed();
     expect(counts(all).done).toBe(5);
     for (const { caller } of all) expect(getEventListeners(caller.signal, 'abort')).toEqual([]);
-    expect([load().inFlight, load().queued, clock.pending]).toEqual([0, 0, 0]);
-    await pass(60_000);
+    expect([load().inFlight, load().queued]).toEqual([0, 0]);
+    await pass(2_000);
+    expect(clock.pending).toBe(0);
   });
 
   it('is rejected when the queues are closed; what is under way goes on', async () => {
@@ -542,6 +547,7 @@ describe('any order of events', () => {
           check();
         }
         for (const one of all) expect(queues.load(one.backend)).toMatchObject({ inFlight: 0, queued: 0 });
+        await pass(2_000);
         expect(clock.pending).toBe(0);
       }),
       { numRuns: 60 },
