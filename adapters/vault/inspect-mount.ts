@@ -11,8 +11,7 @@ import { ISSUER_USAGE, makeCa, renewCa } from './error-rules.ts';
 import { type Outcome, toError } from './failure.ts';
 import { findingOf } from './finding-of.ts';
 import { inNamespace } from './in-namespace.ts';
-import type { RoleState } from './inspect-role.ts';
-import type { Inspected, Ways } from './inspected.ts';
+import type { Inspected, RoleState, Ways } from './inspected.ts';
 import type { IssuersReply } from './replies.ts';
 
 /** What everybody may read of a mount. */

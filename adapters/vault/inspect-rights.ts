@@ -1,19 +1,10 @@
 import type { Checks } from '../shared/checks.ts';
 import { explainNoRight } from './abilities.ts';
-import { type Capabilities, type Rights, rightsOf, type Use } from './client.ts';
+import { type Rights, rightsOf, type Use } from './client.ts';
 import { isRefused } from './exchange.ts';
 import { type Failure, failed, type Outcome } from './failure.ts';
 import { findingOf } from './finding-of.ts';
-import type { TokenFacts } from './inspect-token.ts';
-import type { Inspected, Ways } from './inspected.ts';
-
-/** A token that may sign, or issue, or both. */
-export interface TokenRights {
-  readonly maySign: boolean;
-  readonly mayIssue: boolean;
-  /** Undefined for a token that may not ask what it may: it was tried out. */
-  readonly may: Capabilities | undefined;
-}
+import type { Inspected, TokenFacts, TokenRights, Ways } from './inspected.ts';
 
 /** As `findKnowledge`, but everything that can be known: nothing is assumed to save a call. */
 export async function findRights({ client, conf, mesh, signal }: Ways): Promise<Outcome<TokenRights>> {

@@ -1,21 +1,7 @@
 import type { Checks } from '../shared/checks.ts';
-import type { Outcome } from './failure.ts';
 import { findingOf } from './finding-of.ts';
-import type { TokenRights } from './inspect-rights.ts';
-import type { TokenFacts } from './inspect-token.ts';
-import type { Inspected, Ways } from './inspected.ts';
-import type { IssuerStateReply, MountReply, RoleReply } from './replies.ts';
+import type { Inspected, RoleState, TokenFacts, TokenRights, Ways } from './inspected.ts';
 import { findingOfRole, ROLE_CHECKS } from './role-checks.ts';
-
-/** What takes a right to read. */
-export interface RoleState {
-  /** Undefined: the token may not read it. */
-  readonly role: Outcome<RoleReply> | undefined;
-  /** The limits of the mount, where they could be read. */
-  readonly mount: MountReply | undefined;
-  /** The issuer that the role is bound to, where it could be read. */
-  readonly issuer: IssuerStateReply | undefined;
-}
 
 /** The role, then its issuer; a right that is known to be missing is not tried. */
 export async function gatherRole({ client, signal }: Ways, { may }: TokenRights): Promise<RoleState> {

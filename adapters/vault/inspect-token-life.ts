@@ -2,8 +2,7 @@ import type { Checks } from '../shared/checks.ts';
 import { isRefused } from './exchange.ts';
 import { findingOf } from './finding-of.ts';
 import { inNamespace } from './in-namespace.ts';
-import type { TokenFacts } from './inspect-token.ts';
-import type { Inspected } from './inspected.ts';
+import type { Inspected, TokenFacts } from './inspected.ts';
 import { makeToken } from './make-token.ts';
 import { type LookupReply, lifeOfLookup } from './token-replies.ts';
 

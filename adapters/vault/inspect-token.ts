@@ -4,19 +4,10 @@ import { attempt, type Checks } from '../shared/checks.ts';
 import { failed, type Outcome } from './failure.ts';
 import { findingOf } from './finding-of.ts';
 import { inNamespace } from './in-namespace.ts';
-import { findRights, type TokenRights } from './inspect-rights.ts';
-import { gatherRole, type RoleState } from './inspect-role.ts';
-import { CALL_TIMEOUT_MS, type Inspected, type Ways } from './inspected.ts';
+import { findRights } from './inspect-rights.ts';
+import { gatherRole } from './inspect-role.ts';
+import { CALL_TIMEOUT_MS, type Inspected, type TokenFacts, type Ways } from './inspected.ts';
 import { makeToken } from './make-token.ts';
-import type { LookupReply } from './token-replies.ts';
-
-/** What Vault tells of a token that it has given, or that was given to us. */
-export interface TokenFacts {
-  readonly lookup: Outcome<LookupReply>;
-  readonly rights: Outcome<TokenRights>;
-  /** Undefined where the rights are not known. */
-  readonly state: RoleState | undefined;
-}
 
 /** The login or its failure, then everything that takes the token. */
 export async function gatherToken(ways: Ways): Promise<Outcome<TokenFacts>> {

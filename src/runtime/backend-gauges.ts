@@ -1,4 +1,27 @@
-import type { BackendReadings } from './backend-metrics.ts';
+/** What is read when metrics are asked for, so that the hot path pays nothing. What is not known has no series. */
+export interface BackendReadings {
+  /** Certificates that are being asked for. */
+  readonly inFlight: number;
+  /** Certificates that wait for a place. */
+  readonly queued: number;
+  /** Places of the endpoint, shared with the other backends of it. Undefined: there is no limit (CAs in this process). */
+  readonly limit: number | undefined;
+  readonly breaker: 'closed' | 'half-open' | 'open';
+  /** Data planes that have to wait because their last request failed. */
+  readonly held: number;
+  readonly credentialExpiresAt: Date | undefined;
+  /** The last proof by a test certificate. */
+  readonly proof:
+    | {
+        readonly ok: boolean;
+        readonly provenAt: Date;
+        readonly durationMs: number;
+        /** Earliest end of the CA certificates above the test certificate, and of the root. */
+        readonly caExpiresAt: Date | undefined;
+        readonly rootExpiresAt: Date | undefined;
+      }
+    | undefined;
+}
 
 export interface BackendGauge {
   readonly name: string;

@@ -1,8 +1,8 @@
 import { Histogram, Registry } from 'prom-client';
+import type { BackendReadings } from './backend-gauges.ts';
 import {
   type BackendLabels,
   type BackendMetrics,
-  type BackendReadings,
   type BackendSeries,
   createBackendSeries,
   DURATION_BUCKETS,
@@ -10,7 +10,8 @@ import {
 import { type Clock, systemClock } from './clock.ts';
 import { addProcessMetrics } from './process-metrics.ts';
 
-export type { BackendLabels, BackendMetrics, BackendReadings } from './backend-metrics.ts';
+export type { BackendReadings } from './backend-gauges.ts';
+export type { BackendLabels, BackendMetrics } from './backend-metrics.ts';
 
 export interface Metrics {
   /** The same handle for the same labels. */
