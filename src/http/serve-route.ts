@@ -155,7 +155,7 @@ class RouteCall implements Call {
       this.#signal = controller.signal;
       // Every line of a stream listens to it.
       setMaxListeners(0, controller.signal);
-      const gone = () => controller.abort(new DOMException('the caller is gone', 'AbortError'));
+      const gone = () => controller.abort(new HttpError(400, 'Bad Request', 'the caller is gone'));
       if (this.#response.destroyed) gone();
       else this.#response.once('close', gone);
     }

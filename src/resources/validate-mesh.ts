@@ -30,7 +30,9 @@ export async function validateMesh(
     ...(body.type === 'Mesh' ? [] : [{ field: 'type', message: 'has to be "Mesh"' }]),
     ...checkName(name),
   ];
-  if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
+  if (violations.length > 0) {
+    throw new ConfigError(NOT_VALID, { violations, fix: 'send one Mesh, as for PUT, with type and name in it' });
+  }
   const mesh = parseMesh(body, { name });
   const checked = mesh.mtls === undefined ? mesh : { ...mesh, mtls: { ...mesh.mtls, skipValidation: false } };
   return withTriedBackends(backends, checked, options, ({ tried }) =>

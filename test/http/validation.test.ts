@@ -75,6 +75,26 @@ describe('POST /meshes/{mesh}/_backends/{backend}/_validate', () => {
     expect(String(json.fix)).toContain(fix);
   });
 
+  it('is given up when the caller is, which is no error of ours', async () => {
+    const waiting = new Promise<AbortSignal>((resolve) => {
+      backend.onCall = (_call, { signal }) => {
+        resolve(signal);
+        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      };
+    });
+    const before = test.log.length;
+    const caller = new AbortController();
+    const url = `${test.app.address}/meshes/default/_backends/ext/_validate`;
+    const call = fetch(url, { method: 'POST', signal: caller.signal });
+    const signal = await waiting;
+    caller.abort();
+    await expect(call).rejects.toThrow();
+    await expect.poll(() => signal.aborted).toBe(true);
+    backend.onCall = () => {};
+    await validate('/meshes/default/_backends/ext/_validate');
+    expect(test.log.slice(before).join('')).not.toContain('request failed');
+  });
+
   it('tells why a backend cannot even be made', async () => {
     const bad = { name: 'bad', type: 'builtin', conf: { caCert: { keyType: 'EC-P1' } } };
     await test.ok('PUT', '/meshes/skipped', builtinMesh('skipped', { backends: [CA, bad], skipValidation: true }));
