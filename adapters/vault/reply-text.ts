@@ -52,10 +52,13 @@ function mayName(word: string, { namespace, path, pki, role }: Sayable): boolean
 /** An HTTP date (RFC 9110 section 5.6.7): `Tue, 01 Sep 2026 12:00:30 GMT`. */
 const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 
-/** `Retry-After` (RFC 9110 section 10.2.3) in milliseconds from `now`, at most an hour. Undefined when absent or unreadable. */
+/**
+ * `Retry-After` (RFC 9110 section 10.2.3) in milliseconds from `now`, at most an hour. Undefined when absent or unreadable. Quotas of Vault tell
+ * whole seconds, rounded down: in the last one they say 0, and go on refusing.
+ */
 export function retryAfterMs(headers: IncomingHttpHeaders, now: Date): number | undefined {
   const text = headers['retry-after']?.trim() ?? '';
-  if (/^\d{1,9}$/.test(text)) return Math.min(Number(text) * 1000, RETRY_AFTER_MAX_MS);
+  if (/^\d{1,9}$/.test(text)) return Math.min(Math.max(Number(text), 1) * 1000, RETRY_AFTER_MAX_MS);
   if (!HTTP_DATE.test(text)) return undefined;
   const wait = Date.parse(text) - now.getTime();
   return Number.isNaN(wait) ? undefined : Math.min(Math.max(wait, 0), RETRY_AFTER_MAX_MS);
