@@ -303,7 +303,7 @@ describe('an answer of vault that is no certificate', () => {
     ['nonsense', 'soon', undefined],
     ['a number that is no number of seconds', '1.5', undefined],
     ['nothing', '', undefined],
-    ['zero', '0', 0],
+    ['zero, the last second of a quota', '0', 1000],
   ])('tells when to come back after a rate limit: Retry-After is %s', async (_what, header, expected) => {
     const { vault, sign } = await startBackend(onTestFinished);
     const fault = {
