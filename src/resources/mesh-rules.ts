@@ -7,6 +7,7 @@ import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import { checkMeshNameLength, meshNameWarnings } from '../mesh/names.ts';
 import type { ResourceKey, Store } from '../store/store.ts';
 import { failedViolations, type Proof } from '../validation/proof.ts';
+import { proveAll } from '../validation/prove-all.ts';
 import type { KindRules } from './kind-rules.ts';
 import { NOT_VALID } from './resource-error.ts';
 import { type Tried, type TriedBackends, withTriedBackends } from './try-backends.ts';
@@ -36,9 +37,7 @@ export function createMeshRules(options: MeshRulesOptions): KindRules {
         const skip = resource.mtls?.skipValidation === true;
         const before = created ? undefined : await storedMesh(store, resource.name);
         const unproven = skip ? [] : tried.filter((one) => dryRun || mustProve(one, resource, before));
-        const proofs = await Promise.all(
-          unproven.map(async (one) => ({ ...one, proof: await options.prove(one.backend, call) })),
-        );
+        const proofs = await proveAll(unproven, options.prove, call);
         requireProof(resource, proofs);
         if (!dryRun) for (const { keep } of tried) await keep();
         return {

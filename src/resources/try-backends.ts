@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { Backend } from '../backends/backend.ts';
 import type { Backends, TrialBackend } from '../backends/backends.ts';
 import { type CaError, ConfigError, type Violation } from '../issuer/errors.ts';
@@ -5,6 +6,9 @@ import { type CallOptions, type ConfFindings, isConfChecker, isProvisioner } fro
 import type { Mesh } from '../mesh/mesh.ts';
 import type { MeshBackend } from '../mesh/mtls.ts';
 import { NOT_VALID } from './resource-error.ts';
+
+/** Keys of CAs are made by the threads that Node has for such work. */
+const CAS_AT_ONCE = 4;
 
 /** A backend of a Mesh that is not stored, made to be tried. */
 export interface Tried extends TrialBackend {
@@ -42,7 +46,7 @@ export async function withTriedBackends<T>(
       fix ??= found.fix;
     }
     if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations, ...(fix === undefined ? {} : { fix }) });
-    for (const one of made) await provision(one, options);
+    await pLimit(CAS_AT_ONCE).map(made, (one) => provision(one, options));
     return await work({ tried: made, warnings });
   } finally {
     await Promise.all(made.map(({ backend }) => backend.close()));

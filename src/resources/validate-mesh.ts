@@ -6,6 +6,7 @@ import { parseMesh } from '../mesh/mesh.ts';
 import { checkName } from '../mesh/names.ts';
 import { isJsonObject } from '../mesh/violations.ts';
 import type { Proof } from '../validation/proof.ts';
+import { proveAll } from '../validation/prove-all.ts';
 import { NOT_VALID } from './resource-error.ts';
 import { withTriedBackends } from './try-backends.ts';
 
@@ -15,7 +16,7 @@ export interface ValidateMeshOptions {
 }
 
 /**
- * Proves every backend of a Mesh that is not stored, all at once, also with `skipValidation`. Secrets that it names are those of the stored mesh of its name.
+ * Proves every backend of a Mesh that is not stored, also with `skipValidation`. Secrets that it names are those of the stored mesh of its name.
  * Nothing is stored.
  * @throws ConfigError with all violations of the Mesh and its backends' confs
  */
@@ -35,7 +36,7 @@ export async function validateMesh(
   }
   const mesh = parseMesh(body, { name });
   const checked = mesh.mtls === undefined ? mesh : { ...mesh, mtls: { ...mesh.mtls, skipValidation: false } };
-  return withTriedBackends(backends, checked, options, ({ tried }) =>
-    Promise.all(tried.map(({ backend }) => prove(backend, options))),
+  return withTriedBackends(backends, checked, options, async ({ tried }) =>
+    (await proveAll(tried, prove, options)).map(({ proof }) => proof),
   );
 }

@@ -72,6 +72,22 @@ describe('PUT of a Mesh', () => {
     expect((await put([FAKE, SECOND])).status).toBe(201);
   });
 
+  it('with 64 backends proves 16 of them at once, and tells of every one that fails', async () => {
+    let [open, most] = [0, 0];
+    backend.onCall = async (call) => {
+      if (call !== 'inspect') return;
+      most = Math.max(most, ++open);
+      await new Promise(setImmediate);
+      open -= 1;
+    };
+    backend.failure = denied();
+    const many = Array.from({ length: 64 }, (_, index) => ({ ...FAKE, name: index === 0 ? 'ext' : `ext-${index}` }));
+    expect((await put(many)).json.invalid_parameters).toEqual(
+      many.map((_, index) => expect.objectContaining({ field: `mtls.backends[${index}].conf` })),
+    );
+    expect(most).toBe(16);
+  });
+
   it('with skipValidation is stored without a certificate, and proven once that is taken back', async () => {
     backend.failure = down();
     expect((await put([FAKE], { skipValidation: true })).status).toBe(201);

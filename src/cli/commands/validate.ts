@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import pLimit from 'p-limit';
 import { z } from 'zod';
 import { createCheckStyle, formatBackend } from '../check-lines.ts';
 import { CliError, ToldFailure } from '../cli-error.ts';
@@ -26,6 +27,8 @@ const meshSchema = z.looseObject({
 });
 
 const MESH = requireKind('mesh', 'singular');
+/** As many as mesh-ca proves at once: more would wait there, and be sent away if that takes long. */
+const AT_ONCE = 8;
 
 const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
 
@@ -89,7 +92,7 @@ async function validateStored(context: ClientContext, mesh: string, wanted?: rea
     });
   };
   const answers = await withProgress(io, plainText(`proving ${chosen.join(', ')} of mesh ${mesh}`), () =>
-    Promise.all(chosen.map(validate)),
+    pLimit(AT_ONCE).map(chosen, validate),
   );
   await tell(context, mergeValidations(answers), {
     nothing: `mesh ${mesh} has no mTLS backend: there is nothing to validate`,
