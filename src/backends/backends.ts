@@ -1,41 +1,18 @@
-import { hash } from 'node:crypto';
 import { ConfigError, NotFoundError } from '../issuer/errors.ts';
-import type {
-  Concurrency,
-  IssuerDeps,
-  IssuerModule,
-  IssuerSettings,
-  SecretAccess,
-  SharedResources,
-} from '../issuer/issuer.ts';
+import type { IssuerModule } from '../issuer/issuer.ts';
 import { type Mesh, parseMesh } from '../mesh/mesh.ts';
-import { dpCertRequestTimeoutMs, expirationMs, type MeshBackend, rootChainRequestTimeoutMs } from '../mesh/mtls.ts';
-import type { Clock } from '../runtime/clock.ts';
-import type { Log } from '../runtime/log.ts';
-import type { BackendLabels, BackendMetrics, Metrics } from '../runtime/metrics.ts';
-import type { Random } from '../runtime/random.ts';
+import type { MeshBackend } from '../mesh/mtls.ts';
+import type { BackendLabels, Metrics } from '../runtime/metrics.ts';
 import type { Store } from '../store/store.ts';
-import { Backend } from './backend.ts';
+import type { Backend } from './backend.ts';
+import { BackendFactory, type BackendFactoryOptions } from './backend-factory.ts';
 import { canonicalJson } from './canonical-json.ts';
-import { countRequest } from './count-requests.ts';
-import { createDataSourceLoader } from './load-data-source.ts';
 import { createSecretAccess } from './store-secrets.ts';
 import { createUnstoredSecrets } from './unstored-secrets.ts';
 
-/** Type -> how to get its adapter module. The list is `adapters/index.ts`. */
-export type AdapterList = Readonly<Record<string, () => Promise<IssuerModule<unknown>>>>;
-
-export interface BackendsOptions {
+export interface BackendsOptions extends BackendFactoryOptions {
   readonly store: Store;
-  readonly adapters: AdapterList;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
   readonly metrics: Metrics;
-  readonly fileDirs: readonly string[];
-  readonly shared: SharedResources;
-  readonly issuerSettings: IssuerSettings;
-  readonly defaults: { readonly expirationMs: number; readonly issueTimeoutMs: number };
 }
 
 /** A mesh with its live backends. A new object after each change of the mesh or of a secret in it: compare by identity. */
@@ -54,9 +31,6 @@ export interface TrialBackend {
   keep(): Promise<void>;
 }
 
-/** Unless the adapter says otherwise. */
-const CONCURRENCY: Concurrency = { start: 16, max: 256, targetDelayMs: 50 };
-
 interface Kept {
   readonly fingerprint: string;
   readonly backend: Backend;
@@ -68,6 +42,7 @@ interface Kept {
  */
 export class Backends {
   readonly #options: BackendsOptions;
+  readonly #factory: BackendFactory;
   readonly #meshes = new Map<string, MeshBackends>();
   /** What was loaded last, and of which version of the Mesh: given again when a change did not concern it. */
   readonly #last = new Map<string, { readonly identity: string; readonly loaded: MeshBackends }>();
@@ -78,6 +53,7 @@ export class Backends {
 
   constructor(options: BackendsOptions) {
     this.#options = options;
+    this.#factory = new BackendFactory(options);
     this.#stopListening = options.store.onChange((change) => {
       if (change.kind === 'unknown') {
         for (const mesh of new Set([...this.#meshes.keys(), ...this.#loading.keys(), ...this.#kept.keys()]))
@@ -110,8 +86,8 @@ export class Backends {
   }
 
   /** The adapter of a type; undefined when none is installed. */
-  async module(type: string): Promise<IssuerModule<unknown> | undefined> {
-    return Object.hasOwn(this.#options.adapters, type) ? this.#options.adapters[type]?.() : undefined;
+  module(type: string): Promise<IssuerModule<unknown> | undefined> {
+    return this.#factory.module(type);
   }
 
   /**
@@ -120,92 +96,18 @@ export class Backends {
    */
   async createTrial(mesh: string, spec: MeshBackend): Promise<TrialBackend> {
     const secrets = createUnstoredSecrets(createSecretAccess(this.#options.store, mesh));
-    return { backend: await this.#create(mesh, spec, undefined, secrets.access), keep: secrets.keep };
-  }
-
-  async #create(
-    mesh: string,
-    backend: MeshBackend,
-    metrics: BackendMetrics | undefined,
-    secrets: SecretAccess,
-  ): Promise<Backend> {
-    const module = await this.module(backend.type);
-    if (module === undefined) {
-      throw new ConfigError(`backend "${backend.name}" of mesh "${mesh}" has type "${backend.type}"`, {
-        violations: [{ field: 'type', message: 'could not find installed plugin for this type' }],
-        fix: `use one of the types ${Object.keys(this.#options.adapters).join(', ')}`,
-      });
-    }
-    const { clock, random, log, defaults, fileDirs, shared, issuerSettings } = this.#options;
-    const context = { mesh, backend: backend.name };
-    const conf = module.parseConf(backend.conf, context);
-    const deps: IssuerDeps = {
-      secrets,
-      shared,
-      settings: issuerSettings,
-      load: createDataSourceLoader({ mesh, secrets, fileDirs }),
-      onRequest: () => countRequest(metrics),
-      clock,
-      random,
-      // Without metrics it is only tried.
-      log: log.child({
-        ...{ mesh, backend: backend.name, type: backend.type },
-        ...(metrics === undefined ? { trial: true } : {}),
-      }),
-    };
-    return new Backend({
-      mesh,
-      name: backend.name,
-      type: backend.type,
-      local: module.local,
-      // One that names no endpoint has its own.
-      endpoint: `${module.type}:${module.endpoint?.(conf) ?? `${mesh}/${backend.name}`}`,
-      concurrency: module.concurrency ?? CONCURRENCY,
-      checks: module.checks,
-      billed: module.billed === true,
-      hash: confHash(backend),
-      ttlSeconds: Math.max(1, Math.floor((expirationMs(backend) ?? defaults.expirationMs) / 1000)),
-      limits: {
-        issueTimeoutMs: dpCertRequestTimeoutMs(backend) ?? defaults.issueTimeoutMs,
-        rootTimeoutMs: rootChainRequestTimeoutMs(backend),
-      },
-      issuer: module.create(context, conf, deps),
-      clock,
-      ...(metrics === undefined ? {} : { metrics }),
-      log,
-    });
+    return { backend: await this.#factory.create(mesh, spec, { secrets: secrets.access }), keep: secrets.keep };
   }
 
   /** Names of the secrets that a backend uses; empty when its type or conf is unknown (Kuma allows the deletion then, too). */
   async usedSecrets(mesh: string, backend: MeshBackend): Promise<readonly string[]> {
-    return (await this.#secretsOf(mesh, backend)).used;
+    return (await this.#factory.secretsOf(mesh, backend)).used;
   }
 
   /** Those of `usedSecrets` that must be there when the Mesh is stored: not those that its issuer makes when it first needs them. */
   async requiredSecrets(mesh: string, backend: MeshBackend): Promise<readonly string[]> {
-    const { used, later } = await this.#secretsOf(mesh, backend);
+    const { used, later } = await this.#factory.secretsOf(mesh, backend);
     return used.filter((name) => !later.includes(name));
-  }
-
-  async #secretsOf(
-    mesh: string,
-    backend: MeshBackend,
-  ): Promise<Record<'used' | 'followed' | 'later', readonly string[]>> {
-    const none = { used: [], followed: [], later: [] };
-    const module = await this.module(backend.type);
-    if (module === undefined) return none;
-    const context = { mesh, backend: backend.name };
-    try {
-      const conf = module.parseConf(backend.conf, context);
-      return {
-        used: module.usedSecrets(conf, context),
-        followed: module.followedSecrets?.(conf, context) ?? [],
-        later: module.laterSecrets?.(conf, context) ?? [],
-      };
-    } catch (error) {
-      if (error instanceof ConfigError) return none;
-      throw error;
-    }
   }
 
   async close(): Promise<void> {
@@ -261,7 +163,8 @@ export class Backends {
         // One backend that cannot be made (its adapter is gone, its conf was made by an older version) must not take the mesh down.
         try {
           const metrics = this.#options.metrics.backend({ mesh: name, backend: spec.name, type: spec.type });
-          const backend = await this.#create(name, spec, metrics, createSecretAccess(this.#options.store, name));
+          const secrets = createSecretAccess(this.#options.store, name);
+          const backend = await this.#factory.create(name, spec, { secrets, metrics });
           after.set(spec.name, { fingerprint, backend });
         } catch (error) {
           if (!(error instanceof ConfigError)) throw error;
@@ -306,7 +209,7 @@ export class Backends {
   /** Everything an instance depends on: the spec as written and the versions of the secrets that it reads once. */
   async #fingerprint(mesh: string, spec: MeshBackend): Promise<string> {
     const versions: string[] = [];
-    const { used, followed } = await this.#secretsOf(mesh, spec);
+    const { used, followed } = await this.#factory.secretsOf(mesh, spec);
     for (const name of used.filter((name) => !followed.includes(name))) {
       const secret = await this.#options.store.getResource({ type: 'Secret', mesh, name });
       versions.push(`${name}@${secret?.version ?? 0}/${secret?.createdAt.getTime() ?? 0}`);
@@ -317,12 +220,4 @@ export class Backends {
 
 function labelsOf({ mesh, name, type }: Backend): BackendLabels {
   return { mesh, backend: name, type };
-}
-
-/** Adding a backend or changing `mode` or time-outs must not re-issue certificates; type, conf and lifetime must. */
-function confHash(backend: MeshBackend): string {
-  return hash(
-    'sha256',
-    canonicalJson([backend.name, backend.type, backend.conf ?? null, expirationMs(backend) ?? null]),
-  );
 }
