@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Backends } from '../backends/backends.ts';
 import { enabledBackend } from '../backends/enabled-backend.ts';
-import { CaError, ConflictError, IssuerUnavailableError } from '../issuer/errors.ts';
+import { CaError, ConflictError, IssuerUnavailableError, StoreUnavailableError } from '../issuer/errors.ts';
 import type { CallOptions, Tags } from '../issuer/issuer.ts';
 import type { Log } from '../runtime/log.ts';
 import type { CertificateRecord, RecordOptions, Store } from '../store/store.ts';
@@ -13,7 +13,8 @@ import type { CertificateAnswer, CertificateRequest, IdentityAnswer, Outcome } f
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
 import { readCsr } from './read-csr.ts';
 import { readCurrent } from './read-current.ts';
-import { dueReason, isBackendFailure, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
+import { dueReason, isOutage, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
+import { createStoreTrouble, type StoreTrouble } from './store-trouble.ts';
 import { labels, type Task } from './task.ts';
 
 export interface CertificatesOptions extends AskInTurnOptions {
@@ -34,10 +35,12 @@ export class Certificates {
   readonly #options: CertificatesOptions;
   /** By what makes requests equal; a symbol for those that equal no other. */
   readonly #underWay = new Map<string | symbol, Promise<CertificateAnswer>>();
+  readonly #storeTrouble: StoreTrouble;
   readonly #closing = new AbortController();
 
   constructor(options: CertificatesOptions) {
     this.#options = options;
+    this.#storeTrouble = createStoreTrouble(options.clock);
     setMaxListeners(0, this.#closing.signal);
   }
 
@@ -180,29 +183,39 @@ export class Certificates {
       record,
     });
     if (current === undefined || dueReason(current, wanted) !== undefined) return undefined;
-    if (record === undefined || record.notBefore < current.notBefore)
-      await this.#options.store.recordCertificate(current, required(task));
+    if (record === undefined || record.notBefore < current.notBefore) await this.#adopt(task, current);
     return current;
   }
 
-  async #issueOrServeStale(task: Task): Promise<CertificateAnswer> {
+  /** It stands whether or not it can be stored: the next request adopts it. */
+  async #adopt(task: Task, current: CertificateRecord): Promise<void> {
+    const { store, log } = this.#options;
     try {
-      return await this.#issueNew(task);
+      await store.recordCertificate(current, required(task));
     } catch (error) {
-      const { record, wanted, backend } = task;
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      log.warn({ ...labels(task), err: error }, 'the certificate that a data plane holds was not stored');
+    }
+  }
+
+  async #issueOrServeStale(task: Task): Promise<CertificateAnswer> {
+    const { record, wanted, backend } = task;
+    const breaker = () => this.#options.guards.state(backend).breaker;
+    const issue = () => this.#issueNew(task);
+    try {
+      // A CA in this process costs nothing.
+      return await (backend.local ? issue() : this.#storeTrouble.guard(breaker, issue));
+    } catch (error) {
       const now = this.#options.clock.now();
-      if (!isBackendFailure(error) || !mayServeStale(record, { ...wanted, now })) throw error;
+      if (!isOutage(error) || !mayServeStale(record, { ...wanted, now })) throw error;
       this.#options.log.warn(
         { ...labels(task), err: error, notAfter: record.notAfter },
         'no new certificate could be made: the older one is served',
       );
       const { hold, code, message, retryAfterMs = STALE_RETRY_MS } = error;
-      const { breaker, cause } = hold ?? {
-        breaker: this.#options.guards.state(backend).breaker,
-        cause: { code, message },
-      };
+      const why = hold ?? { breaker: breaker(), cause: { code, message } };
       const validForMs = record.notAfter.getTime() - now.getTime();
-      return { ...this.#answer(task, record, 'stale'), stale: { retryAfterMs, validForMs, breaker, cause } };
+      return { ...this.#answer(task, record, 'stale'), stale: { retryAfterMs, validForMs, ...why } };
     }
   }
 

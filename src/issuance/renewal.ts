@@ -55,8 +55,8 @@ export function mayServeStale<R extends Right>(record: R | undefined, wanted: Wa
   );
 }
 
-/** Errors that are not the backend's: an older certificate would hide them. */
-const NOT_THE_BACKENDS: ReadonlySet<ErrorCode> = new Set([
+/** Errors that are the request's, or our own mistake: an older certificate would hide them. */
+const NO_OUTAGE: ReadonlySet<ErrorCode> = new Set([
   'ERR_REQUEST_INVALID',
   'ERR_POLICY_DENIED',
   'ERR_NOT_FOUND',
@@ -66,7 +66,10 @@ const NOT_THE_BACKENDS: ReadonlySet<ErrorCode> = new Set([
   'ERR_INTERNAL',
 ]);
 
-/** Whether an error says that the backend, or what stands between, fails: down, out of rights, without its secrets, talking nonsense. */
-export function isBackendFailure(error: unknown): error is CaError {
-  return error instanceof CaError && !NOT_THE_BACKENDS.has(error.code);
+/**
+ * Whether an error says that something fails that no caller can help: the backend, or what stands between, is down, out of rights, without its
+ * secrets, talks nonsense; or our own store cannot keep a new certificate, which makes the older one no worse.
+ */
+export function isOutage(error: unknown): error is CaError {
+  return error instanceof CaError && !NO_OUTAGE.has(error.code);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { effectOf, errorOf, HELD_CODES, LONGEST_TOLD_MS, readFailure } from '../../../src/issuance/guards/failure.ts';
-import { isBackendFailure } from '../../../src/issuance/renewal.ts';
+import { isOutage } from '../../../src/issuance/renewal.ts';
 import {
   BackendInvalidError,
   CaError,
@@ -60,7 +60,7 @@ describe('what a failure says about its backend', () => {
   it('agrees with what counts as a failure of a backend elsewhere', () => {
     for (const code of HELD_CODES) {
       const isRefusal = effectOf(code) === 'refused';
-      expect(isBackendFailure(errorOf(code, 'x', {})), code).toBe(!isRefusal);
+      expect(isOutage(errorOf(code, 'x', {})), code).toBe(!isRefusal);
     }
   });
 
