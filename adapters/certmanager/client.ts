@@ -21,7 +21,8 @@ export interface KubernetesClient {
   get(name: string, options: CallOptions): Promise<Outcome<replies.CertificateRequest>>;
   /** At most `limit` objects; `continueToken` goes on where a list ended. */
   list<S extends z.ZodType>(query: ListQuery<S>, options: CallOptions): Promise<Outcome<z.output<S>>>;
-  delete(name: string, options: CallOptions): Promise<Outcome<unknown>>;
+  /** The UID of what was deleted; undefined: it was not told. */
+  delete(name: string, options: CallOptions): Promise<Outcome<{ readonly uid: string | undefined }>>;
   /** Opens a watch; `timeoutMs` counts until it stands. */
   watch(query: WatchQuery, options: CallOptions): Promise<Outcome<AsyncIterable<string>>>;
   /** Asks the server whether RBAC allows the verb. */

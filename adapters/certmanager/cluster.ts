@@ -5,6 +5,7 @@ import { createKubernetesClient, type KubernetesClient } from './client.ts';
 import type { IssuerRef } from './config.ts';
 import { countFor, createSharedRequests, type SharedRequests } from './count-requests.ts';
 import { createDeleteQueue, type DeleteQueue } from './delete-queue.ts';
+import type { CertificateRequest } from './replies.ts';
 import { createRequestWatch, type RequestWatch } from './request-watch.ts';
 import { sweep } from './sweep.ts';
 
@@ -68,8 +69,8 @@ function createCluster(namespace: string, deps: ClusterDeps): SharedCluster {
   const client = createKubernetesClient(namespace, { clock, onRequest: requests.onRequest });
   const deletions = createDeleteQueue(client, deps);
   const following = new Set<string>();
-  const onStranger = (name: string) => {
-    if (!following.has(name) && !deletions.wasDeleted(name)) deletions.add(name);
+  const onStranger = ({ name, uid }: CertificateRequest['metadata']) => {
+    if (!following.has(name) && !deletions.wasDeleted(name, uid)) deletions.add(name);
   };
   const watch = createRequestWatch({ client, clock, random, log, instance, onStranger });
   const knownCas = new Map<string, KnownCa>();

@@ -10,11 +10,14 @@ export interface DeleteQueue {
   add(name: string, onRequest?: () => void): void;
   /** It is queued: somebody sees to it. */
   has(name: string): boolean;
-  /** It was deleted a short time ago, or must not be: what a watch tells of it is no reason to try again. */
-  wasDeleted(name: string): boolean;
+  /**
+   * It was deleted a short time ago, or must not be: what a watch tells of it is no reason to try again. Another object of its name, by its UID, is
+   * one: of a create call that was repeated, and done after the first object had gone.
+   */
+  wasDeleted(name: string, uid: string | null | undefined): boolean;
   /** Resolves when an object of this name is no longer to be deleted. Rejects with the signal's reason. */
   gone(name: string, signal: AbortSignal): Promise<void>;
-  /** Waits for all that is queued now. Names of those that were given up on. Rejects with the signal's reason. */
+  /** Waits for all that is queued now. Names of those that stay: refused, or given up on. Rejects with the signal's reason. */
   settled(signal: AbortSignal): Promise<readonly string[]>;
   readonly size: number;
   /** Waits for what is under way as long as something is deleted, at most five seconds. Idempotent. */
@@ -43,8 +46,9 @@ const CLOSE_STALL_MS = 1_500;
 const COMPLAIN_EVERY_MS = 60_000;
 
 interface Entry {
-  readonly done: Promise<void>;
-  finish(): void;
+  /** True: it is gone. */
+  readonly done: Promise<boolean>;
+  finish(isGone: boolean): void;
   readonly onRequest: (() => void) | undefined;
   hasFailed: boolean;
 }
@@ -55,8 +59,8 @@ export function createDeleteQueue(
 ): DeleteQueue {
   const queued = new Map<string, Entry>();
   const waiting = new Set<string>();
-  /** In the order of their end. */
-  const deleted = new Set<string>();
+  /** Name -> UID, if that was told; in the order of their end. */
+  const deleted = new Map<string, string | undefined>();
   const complaints = new Map<string, { atMs: number; unsaid: number }>();
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
@@ -74,10 +78,10 @@ export function createDeleteQueue(
         const [name] = waiting;
         if (name === undefined) return;
         waiting.delete(name);
-        const failure = await remove(name);
-        if (failure === undefined) {
+        const outcome = await remove(name);
+        if (typeof outcome === 'string') {
           failures = 0;
-          settle(name);
+          settle(name, outcome === 'gone');
           startWorkers();
           continue;
         }
@@ -85,9 +89,9 @@ export function createDeleteQueue(
         const entry = queued.get(name);
         if (entry !== undefined) entry.hasFailed = true;
         waiting.add(name);
-        complain('a CertificateRequest cannot be deleted: tried again', { name, err: toError(failure) });
-        if (failures >= MAX_FAILURES) return giveUpAll(failure);
-        if (workers === 1) await rest(pauseMs(failure));
+        complain('a CertificateRequest cannot be deleted: tried again', { name, err: toError(outcome) });
+        if (failures >= MAX_FAILURES) return giveUpAll(outcome);
+        if (workers === 1) await rest(pauseMs(outcome));
       }
     } catch {
       // Closing.
@@ -107,8 +111,8 @@ export function createDeleteQueue(
     while (workers < wanted) void work();
   }
 
-  /** The failure; undefined when no more is to be done. Lost and garbled answers are found out by asking again. */
-  async function remove(name: string): Promise<Failure | undefined> {
+  /** `gone`, `stays` when it is not to be tried again, or the failure. Lost and garbled answers are found out by asking again. */
+  async function remove(name: string): Promise<Failure | 'gone' | 'stays'> {
     const { hasFailed = false, onRequest } = queued.get(name) ?? {};
     const call = {
       signal: closing.signal,
@@ -117,13 +121,13 @@ export function createDeleteQueue(
     };
     for (let refusals = 1; ; refusals += 1) {
       const outcome = await client.delete(name, call);
-      if (outcome.ok) remember(name);
-      if (outcome.ok || outcome.failure.kind === 'gone') return undefined;
+      if (outcome.ok) remember(name, outcome.value.uid);
+      if (outcome.ok || outcome.failure.kind === 'gone') return 'gone';
       if (!REFUSALS.has(outcome.failure.kind)) return outcome.failure;
       if (refusals === MAX_REFUSALS) {
-        remember(name);
+        remember(name, undefined);
         complain('the cluster does not let a CertificateRequest be deleted', { name, err: toError(outcome.failure) });
-        return undefined;
+        return 'stays';
       }
       await clock.sleep(FIRST_PAUSE_MS * 2 ** refusals, closing.signal);
     }
@@ -134,14 +138,14 @@ export function createDeleteQueue(
     return Math.max(growing * (0.5 + random.uniform() / 2), Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS));
   }
 
-  function remember(name: string): void {
-    deleted.add(name);
-    const [oldest] = deleted;
+  function remember(name: string, uid: string | undefined): void {
+    deleted.set(name, uid);
+    const [oldest] = deleted.keys();
     if (deleted.size > MAX_REMEMBERED && oldest !== undefined) deleted.delete(oldest);
   }
 
-  function settle(name: string): void {
-    queued.get(name)?.finish();
+  function settle(name: string, isGone: boolean): void {
+    queued.get(name)?.finish(isGone);
     queued.delete(name);
     onProgress();
   }
@@ -149,7 +153,7 @@ export function createDeleteQueue(
   function giveUpAll(failure: Failure): void {
     const count = waiting.size;
     log.warn({ count, err: toError(failure) }, 'CertificateRequests are not deleted: left to the sweep');
-    for (const name of waiting) settle(name);
+    for (const name of waiting) settle(name, false);
     waiting.clear();
     failures = 0;
   }
@@ -190,8 +194,8 @@ export function createDeleteQueue(
         complain('too many CertificateRequests wait for deletion: left to the sweep', { name });
         return;
       }
-      let finish = () => {};
-      const done = new Promise<void>((resolve) => {
+      let finish: Entry['finish'] = () => {};
+      const done = new Promise<boolean>((resolve) => {
         finish = resolve;
       });
       queued.set(name, { done, finish, onRequest, hasFailed: false });
@@ -199,7 +203,10 @@ export function createDeleteQueue(
       startWorkers();
     },
     has: (name) => queued.has(name),
-    wasDeleted: (name) => deleted.has(name),
+    wasDeleted(name, uid) {
+      const known = deleted.get(name);
+      return deleted.has(name) && (known === undefined || !uid || known === uid);
+    },
     async gone(name, signal) {
       const entry = queued.get(name);
       if (entry !== undefined) await orAborted(entry.done, signal);
@@ -207,8 +214,8 @@ export function createDeleteQueue(
     },
     async settled(signal) {
       const entries = [...queued];
-      await orAborted(Promise.all(entries.map(([, { done }]) => done)), signal);
-      return entries.map(([name]) => name).filter((name) => !deleted.has(name));
+      const areGone = await orAborted(Promise.all(entries.map(([, { done }]) => done)), signal);
+      return entries.map(([name]) => name).filter((_, index) => areGone[index] !== true);
     },
     get size() {
       return queued.size;

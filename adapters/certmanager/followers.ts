@@ -26,14 +26,14 @@ interface Entry {
 }
 
 /** @param onStranger An object of ours that nobody follows: its creation was given up, and happened nevertheless. */
-export function createFollowers(onStranger: (name: string) => void): Followers {
+export function createFollowers(onStranger: (metadata: CertificateRequest['metadata']) => void): Followers {
   const entries = new Map<string, Entry>();
 
   function tell(request: CertificateRequest): boolean {
     const { name, resourceVersion, deletionTimestamp } = request.metadata;
     const entry = entries.get(name);
     if (entry === undefined) {
-      if (!deletionTimestamp) onStranger(name);
+      if (!deletionTimestamp) onStranger(request.metadata);
       return false;
     }
     entry.isCreated = true;

@@ -7,6 +7,7 @@ const map = z.record(z.string(), z.string().max(256 * 1024)).nullish();
 
 const metadata = z.object({
   name: z.string().min(1).max(253),
+  uid: text.nullish(),
   resourceVersion: text.nullish(),
   creationTimestamp: text.nullish(),
   deletionTimestamp: text.nullish(),
@@ -76,4 +77,10 @@ export const namespaceState = z.object({
 });
 
 /** A deletion answers the object or a Status. An answer that is neither says nothing about whether it was done. */
-export const deleted = z.object({ kind: text });
+export const deleted = z
+  .object({
+    kind: text,
+    metadata: z.object({ uid: text.nullish() }).nullish(),
+    details: z.object({ uid: text.nullish() }).nullish(),
+  })
+  .transform(({ metadata, details }) => ({ uid: details?.uid ?? metadata?.uid ?? undefined }));

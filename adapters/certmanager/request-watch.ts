@@ -30,7 +30,7 @@ export interface RequestWatchOptions extends Pick<IssuerDeps, 'clock' | 'random'
   readonly client: Pick<KubernetesClient, 'list' | 'watch'>;
   readonly instance: string;
   /** An object of ours that nobody follows: its creation was given up, and happened nevertheless. */
-  readonly onStranger: (name: string) => void;
+  readonly onStranger: (metadata: CertificateRequest['metadata']) => void;
 }
 
 const IDLE_MS = 60_000;

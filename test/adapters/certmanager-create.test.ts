@@ -54,6 +54,21 @@ describe('a create call', () => {
     expect(await leftovers()).toEqual([]);
   });
 
+  it('leaves nothing when it is repeated, and the second is done after the object of the first has come and gone', async () => {
+    const { sign, kube, controller, leftovers } = await startBackend(onTestFinished);
+    controller.pause();
+    const signed = sign();
+    await waitUntil(async () => (await kube.admin.list()).length === 1);
+    const [first] = await kube.admin.list();
+    if (first === undefined) throw new TypeError('it is there');
+    controller.resume();
+    await signed;
+    expect(await leftovers()).toEqual([]);
+    const { name, labels = {}, annotations = {} } = first.metadata;
+    await kube.admin.create({ metadata: { name, labels, annotations }, spec: first.spec });
+    await waitUntil(async () => (await kube.admin.list()).length === 0);
+  });
+
   it('is not repeated when a rule of the cluster refuses it', async () => {
     const { sign, kube } = await startBackend(onTestFinished);
     kube.faults.add({ fault: { kind: 'webhook-denial', message: 'no meshes here' }, verbs: ['create'] });

@@ -17,6 +17,18 @@ describe('a deletion', () => {
     expect((await kube.counts()).requests.delete).toBe(4);
   });
 
+  it.each([
+    { name: 'is refused', fault: { kind: 'webhook-denial' }, stays: 1 },
+    { name: 'is done, and loses its answer', fault: { kind: 'lost-answer' }, stays: 0 },
+  ] as const)('that $name is told by its outcome', async ({ fault, stays }) => {
+    const { sign, kube, cluster } = await startBackend(onTestFinished);
+    kube.faults.add({ fault, verbs: ['delete'], ...(stays === 0 && { times: 1 }) });
+    await sign();
+    const left = await cluster.deletions.settled(live().signal);
+    expect(left).toHaveLength(stays);
+    expect((await kube.admin.list()).map(({ metadata }) => metadata.name)).toEqual(left);
+  });
+
   it.each([1, 6])(
     'that gets no answer is asked for again before mesh-ca ends, and holds up no other of %i',
     async (count) => {

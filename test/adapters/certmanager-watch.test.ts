@@ -121,7 +121,7 @@ describe('a list of all requests', () => {
       },
     } as Parameters<typeof listRequests>[0];
     const strangers: string[] = [];
-    const followers = createFollowers((name) => strangers.push(name));
+    const followers = createFollowers(({ name }) => strangers.push(name));
     const heard: string[] = [];
     for (const name of ['b', 'gone', 'not-yet']) {
       const follow = followers.follow(name, (request) => heard.push(`${name} ${request?.metadata.resourceVersion}`));
