@@ -25,6 +25,7 @@ import { createMeshRules } from './resources/mesh-rules.ts';
 import { Overviews } from './resources/overview.ts';
 import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
+import { createTrialLine } from './resources/trial-line.ts';
 import { validateMesh } from './resources/validate-mesh.ts';
 import { createCalmLog } from './runtime/calm-log.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
@@ -104,10 +105,11 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   });
   const canary = new Canary({ ...asking, ...settings, store, backends, proofs });
   metrics.readFrom(createBackendReadings({ backends, guards, queues, proofs }));
+  const line = createTrialLine({ clock });
   const lastSeen = createLastSeen(clock);
   const zone = { zoneName: settings.zoneName };
   const resources = new Resources(store, {
-    Mesh: createMeshRules({ store, backends, prove, note: (proof) => proofs.note(proof) }),
+    Mesh: createMeshRules({ store, backends, prove, line, note: (proof) => proofs.note(proof) }),
     Secret: createSecretRules(store, backends),
     Dataplane: createDataplaneRules(store, settings.zoneName, lastSeen.forget),
   });
@@ -125,7 +127,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     ...validationRoutes({
       backends,
       proofs,
-      validateMesh: (body, options) => validateMesh(body, { backends, prove }, options),
+      validateMesh: (body, options) => validateMesh(body, { backends, prove, line }, options),
     }),
     ...serviceRoutes({
       product: settings.product,

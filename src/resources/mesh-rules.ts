@@ -4,12 +4,14 @@ import { canonicalJson } from '../backends/canonical-json.ts';
 import { BackendInvalidError, ConfigError } from '../issuer/errors.ts';
 import { type CallOptions, isConfChecker, isProvisioner } from '../issuer/issuer.ts';
 import { type Mesh, parseMesh } from '../mesh/mesh.ts';
+import type { MeshBackend } from '../mesh/mtls.ts';
 import { checkMeshNameLength, meshNameWarnings } from '../mesh/names.ts';
 import type { ResourceKey, Store } from '../store/store.ts';
 import { failedViolations, type Proof } from '../validation/proof.ts';
 import { proveAll } from '../validation/prove-all.ts';
-import type { KindRules } from './kind-rules.ts';
+import type { Checked, KindRules } from './kind-rules.ts';
 import { NOT_VALID } from './resource-error.ts';
+import type { TrialLine } from './trial-line.ts';
 import { type Tried, type TriedBackends, withTriedBackends } from './try-backends.ts';
 
 export interface MeshRulesOptions {
@@ -17,6 +19,7 @@ export interface MeshRulesOptions {
   readonly backends: Backends;
   /** Proves a backend that is not stored yet. */
   readonly prove: (backend: Backend, options: CallOptions) => Promise<Proof>;
+  readonly line: TrialLine;
   /** Takes the proofs of a Mesh once it is stored. */
   readonly note: (proof: Proof) => void;
 }
@@ -26,17 +29,18 @@ export interface MeshRulesOptions {
  * we make ourselves are made, then the Mesh is stored. Unlike Kuma, a Mesh whose CA cannot be made is not stored.
  */
 export function createMeshRules(options: MeshRulesOptions): KindRules {
-  const { store, backends } = options;
+  const { store, backends, line } = options;
   return {
-    beforePut(resource, { created, dryRun }, call) {
+    async beforePut(resource, { created, dryRun }, call) {
       if (resource.type !== 'Mesh') throw new TypeError(`mesh rules got a ${resource.type}`);
       const violations = created ? checkMeshNameLength(resource.name) : [];
       if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
-      return withTriedBackends(backends, resource, call, async (made: TriedBackends) => {
+      const before = created ? undefined : await storedMesh(store, resource.name);
+      const skip = resource.mtls?.skipValidation === true;
+      const isUnproven = (spec: MeshBackend) => !skip && (dryRun || mustProve(spec, resource, before));
+      const work = async (made: TriedBackends): Promise<Checked> => {
         const { tried } = made;
-        const skip = resource.mtls?.skipValidation === true;
-        const before = created ? undefined : await storedMesh(store, resource.name);
-        const unproven = skip ? [] : tried.filter((one) => dryRun || mustProve(one, resource, before));
+        const unproven = tried.filter(({ spec }) => isUnproven(spec));
         const proofs = await proveAll(unproven, options.prove, call);
         requireProof(resource, proofs);
         if (!dryRun) for (const { keep } of tried) await keep();
@@ -52,7 +56,9 @@ export function createMeshRules(options: MeshRulesOptions): KindRules {
             for (const { proof } of proofs) options.note(proof);
           },
         };
-      });
+      };
+      const count = resource.mtls?.backends.filter(isUnproven).length ?? 0;
+      return line.run(count, call, () => withTriedBackends(backends, resource, call, work));
     },
 
     async beforeDelete({ name }) {
@@ -81,7 +87,7 @@ async function storedMesh(store: Store, name: string): Promise<Mesh | undefined>
  * What is applied again as it stands costs no certificate, and a backend that has broken since does not stop its own replacement. Proven are new and
  * changed backends, all of them after `skipValidation`, and the one that becomes the enabled one.
  */
-function mustProve({ spec }: Tried, mesh: Mesh, before: Mesh | undefined): boolean {
+function mustProve(spec: MeshBackend, mesh: Mesh, before: Mesh | undefined): boolean {
   const was = before?.mtls;
   if (was === undefined || was.skipValidation) return true;
   const old = was.backends.find(({ name }) => name === spec.name);

@@ -8,21 +8,23 @@ import { isJsonObject } from '../mesh/violations.ts';
 import type { Proof } from '../validation/proof.ts';
 import { proveAll } from '../validation/prove-all.ts';
 import { NOT_VALID } from './resource-error.ts';
+import type { TrialLine } from './trial-line.ts';
 import { withTriedBackends } from './try-backends.ts';
 
 export interface ValidateMeshOptions {
   readonly backends: Backends;
   readonly prove: (backend: Backend, options: CallOptions) => Promise<Proof>;
+  readonly line: TrialLine;
 }
 
 /**
  * Proves every backend of a Mesh that is not stored, also with `skipValidation`. Secrets that it names are those of the stored mesh of its name.
  * Nothing is stored.
- * @throws ConfigError with all violations of the Mesh and its backends' confs
+ * @throws ConfigError with all violations of the Mesh and its backends' confs; RateLimitedError when too many others are tried
  */
 export async function validateMesh(
   body: unknown,
-  { backends, prove }: ValidateMeshOptions,
+  { backends, prove, line }: ValidateMeshOptions,
   options: CallOptions,
 ): Promise<readonly Proof[]> {
   if (!isJsonObject(body)) throw new RequestInvalidError('the body is not a JSON object', { fix: 'send a Mesh' });
@@ -36,7 +38,9 @@ export async function validateMesh(
   }
   const mesh = parseMesh(body, { name });
   const checked = mesh.mtls === undefined ? mesh : { ...mesh, mtls: { ...mesh.mtls, skipValidation: false } };
-  return withTriedBackends(backends, checked, options, async ({ tried }) =>
-    (await proveAll(tried, prove, options)).map(({ proof }) => proof),
+  return line.run(checked.mtls?.backends.length ?? 0, options, () =>
+    withTriedBackends(backends, checked, options, async ({ tried }) =>
+      (await proveAll(tried, prove, options)).map(({ proof }) => proof),
+    ),
   );
 }
