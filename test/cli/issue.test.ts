@@ -257,6 +257,18 @@ describe('issue', () => {
         ],
       },
       {
+        name: 'a store that fails is no fault of the backend',
+        told: {
+          retryAfterSeconds: 1,
+          cause: { code: 'ERR_STORE_UNAVAILABLE', detail: 'the disk of the store is full' },
+        },
+        stderr: [
+          'warning: mesh-ca cannot store a new one; this is the certificate of before, good until 2036-01-01 00:00:00',
+          '  why: cause: ERR_STORE_UNAVAILABLE, the disk of the store is full',
+          '  fix: run the same command again in 1 s; what is wrong: look into the log of mesh-ca',
+        ],
+      },
+      {
         name: 'nothing more',
         told: {},
         stderr: [

@@ -145,10 +145,13 @@ function staleText(issued: Issued, mesh: string): string {
     (line, index) => `${index === 0 ? '  why: ' : '       '}${plainText(line)}\n`,
   );
   const again = retryAfterSeconds === undefined ? 'later' : `in ${spanText(retryAfterSeconds * 1000)}`;
+  const isStore = issued.cause?.code === 'ERR_STORE_UNAVAILABLE';
+  const what = isStore ? 'mesh-ca cannot store a new one' : `the backend ${plainText(backend)} fails`;
+  const look = isStore ? 'look into the log of mesh-ca' : `mesh-ca validate ${mesh} --backend ${plainText(backend)}`;
   return [
-    `warning: the backend ${plainText(backend)} fails; this is the certificate of before, good until ${formatDate(notAfter)}${left}\n`,
+    `warning: ${what}; this is the certificate of before, good until ${formatDate(notAfter)}${left}\n`,
     ...why,
-    `  fix: run the same command again ${again}; what is wrong: mesh-ca validate ${mesh} --backend ${plainText(backend)}\n`,
+    `  fix: run the same command again ${again}; what is wrong: ${look}\n`,
   ].join('');
 }
 
