@@ -14,7 +14,7 @@ import { holdError } from './hold-error.ts';
 
 export type { GuardedRequest } from './backend-guard.ts';
 
-export type GuardedBackend = Pick<Backend, 'mesh' | 'name' | 'type' | 'hash' | 'local'>;
+export type GuardedBackend = Pick<Backend, 'mesh' | 'name' | 'type' | 'hash' | 'local' | 'isRetired'>;
 
 /** The right to ask a backend once. The first call of one of these counts, the others do nothing. */
 export interface Permit {
@@ -115,6 +115,8 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
     const id = backendId(backend);
     const known = guards.get(id);
     if (known === undefined || known.guard.hash === backend.hash) return known?.guard;
+    // Who still holds the backend as it was before knows nothing of it as it is now.
+    if (backend.isRetired) return undefined;
     guards.delete(id);
     rows.changed(known.key, 'soon');
     return undefined;
@@ -256,7 +258,8 @@ export function createBackendGuards({ store, clock, random, log, limits }: Backe
         failed: (error) =>
           once(() => {
             const failure = readFailure(error);
-            if (failure === undefined) give();
+            // It failed with a conf, or a secret, that is not used any more.
+            if (failure === undefined || backend.isRetired) give();
             else apply(backend, (known) => known.failed(request, failure, permit, moment()), { isNew: true });
           }),
       };

@@ -18,10 +18,8 @@ export function holdError(holding: Holding, { prefix, request, breaker, leftMs, 
   const { cause, why } = holding;
   const said = cause.message.startsWith(prefix) ? cause.message.slice(prefix.length) : cause.message;
   const message = `${prefix}${reasonOf(holding, request, timeOf(now.getTime() + leftMs))}: ${said}`;
-  const options = {
-    retryAfterMs: leftMs,
-    hold: { breaker, cause: { code: cause.code, message: cause.message } },
-  };
+  const told = why === 'spread' ? `${prefix}is well again, renewals are spread; it had failed: ${said}` : cause.message;
+  const options = { retryAfterMs: leftMs, hold: { breaker, cause: { code: cause.code, message: told } } };
   if (why === 'spread')
     return new IssuerUnavailableError(message, { ...options, fix: 'nothing: the certificate in use is still valid' });
   return errorOf(cause.code, message, { ...options, ...(cause.fix !== undefined && { fix: cause.fix }) });

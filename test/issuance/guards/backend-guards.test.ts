@@ -296,6 +296,29 @@ describe('the breaker', () => {
     expect(world.guards.state(changed)).toMatchObject({ breaker: 'closed', held: 1 });
   });
 
+  it('is not forgotten because of a request that still holds the backend as it was', async () => {
+    const world = await start();
+    const old = { ...BACKEND, hash: 'h0' };
+    const slow = world.ask('web-1', {}, old);
+    world.open();
+    const retired = { ...old, isRetired: true };
+    expect(passes(world.ask('web-2', {}, retired))).toBe(true);
+    world.guards.check(retired, { dataplane: 'web-3', fingerprint: 'f' });
+    if (!(slow instanceof CaError)) slow.failed(unavailable());
+    expect(world.guards.state(BACKEND)).toMatchObject({ breaker: 'open', held: LIMITS.breakerDataplanes });
+  });
+
+  it('learns nothing from a failure with a secret that is not used any more', async () => {
+    const world = await start();
+    const old = { ...BACKEND, isRetired: true };
+    for (let i = 0; i < 20; i++) {
+      const permit = world.ask(`web-${i}`, {}, old);
+      if (permit instanceof CaError) throw permit;
+      permit.failed(unavailable());
+    }
+    expect(world.guards.state(BACKEND)).toEqual({ breaker: 'closed', held: 0 });
+  });
+
   it('never stands before a backend of this process', async () => {
     const world = await start();
     const local = { ...BACKEND, local: true };

@@ -14,7 +14,14 @@ import { createListLog, type LogLine } from '../../support/list-log.ts';
 import { passTime, settle } from '../../support/pass-time.ts';
 
 export const LIMITS = { backoffBaseMs: 5000, backoffMaxMs: 300_000, breakerDataplanes: 3, recoverySpreadMs: 60_000 };
-export const BACKEND: GuardedBackend = { mesh: 'default', name: 'v1', type: 'vault', hash: 'h1', local: false };
+export const BACKEND: GuardedBackend = {
+  mesh: 'default',
+  name: 'v1',
+  type: 'vault',
+  hash: 'h1',
+  local: false,
+  isRetired: false,
+};
 /** On a whole second, so that times in messages are easy to read. */
 export const START = new Date('2026-09-01T12:00:00.000Z');
 const START_MS = START.getTime();
