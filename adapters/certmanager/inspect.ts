@@ -155,12 +155,9 @@ function checkRoot(
   }
   const known = cluster.knownCa(conf.issuerRef);
   if (known === undefined) {
-    checks.warn('root-known', {
-      message: 'the root is not known yet',
-      cause: 'cert-manager tells it with the first certificate only (status.ca), and not every issuer does',
-      fix: 'set caCert to the root of the issuer; needed where the issuer leaves status.ca empty',
-    });
-    checks.skip('ca-valid', 'the root is not known yet');
+    const why = 'without caCert, cert-manager tells the root with the first certificate only (status.ca)';
+    checks.skip('root-known', why);
+    checks.skip('ca-valid', why);
     return;
   }
   const roots = known.roots.map(parseCertificate);

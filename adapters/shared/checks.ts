@@ -93,7 +93,10 @@ export function createChecks(
       if (offMs <= Math.min(warnMs, borneMs)) return tell('passed', 'clock', { message: 'the clocks agree' });
       const finding = {
         message: `${theirs} clock is ${Math.round(offMs / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} ours`,
-        cause: skewMs > 0 ? 'certificates are not valid yet when they come' : 'certificates end earlier than asked',
+        cause:
+          skewMs < 0
+            ? 'certificates end earlier than asked'
+            : `certificates are not valid yet when they come${offMs > borneMs ? '' : `, once it is more than ${borneMs / 1000} s`}`,
         fix: 'synchronise both clocks by NTP: timedatectl status',
       };
       tell(offMs > borneMs ? 'failed' : 'warning', 'clock', finding);

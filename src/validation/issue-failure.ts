@@ -47,5 +47,10 @@ const OTHER: FailureText = { message: 'no test certificate could be had', fix: '
 export function failureFinding(error: unknown): Finding | undefined {
   if (!(error instanceof CaError)) return undefined;
   const { message, fix } = FAILURES[error.code] ?? OTHER;
-  return failed({ message, cause: error.message, fix: error.fix ?? fix, retry: error.retry });
+  return failed({ message, cause: withoutPrefix(error.message), fix: error.fix ?? fix, retry: error.retry });
+}
+
+/** Whose error it is everybody knows who reads the proof of one backend. */
+function withoutPrefix(message: string): string {
+  return message.replace(/^issuer\([^)]*\): /, '');
 }

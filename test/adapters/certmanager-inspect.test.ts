@@ -46,10 +46,10 @@ describe('an inspection', () => {
     });
   });
 
-  it('warns that the root comes with the first certificate only', async () => {
-    expect(await found(await startBackend(onTestFinished))).toMatchObject([
-      { name: 'certmanager.root-known', status: 'warning', fix: expect.stringContaining('caCert') },
-    ]);
+  it('does not look at a root that only the first certificate tells', async () => {
+    const backend = await startBackend(onTestFinished);
+    expect(await found(backend)).toEqual([]);
+    expect(await statesOf(backend)).toMatchObject({ 'root-known': 'skipped', 'ca-valid': 'skipped' });
   });
 
   const CLOCKS: readonly [offsetMs: number, status: string][] = [
@@ -71,7 +71,6 @@ describe('an inspection', () => {
     await backend.kube.setRbac((await loadPolicy()).replace('"create", "get", "list", "watch"', '"get", "list"'));
     expect(await found(backend)).toMatchObject([
       { name: 'certmanager.rights', status: 'failed', message: expect.stringContaining('lacks create, watch on') },
-      { name: 'certmanager.root-known' },
     ]);
   });
 
@@ -81,7 +80,6 @@ describe('an inspection', () => {
     backend.kube.faults.add({ fault: { kind: 'internal-error' }, every: 3 });
     expect(await found(backend)).toMatchObject([
       { name: 'certmanager.rights', status: 'warning', message: expect.stringContaining('could not be found out') },
-      { name: 'certmanager.root-known' },
     ]);
   });
 
@@ -96,7 +94,6 @@ describe('an inspection', () => {
         message: expect.stringContaining('has no such namespace'),
         fix: expect.stringContaining('kubectl create namespace elsewhere'),
       },
-      { name: 'certmanager.root-known' },
     ]);
   });
 

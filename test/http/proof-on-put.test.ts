@@ -53,7 +53,7 @@ describe('PUT of a Mesh', () => {
         status: 'failed',
         durationMs: expect.any(Number),
         message: 'the backend refused to issue',
-        cause: 'issuer(fake ext): may not sign',
+        cause: 'may not sign',
         fix: 'vault policy write x x.hcl',
       },
     ]);
