@@ -251,6 +251,8 @@ mtls:
       type: vault
 `;
 
+const SECRET = 'type: Secret\nmesh: demo\nname: token\ndata: eA==\n';
+
 describe('validate -f', () => {
   it('sends the Mesh, stores nothing, and says how to store it', async () => {
     const file = join(folder, 'mesh.yaml');
@@ -292,15 +294,29 @@ describe('validate -f', () => {
     });
   });
 
-  it('refuses what is no Mesh by name, and sends nothing', async () => {
-    const stdin = `${MESH}---\ntype: Secret\nmesh: demo\nname: token\ndata: eA==\n`;
+  it('takes the Mesh out of a file that holds more, and says what was passed over', async () => {
+    api.canned.set('POST /_validate', { status: 200, json: answerOf(proof('vault-1', { checks: [PASSED] }, 'demo')) });
+    const dataplane = (name: string) =>
+      `---\ntype: Dataplane\nmesh: demo\nname: ${name}\nnetworking: {address: 127.0.0.1}\n`;
+    const { code, stdout, stderr } = await validate('-f -', {
+      stdin: `${SECRET}---\n${MESH}${dataplane('a')}${dataplane('b')}`,
+    });
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toContain(
+      '\n\nnot looked at: 1 Secret, 2 Dataplanes; secrets were read as they are stored\nthe backend can issue',
+    );
+    expect(posts().map(({ body }) => body.type)).toEqual(['Mesh']);
+  });
+
+  it('refuses what holds no Mesh, and sends nothing', async () => {
+    const stdin = SECRET;
     expect(await validate('-f -', { stdin })).toEqual({
       code: 3,
       stdout: '',
       stderr: lines(
         'error: nothing was validated: only a Mesh can be',
-        '  why: secret/token of mesh demo (standard input, line 9) is a Secret',
-        '  fix: put the Mesh into a file of its own; secrets that it names are read from the stored mesh: mesh-ca apply -f FILE',
+        '  why: secret/token of mesh demo (standard input, line 1) is a Secret',
+        '  fix: name the file of the Mesh: mesh-ca validate -f mesh.yaml',
       ),
     });
     expect(api.received).toEqual([]);

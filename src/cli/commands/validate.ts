@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import pLimit from 'p-limit';
 import { z } from 'zod';
+import { countText } from '../../text/count-text.ts';
 import { createCheckStyle, formatBackend } from '../check-lines.ts';
 import { CliError, ToldFailure } from '../cli-error.ts';
 import type { CliIo } from '../cli-io.ts';
@@ -29,6 +30,7 @@ const meshSchema = z.looseObject({
 const MESH = requireKind('mesh', 'singular');
 /** As many as mesh-ca proves at once: more would wait there, and be sent away if that takes long. */
 const AT_ONCE = 8;
+const MAX_TOLD = 100;
 
 const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
 
@@ -105,9 +107,9 @@ async function validateFiles(context: ClientContext, places: string[]): Promise<
   const { api, io, mesh: defaultMesh, timeoutMs } = context;
   const documents = await readSources(places, { io, defaultMesh, timeoutMs, undone: 'validated' });
   if (documents.length === 0) throw usage('there is no resource in what was given', 'see mesh-ca validate --help');
-  requireMeshes(documents);
+  const meshes = meshesOf(documents);
   const answers: Validation[] = [];
-  for (const document of documents) {
+  for (const document of meshes) {
     const label = labelOf(document);
     const answer = await withProgress(io, `validating ${label}`, () =>
       api.call(validationSchema, 'POST', '/_validate', { body: document.body }),
@@ -118,23 +120,35 @@ async function validateFiles(context: ClientContext, places: string[]): Promise<
   }
   const command = (verb: string) => `mesh-ca ${verb}${places.map((place) => ` -f ${place}`).join('')}`;
   await tell(context, mergeValidations(answers), {
-    nothing: `${documents.length === 1 ? 'the Mesh has' : 'the Meshes have'} no mTLS backend: there is nothing to validate`,
+    nothing: `${meshes.length === 1 ? 'the Mesh has' : 'the Meshes have'} no mTLS backend: there is nothing to validate`,
     again: () => command('validate'),
     next: command('apply'),
+    passedOver: passedOver(documents),
   });
 }
 
 const within = (error: unknown, what: string): unknown => (error instanceof CliError ? error.within(what) : error);
 
-/** @throws CliError naming every document that is no Mesh */
-function requireMeshes(documents: readonly SourceDocument[]): void {
-  const others = documents.filter(({ type }) => type !== 'Mesh');
-  if (others.length === 0) return;
+/** @throws CliError when there is none, naming what there is */
+function meshesOf(documents: readonly SourceDocument[]): readonly SourceDocument[] {
+  const meshes = documents.filter(({ type }) => type === 'Mesh');
+  if (meshes.length > 0) return meshes;
   throw new CliError('nothing was validated: only a Mesh can be', {
     exitCode: EXIT.request,
-    why: others.map((document) => `${labelOf(document)} (${placeOf(document)}) is a ${document.type}`),
-    fix: 'put the Mesh into a file of its own; secrets that it names are read from the stored mesh: mesh-ca apply -f FILE',
+    why: documents
+      .slice(0, MAX_TOLD)
+      .map((document) => `${labelOf(document)} (${placeOf(document)}) is a ${document.type}`),
+    fix: 'name the file of the Mesh: mesh-ca validate -f mesh.yaml',
   });
+}
+
+/** What else stands in the files: it is no fault that a Mesh is not alone, but nobody should believe that the rest was looked at. */
+function passedOver(documents: readonly SourceDocument[]): string | undefined {
+  const others = documents.filter(({ type }) => type !== 'Mesh').map(({ type }) => type);
+  if (others.length === 0) return undefined;
+  const kinds = [...new Set(others)].map((kind) => countText(others.filter((other) => other === kind).length, kind));
+  const secrets = others.includes('Secret') ? '; secrets were read as they are stored' : '';
+  return `not looked at: ${kinds.join(', ')}${secrets}`;
 }
 
 async function readBackendNames({ api }: ClientContext, mesh: string): Promise<readonly string[]> {
@@ -151,6 +165,8 @@ interface Words {
   again(failed: readonly string[]): string;
   /** The command to type when all is well. */
   readonly next: string;
+  /** What was given and not looked at. */
+  readonly passedOver?: string | undefined;
 }
 
 /** @throws ToldFailure when something failed */
@@ -159,7 +175,8 @@ async function tell({ io, output, colour }: ClientContext, validation: Validatio
   if (text === undefined) {
     const style = await createCheckStyle(io.stdout, io.env, colour);
     const parts = validation.backends.map((backend) => formatBackend(backend, style));
-    io.stdout.write([...parts, `${summaryOf(validation, words)}\n`].join('\n'));
+    const rest = words.passedOver === undefined ? '' : `${words.passedOver}\n`;
+    io.stdout.write([...parts, `${rest}${summaryOf(validation, words)}\n`].join('\n'));
   } else io.stdout.write(text);
   const exitCode = exitCodeOfValidation(validation);
   if (exitCode !== EXIT.ok) throw new ToldFailure(exitCode);
