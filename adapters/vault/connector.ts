@@ -6,7 +6,8 @@ import type { VaultConf } from './config.ts';
 import { createConnections } from './connections.ts';
 import { createExchange } from './exchange.ts';
 import { type Outcome, valueOrThrow } from './failure.ts';
-import { createTokenCalls, logIn } from './token-calls.ts';
+import { createLogins } from './logins.ts';
+import { createTokenCalls } from './token-calls.ts';
 import { createTokenKeeper } from './token-keeper.ts';
 import type { TokenStatus } from './token-status.ts';
 import type { TransportCounts } from './transport.ts';
@@ -55,6 +56,7 @@ export function createConnector(
   const exchange = createExchange({ ...conf, mesh: context.mesh, clock: deps.clock });
   const connections = createConnections(conf, deps);
   const source = createTokenSource(context, conf, deps);
+  const logins = createLogins({ exchange, clock: deps.clock, log: deps.log, closing });
   const keeper = createTokenKeeper({
     ...{ source, obtain, calls: createTokenCalls({ exchange, transport: connections, pki, role }), closing },
     ...{ clock: deps.clock, random: deps.random, log: deps.log, secrets: deps.secrets },
@@ -73,7 +75,7 @@ export function createConnector(
       const got = await source.obtain(async (path, body, inner, certificate) => {
         const candidate = await connections.candidate(certificate, inner);
         made.push(candidate);
-        return logIn(exchange, candidate, { path, body }, inner);
+        return logins.run(candidate, { path, body }, inner);
       }, signal);
       const last = made.at(-1);
       if (got.ok && last !== undefined) {
@@ -82,7 +84,7 @@ export function createConnector(
       }
       return got;
     } finally {
-      if (!isUsed) for (const candidate of made) candidate.discard();
+      if (!isUsed) logins.discard(made);
     }
   }
 
@@ -94,6 +96,7 @@ export function createConnector(
   }
 
   async function close(): Promise<void> {
+    await logins.close();
     connections.endCalls();
     try {
       await keeper.close();

@@ -60,9 +60,25 @@ export function createTokenCalls({ exchange, transport, pki, role }: TokenCallsO
       }
       return { ok: true, value: false };
     },
-    revoke: (token, signal) =>
-      call({ method: 'POST', path: 'auth/token/revoke-self', schema: anyReply, body: {} }, token, signal),
+    revoke: (token, signal) => revokeSelf(exchange, transport, token, signal),
   };
+}
+
+/** Ends a token. */
+export function revokeSelf(
+  exchange: Exchange,
+  transport: Pick<Transport, 'send'>,
+  token: string,
+  signal: AbortSignal,
+): Promise<Outcome<unknown>> {
+  const call = {
+    method: 'POST',
+    path: 'auth/token/revoke-self',
+    schema: anyReply,
+    body: {},
+    repeat: 'always',
+  } as const;
+  return exchange(call, { token, transport }, signal);
 }
 
 export const LOOKUP_PATH = 'auth/token/lookup-self';
