@@ -50,6 +50,14 @@ export interface CaErrorOptions {
   readonly ofRequest?: boolean;
 }
 
+/** Nobody is believed that it wants to be left alone for longer. */
+const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
+
+/** What a server says is a number at best. */
+function bearable(retryAfterMs: number | undefined): number | undefined {
+  return retryAfterMs !== undefined && retryAfterMs >= 0 ? Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS) : undefined;
+}
+
 export abstract class CaError extends Error {
   abstract readonly code: ErrorCode;
   /** Whether the same request may succeed later without anybody changing anything. */
@@ -59,6 +67,8 @@ export abstract class CaError extends Error {
   readonly violations: readonly Violation[];
   /** Set when the backend was not asked at all: the error is that of an earlier request. */
   readonly hold: Hold | undefined;
+  /** Of the backend that has just failed with this error. */
+  readonly breaker: Hold['breaker'] | undefined;
   /** It is about what this one request asks for, such as its names: others may well be served. */
   readonly ofRequest: boolean;
 
@@ -66,9 +76,10 @@ export abstract class CaError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.fix = options.fix;
-    this.retryAfterMs = options.retryAfterMs;
+    this.retryAfterMs = bearable(options.retryAfterMs);
     this.violations = options.violations ?? [];
     this.hold = options.hold;
+    this.breaker = undefined;
     this.ofRequest = options.ofRequest === true;
   }
 }
@@ -198,14 +209,17 @@ export function withIssuerPrefix(error: unknown, type: string, backend: string):
   return changed(error, { message: `issuer(${type} ${backend}): ${error.message}` });
 }
 
-/** Tells when the same request makes sense again, keeping class, code and stack. A longer wait that was told before stands. */
-export function withRetryAfter(error: CaError, retryAfterMs: number | undefined): CaError {
-  if (retryAfterMs === undefined || retryAfterMs <= (error.retryAfterMs ?? 0)) return error;
-  return changed(error, { retryAfterMs });
+/**
+ * Tells when the same request makes sense again, and how the backend stands by then, keeping class, code and stack. A longer wait that was told
+ * before stands.
+ */
+export function withNextTry(error: CaError, retryAfterMs: number | undefined, breaker: Hold['breaker']): CaError {
+  const longer = Math.max(retryAfterMs ?? 0, error.retryAfterMs ?? 0);
+  return changed(error, { breaker, ...(longer > 0 && { retryAfterMs: longer }) });
 }
 
 /** A copy: an issuer may remember an error, and throw it to several callers. */
-function changed(error: CaError, changes: Partial<Pick<CaError, 'message' | 'retryAfterMs'>>): CaError {
+function changed(error: CaError, changes: Partial<Pick<CaError, 'message' | 'retryAfterMs' | 'breaker'>>): CaError {
   const copy: CaError = Object.create(Object.getPrototypeOf(error), Object.getOwnPropertyDescriptors(error));
   return Object.assign(copy, changes);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { IssuerUnavailableError, withIssuerPrefix, withRetryAfter } from '../../src/issuer/errors.ts';
+import { IssuerUnavailableError, RateLimitedError, withIssuerPrefix, withRetryAfter } from '../../src/issuer/errors.ts';
 
 describe('an error that an issuer remembers', () => {
   it('is not changed by what is told of it to one caller', () => {
@@ -21,5 +21,23 @@ describe('an error that an issuer remembers', () => {
     const once = withIssuerPrefix(new IssuerUnavailableError('is sealed', { retryAfterMs: 9000 }), 'vault', 'v1');
     expect(withIssuerPrefix(once, 'vault', 'v1')).toBe(once);
     expect(withRetryAfter(Object(once), 5000)).toBe(once);
+  });
+});
+
+describe('when to try again, as a server may say it', () => {
+  const DAY_MS = 24 * 3600 * 1000;
+  it.each([
+    [1e18, DAY_MS],
+    [Number.POSITIVE_INFINITY, DAY_MS],
+    [DAY_MS, DAY_MS],
+    [1500, 1500],
+    [0, 0],
+    [-1, undefined],
+    [Number.NEGATIVE_INFINITY, undefined],
+    [Number.NaN, undefined],
+  ])('is a time that people can wait: %d ms is %s', (retryAfterMs, told) => {
+    expect(new RateLimitedError('slow down', { retryAfterMs }).retryAfterMs).toBe(told);
+    const later = withRetryAfter(new RateLimitedError('slow down'), retryAfterMs).retryAfterMs ?? 0;
+    expect(later).toBe(told ?? 0);
   });
 });

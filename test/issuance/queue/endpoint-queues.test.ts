@@ -292,6 +292,20 @@ describe('a pause that a backend asks for', () => {
     expect(next.startedMs).toBe(5_100);
   });
 
+  it.each([1e18, Number.NaN, -1e18])('is a day at most, whatever it says: %d ms', async (retryAfterMs) => {
+    const { ask, pass, clock } = createQueueWorld();
+    const told = ask();
+    await settle();
+    await told.fail(slowDown(retryAfterMs));
+    await pass(24 * 3600 * 1000);
+    const next = ask();
+    await settle();
+    expect(next.startedMs).toBe(24 * 3600 * 1000);
+    await next.succeed();
+    await pass(2_000);
+    expect(clock.pending).toBe(0);
+  });
+
   it('holds for all of the endpoint when a second backend is told so meanwhile, until the later time', async () => {
     const { ask, pass } = createQueueWorld({ start: 16, max: 16, targetDelayMs: 50 });
     const [one, two] = [ask({ mesh: 'one' }), ask({ mesh: 'two' })];
