@@ -51,11 +51,14 @@ async function follow(page: string): Promise<string> {
 }
 
 describe('somebody who types every command of a page', { timeout: PAGE_TIMEOUT_MS }, () => {
-  it('gets certificates from a CA that mesh-ca makes: first-steps.md', async () => {
+  it('gets certificates from a CA that mesh-ca makes, and sees that it is good: first-steps.md, validation.md', async () => {
     const output = await follow('first-steps.md');
-    for (const shown of ['payments.ca-builtin-key-ca-1', 'certs/ledger-1.crt: OK', 'checkout-1.crt: OK']) {
+    const isGood = 'the backend can issue certificates that proxies accept';
+    for (const shown of ['payments.ca-builtin-key-ca-1', isGood, 'certs/ledger-1.crt: OK', 'checkout-1.crt: OK']) {
       expect(output).toContain(shown);
     }
+    const validated = await follow('validation.md');
+    for (const shown of [isGood, '"ok": true', 'not looked at: 2 Dataplanes']) expect(validated).toContain(shown);
   });
 
   it('gets certificates below an intermediate CA of their own: provided-ca.md', async () => {
