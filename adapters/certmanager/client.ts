@@ -77,6 +77,8 @@ export function createKubernetesClient(
   const closing = new AbortController();
   const collection = `/apis/cert-manager.io/v1/namespaces/${encodeURIComponent(namespace)}/certificaterequests`;
   let wire: { readonly transport: Transport; readonly connectionHash: string } | undefined;
+  /** Of former credentials, with calls still under way. */
+  const retired = new Set<Transport>();
   let server = '';
   let clockOffsetMs = 0;
 
@@ -84,11 +86,17 @@ export function createKubernetesClient(
   function transportFor(now: Access): Transport {
     if (closing.signal.aborted) throw closing.signal.reason;
     if (wire?.connectionHash !== now.connectionHash) {
-      wire?.transport.retire();
+      if (wire !== undefined) retire(wire.transport);
       wire = { transport: createTransport(now), connectionHash: now.connectionHash };
       server = now.server;
     }
     return wire.transport;
+  }
+
+  function retire(transport: Transport): void {
+    retired.add(transport);
+    const forget = () => void retired.delete(transport);
+    transport.retire().then(forget, forget);
   }
 
   /** Runs `exchange` once with what we know of the cluster, and once more when the server does not accept the credentials. */
@@ -228,7 +236,8 @@ export function createKubernetesClient(
     serverNow: () => new Date(clock.now().getTime() + clockOffsetMs),
     async close() {
       closing.abort(new Error('the client is closed'));
-      await wire?.transport.close();
+      const transports = [...retired, ...(wire === undefined ? [] : [wire.transport])];
+      await Promise.all(transports.map((transport) => transport.close()));
     },
   };
 }

@@ -1,4 +1,5 @@
-import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Socket } from 'node:net';
+import { buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { ResponseTooLargeError } from '../shared/read-answer.ts';
 import type { Access } from './kube-access.ts';
 
@@ -27,8 +28,9 @@ export interface Transport {
   stream(request: TransportRequest): Promise<{ readonly reply: TransportReply; readonly lines: AsyncIterable<string> }>;
   /** A call got no answer: later ones take new connections, those under way finish as they can. */
   renew(): void;
-  /** Another takes its place: streams end, calls under way finish as they can. */
-  retire(): void;
+  /** Another takes its place: streams end, calls under way finish as they can. Resolves when no connection is left. */
+  retire(): Promise<void>;
+  /** Ends all connections, also of what was renewed or retired before. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -46,7 +48,26 @@ export function createTransport(access: Access): Transport {
   const prefix = pathname.replace(/\/+$/, '');
   let calls = open(MAX_CONNECTIONS);
   const streams = open(null);
+  /** Renewed, with calls or connections still under way. */
+  const former = new Set<Dispatcher>();
+  const sockets = new Set<Socket>();
   let isClosed = false;
+  let isOver = false;
+
+  /** A pool forgets a client that could not connect, which may yet take a call that waited, connect after all and stay: we close all sockets. */
+  function track(connect: buildConnector.connector): buildConnector.connector {
+    return (target, callback) =>
+      connect(target, (...[error, socket]) => {
+        if (error !== null) return callback(error, null);
+        if (isOver) {
+          socket.destroy();
+          return callback(new Error('the transport is closed'), null);
+        }
+        sockets.add(socket);
+        socket.once('close', () => void sockets.delete(socket));
+        callback(null, socket);
+      });
+  }
 
   function open(connections: number | null): Dispatcher {
     const connect = { ...access.tls, timeout: CONNECT_TIMEOUT_MS, keepAlive: true, keepAliveInitialDelay: 10_000 };
@@ -58,7 +79,7 @@ export function createTransport(access: Access): Transport {
       headersTimeout: LAST_RESORT_MS,
       bodyTimeout: LAST_RESORT_MS,
     };
-    if (access.proxyUrl === '') return new Pool(origin, { ...options, connect });
+    if (access.proxyUrl === '') return new Pool(origin, { ...options, connect: track(buildConnector(connect)) });
     return new ProxyAgent({ ...options, uri: access.proxyUrl, requestTls: connect });
   }
 
@@ -93,17 +114,20 @@ export function createTransport(access: Access): Transport {
       if (isClosed) return;
       const old = calls;
       calls = open(MAX_CONNECTIONS);
+      former.add(old);
       // What is under way has a deadline; then its connection goes, too.
-      void old.close().catch(() => {});
+      const forget = () => void former.delete(old);
+      old.close().then(forget, forget);
     },
-    retire() {
+    async retire() {
       isClosed = true;
-      void calls.close().catch(() => {});
-      void streams.destroy().catch(() => {});
+      await Promise.allSettled([calls.close(), streams.destroy()]);
     },
     async close() {
       isClosed = true;
-      await Promise.all([calls.destroy(), streams.destroy()]);
+      isOver = true;
+      await Promise.all([...former, calls, streams].map((dispatcher) => dispatcher.destroy()));
+      for (const socket of sockets) socket.destroy();
     },
   };
 }
