@@ -214,7 +214,7 @@ export function withIssuerPrefix(error: unknown, type: string, backend: string):
  * before stands.
  */
 export function withNextTry(error: CaError, retryAfterMs: number | undefined, breaker: Hold['breaker']): CaError {
-  const longer = Math.max(retryAfterMs ?? 0, error.retryAfterMs ?? 0);
+  const longer = Math.max(bearable(retryAfterMs) ?? 0, error.retryAfterMs ?? 0);
   return changed(error, { breaker, ...(longer > 0 && { retryAfterMs: longer }) });
 }
 
