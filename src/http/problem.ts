@@ -48,7 +48,7 @@ export interface Problem {
   readonly code: ErrorCode;
   readonly retry: boolean;
   readonly retryAfterSeconds?: number;
-  /** Of the backend; with `cause` when it was not asked because of an earlier failure. */
+  /** Of the backend that failed; with `cause` when it was not asked because of an earlier failure. */
   readonly breaker?: Hold['breaker'];
   readonly cause?: ProblemCause;
   readonly fix?: string;
@@ -121,10 +121,11 @@ function problemOfCaError(
   frame: { readonly title?: string; readonly detail?: string | undefined },
 ): Problem {
   const { status, title } = PROBLEMS[error.code];
-  const { hold } = error;
+  const { hold, breaker = hold?.breaker } = error;
   return {
     ...compose(frame.title ?? title, frame.detail ?? error.message, status, error),
-    ...(hold === undefined ? {} : { breaker: hold.breaker, cause: causeJson(hold.cause) }),
+    ...(breaker === undefined ? {} : { breaker }),
+    ...(hold === undefined ? {} : { cause: causeJson(hold.cause) }),
     ...(error instanceof BackendInvalidError ? { checks: error.checks } : {}),
   };
 }

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { withRequestCount } from '../backends/count-requests.ts';
-import { CaError, withRetryAfter } from '../issuer/errors.ts';
+import { CaError, withNextTry } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Profile } from '../x509/profile.ts';
@@ -71,15 +71,15 @@ async function askGuarded(task: Task, options: AskInTurnOptions, call: CallOptio
   }
 }
 
-/** The error, with the time at which the guard lets the same request through again. */
+/** The error, with the time at which the guard lets the same request through again, and the state of the breaker. */
 function withHold(error: unknown, check: () => void): unknown {
   if (!(error instanceof CaError)) return error;
   try {
     check();
     return error;
   } catch (held) {
-    if (!(held instanceof CaError)) throw held;
-    return withRetryAfter(error, held.retryAfterMs);
+    if (!(held instanceof CaError) || held.hold === undefined) throw held;
+    return withNextTry(error, held.retryAfterMs, held.hold.breaker);
   }
 }
 

@@ -63,6 +63,7 @@ describe('a data plane whose certificate failed', () => {
     expect(again.json.detail).toMatch(
       /^issuer\(fake ext\): not asked again for data plane "web" before .* UTC .*: is sealed$/,
     );
+    expect([first.json.breaker, first.json.cause]).toEqual(['closed', undefined]);
     expect([again.json.breaker, again.json.cause?.code]).toEqual(['closed', 'ERR_ISSUER_UNAVAILABLE']);
   });
 
