@@ -5,7 +5,7 @@ import { PROTOCOL_TAG, SERVICE_TAG } from '../mesh/tags.ts';
 import type { Profile } from '../x509/profile.ts';
 
 /** Name and service of the data plane that test certificates are for. */
-export const TEST_DATAPLANE = RESERVED_NAME;
+const TEST_DATAPLANE = RESERVED_NAME;
 
 /** Answers for every tag that a template may ask for; only those that it really holds become SANs. */
 class AnyTags extends Map<string, readonly string[]> {

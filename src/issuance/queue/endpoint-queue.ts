@@ -1,8 +1,9 @@
+import { backendId } from '../../backends/backend-rows.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createAdaptiveLimit } from './adaptive-limit.ts';
 import { createAlarm } from './alarm.ts';
 import { createFairTurns, type Turn } from './fair-turns.ts';
-import { createKeys, type Key, nameOf, type QueuedBackend } from './keys.ts';
+import { createKeys, type Key, type QueuedBackend } from './keys.ts';
 import { isDeadline, type Outcome } from './outcome.ts';
 import { createPauses } from './pauses.ts';
 import { createPlace, type Place } from './place.ts';
@@ -229,14 +230,14 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
   /** Why it waits no longer. */
   function ended(backend: QueuedBackend, reason: unknown): unknown {
     if (!isDeadline(reason)) return reason;
-    const leftMs = pauses.untilMs(nameOf(backend)) - monotonicMs();
+    const leftMs = pauses.untilMs(backendId(backend)) - monotonicMs();
     return leftMs > 0 ? paused(backend, leftMs) : lateError(describe(backend), reason);
   }
 
   function mayWait(backend: QueuedBackend, signal: AbortSignal): void {
     if (isOver) throw closedError();
     if (signal.aborted) throw ended(backend, signal.reason);
-    const leftMs = pauses.untilMs(nameOf(backend)) - monotonicMs();
+    const leftMs = pauses.untilMs(backendId(backend)) - monotonicMs();
     if (leftMs > LONGEST_PAUSE_MS) throw paused(backend, leftMs);
     if (isFull({ ofMesh: turns.waitingOf(backend.mesh), inAll: turns.waiting })) throw tooManyError(describe(backend));
   }
@@ -284,7 +285,7 @@ export function createEndpointQueue(clock: Clock, { concurrency }: Pick<QueuedBa
         wakeAt(pauses.untilMs(key.name));
       }),
     load(backend) {
-      const key = keys.peek(nameOf(backend));
+      const key = keys.peek(backendId(backend));
       return { inFlight: key?.held ?? 0, queued: key?.lane.waiting.size ?? 0, limit: limit.limit };
     },
     close() {

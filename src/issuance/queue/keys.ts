@@ -1,4 +1,5 @@
 import type { Backend } from '../../backends/backend.ts';
+import { backendId } from '../../backends/backend-rows.ts';
 import type { FairTurns, Lane } from './fair-turns.ts';
 import { createServiceTimes, type ServiceTimes } from './service-times.ts';
 
@@ -44,7 +45,7 @@ export function createKeys<T>(turns: FairTurns<T>): Keys<T> {
 
   return {
     get(backend) {
-      const name = nameOf(backend);
+      const name = backendId(backend);
       const known = keys.get(name);
       if (known !== undefined) return known;
       const key: Key<T> = {
@@ -74,8 +75,4 @@ export function createKeys<T>(turns: FairTurns<T>): Keys<T> {
       turns.removeLane(oldest.lane);
     },
   };
-}
-
-export function nameOf({ mesh, name }: Pick<QueuedBackend, 'mesh' | 'name'>): string {
-  return `${mesh}/${name}`;
 }
