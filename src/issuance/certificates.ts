@@ -8,7 +8,7 @@ import type { Log } from '../runtime/log.ts';
 import type { CertificateRecord, RecordOptions, Store } from '../store/store.ts';
 import { fingerprintsIn, rootsOf } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
-import { type AskInTurnOptions, askInTurn } from './ask-in-turn.ts';
+import { type AskInTurnOptions, askInTurn, type GoodAnswer } from './ask-in-turn.ts';
 import type { CertificateAnswer, CertificateRequest, IdentityAnswer, Outcome } from './certificate-request.ts';
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
 import { readCsr } from './read-csr.ts';
@@ -16,6 +16,7 @@ import { readCurrent } from './read-current.ts';
 import { dueReason, isOutage, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
 import { createStoreTrouble, type StoreTrouble } from './store-trouble.ts';
 import { labels, type Task } from './task.ts';
+import { whileBoth } from './while-both.ts';
 
 export interface CertificatesOptions extends AskInTurnOptions {
   readonly store: Store;
@@ -67,23 +68,24 @@ export class Certificates {
     let task: Task | undefined;
     try {
       task = await this.#prepare(request, options);
-      return (await this.#standing(task)) ?? (await this.#issueJoined(task));
+      return (await this.#standing(task)) ?? (await this.#issueJoined(task, options));
     } catch (error) {
       if (task !== undefined && mayTryAgain(task, error))
         throw new OutdatedTask('the mesh was changed', { cause: error });
       const backend = task?.backend ?? this.#options.backends.peek(request.mesh)?.enabled;
-      backend?.count(error instanceof CaError ? error.code : 'ERR_INTERNAL');
+      // Who is gone was told nothing.
+      if (!options.signal.aborted) backend?.count(error instanceof CaError ? error.code : 'ERR_INTERNAL');
       throw error;
     }
   }
 
-  #issueJoined(task: Task): Promise<CertificateAnswer> {
+  #issueJoined(task: Task, caller: CallOptions): Promise<CertificateAnswer> {
     const { request, wanted } = task;
     const key = `${request.mesh}/${request.dataplane}/${wanted.backendHash}/${task.identityHash}/${wanted.keyHash}/${request.force === true}`;
     // A key made here goes to one caller only, so such requests are never joined.
     const known = task.csr === undefined ? undefined : this.#underWay.get(key);
     if (known !== undefined) return known;
-    const issuing = this.#issueOrServeStale(task).finally(() => this.#underWay.delete(mark));
+    const issuing = this.#issueOrServeStale(task, caller).finally(() => this.#underWay.delete(mark));
     const mark = task.csr === undefined ? Symbol(key) : key;
     this.#underWay.set(mark, issuing);
     return issuing;
@@ -198,10 +200,10 @@ export class Certificates {
     }
   }
 
-  async #issueOrServeStale(task: Task): Promise<CertificateAnswer> {
+  async #issueOrServeStale(task: Task, caller: CallOptions): Promise<CertificateAnswer> {
     const { record, wanted, backend } = task;
     const breaker = () => this.#options.guards.state(backend).breaker;
-    const issue = () => this.#issueNew(task);
+    const issue = () => this.#issueNew(task, caller);
     try {
       // A CA in this process costs nothing.
       return await (backend.local ? issue() : this.#storeTrouble.guard(breaker, issue));
@@ -219,11 +221,11 @@ export class Certificates {
     }
   }
 
-  async #issueNew(task: Task): Promise<CertificateAnswer> {
+  async #issueNew(task: Task, caller: CallOptions): Promise<CertificateAnswer> {
     const { store, bundles, random, log } = this.#options;
     const { request, backend, from, wanted } = task;
     const call = { signal: this.#closing.signal };
-    const { issued, leaf, issuedAt, spkiDer, privateKeyDer } = await askInTurn(task, this.#options, call);
+    const { issued, leaf, issuedAt, spkiDer, privateKeyDer } = await this.#ask(task, caller);
     const bundle = await bundles.include(from, backend, issued.roots, call);
     const record: CertificateRecord = {
       mesh: request.mesh,
@@ -248,6 +250,16 @@ export class Certificates {
       ...this.#answer({ ...task, bundle }, record, 'issued'),
       ...(privateKeyDer === undefined ? {} : { privateKeyDer }),
     };
+  }
+
+  /**
+   * A key that is made here goes to one caller alone: when that is gone, nobody needs the certificate. What is for a CSR goes on, as whoever asked comes
+   * back with the same.
+   */
+  #ask(task: Task, caller: CallOptions): Promise<GoodAnswer> {
+    const { signal } = this.#closing;
+    if (task.csr !== undefined || task.backend.local) return askInTurn(task, this.#options, { signal });
+    return whileBoth(caller.signal, signal, (call) => askInTurn(task, this.#options, call));
   }
 
   #answer(task: Task, record: CertificateRecord, outcome: Outcome): CertificateAnswer {
