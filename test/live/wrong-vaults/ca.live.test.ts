@@ -1,24 +1,13 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, onTestFinished } from 'vitest';
+import { describe, onTestFinished } from 'vitest';
 import { systemClock } from '../../../src/runtime/clock.ts';
-import { type StartedOpenBao, startOpenBao } from '../../../testcontainers/openbao.ts';
-import { startTestApp, type TestApp } from '../../support/test-app.ts';
+import { createStage } from './stage.ts';
 import { textAt, textsAt, type World } from './world.ts';
 import { carryOut, itTellsAndCures, type WrongVault } from './wrong-vault.ts';
 
-const print = (line: string) => void process.stdout.write(`${line}\n`);
-
-let bao: StartedOpenBao;
-let app: TestApp;
-beforeAll(async () => {
-  [bao, app] = await Promise.all([startOpenBao({ print }), startTestApp()]);
-});
-afterAll(async () => {
-  await app?.close();
-  await bao?.close();
-});
+const stage = createStage();
 
 const patchIssuer =
   (changes: object) =>
@@ -151,5 +140,5 @@ const CASES: readonly WrongVault[] = [
 ];
 
 describe('a CA that is wrong', () => {
-  itTellsAndCures(CASES, { server: () => bao, app: () => app });
+  itTellsAndCures(CASES, stage);
 });

@@ -1,24 +1,13 @@
-import { afterAll, beforeAll, describe } from 'vitest';
+import { describe } from 'vitest';
 import { systemClock } from '../../../src/runtime/clock.ts';
-import { type StartedOpenBao, startOpenBao } from '../../../testcontainers/openbao.ts';
 import { createToken } from '../../../testcontainers/vault-pki.ts';
 import { makeJwtKey } from '../../support/make-jwt.ts';
-import { startTestApp, type TestApp } from '../../support/test-app.ts';
 import { followFix } from './follow-fix.ts';
+import { createStage } from './stage.ts';
 import { textAt, type World } from './world.ts';
 import { carryOut, inWords, itTellsAndCures, type WrongVault } from './wrong-vault.ts';
 
-const print = (line: string) => void process.stdout.write(`${line}\n`);
-
-let bao: StartedOpenBao;
-let app: TestApp;
-beforeAll(async () => {
-  [bao, app] = await Promise.all([startOpenBao({ print }), startTestApp()]);
-});
-afterAll(async () => {
-  await app?.close();
-  await bao?.close();
-});
+const stage = createStage();
 
 /** The fix begins with the command that makes a token. @param fill where it cannot know the names of the policies */
 const giveTokenOfFix =
@@ -185,5 +174,5 @@ const CASES: readonly WrongVault[] = [
 ];
 
 describe('a credential that is wrong', () => {
-  itTellsAndCures(CASES, { server: () => bao, app: () => app });
+  itTellsAndCures(CASES, stage);
 });

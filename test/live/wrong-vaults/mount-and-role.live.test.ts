@@ -1,21 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type StartedOpenBao, startOpenBao } from '../../../testcontainers/openbao.ts';
-import { startTestApp, type TestApp } from '../../support/test-app.ts';
+import { describe, expect, it } from 'vitest';
 import { followFix } from './follow-fix.ts';
+import { createStage } from './stage.ts';
 import { createWorld, type World } from './world.ts';
 import { carryOut, inWords, itTellsAndCures, validate, type WrongVault } from './wrong-vault.ts';
 
-const print = (line: string) => void process.stdout.write(`${line}\n`);
-
-let bao: StartedOpenBao;
-let app: TestApp;
-beforeAll(async () => {
-  [bao, app] = await Promise.all([startOpenBao({ print }), startTestApp()]);
-});
-afterAll(async () => {
-  await app?.close();
-  await bao?.close();
-});
+const stage = createStage();
 
 const patchRole =
   (changes: object) =>
@@ -152,12 +141,17 @@ const CASES: readonly WrongVault[] = [
 ];
 
 describe('a mount or role that is wrong', () => {
-  itTellsAndCures(CASES, { server: () => bao, app: () => app });
+  itTellsAndCures(CASES, stage);
 });
 
 describe('a Vault with nothing in it but a token without rights', () => {
   it('is led to a mesh that works by following one fix after the other', async () => {
-    const world = await createWorld({ server: bao, app, name: 'from-nothing', pki: { policy: 'sign' } });
+    const world = await createWorld({
+      server: stage.server(),
+      app: stage.app(),
+      name: 'from-nothing',
+      pki: { policy: 'sign' },
+    });
     await world.must('DELETE', `sys/mounts/${world.mount}`);
     await world.must('PUT', `sys/policies/acl/${world.policies[0]}`, { policy: '# nothing yet' });
     expect((await world.store(true)).status).toBe(200);

@@ -4,6 +4,7 @@ import type { StartedOpenBao } from '../../../testcontainers/openbao.ts';
 import type { VaultPkiOptions } from '../../../testcontainers/vault-pki.ts';
 import type { TestApp } from '../../support/test-app.ts';
 import { type FollowOptions, followFix } from './follow-fix.ts';
+import type { Stage } from './stage.ts';
 import { BACKEND, createWorld, type World } from './world.ts';
 
 /** One way in which a Vault can be wrong, what has to be said of it, and how what is said is done. */
@@ -90,19 +91,14 @@ export async function validate({ app, mesh }: World): Promise<Validation> {
 const issue = ({ app, mesh }: World) =>
   app.request('POST', `/meshes/${mesh}/dataplanes/web-1/_certificate`, { tags: { 'kuma.io/service': 'web' } });
 
-interface Shared {
-  server(): StartedOpenBao;
-  app(): TestApp;
-}
-
 let worlds = 0;
 
 /** Each case: refused (or warned of) on PUT, told by the right check, cured by its fix, serving again at once, then stored without a word. */
-export function itTellsAndCures(cases: readonly WrongVault[], shared: Shared): void {
+export function itTellsAndCures(cases: readonly WrongVault[], shared: Stage): void {
   for (const wrong of cases) it(`${wrong.name}: ${wrong.check}`, () => tellAndCure(wrong, shared));
 }
 
-async function tellAndCure(wrong: WrongVault, shared: Shared): Promise<void> {
+async function tellAndCure(wrong: WrongVault, shared: Stage): Promise<void> {
   worlds += 1;
   const server = wrong.server?.() ?? shared.server();
   const app = wrong.app?.() ?? shared.app();
