@@ -5,7 +5,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
 import type { ProofCheck } from './proof.ts';
-import { failed, skipped, UNEXPECTED } from './run-checks.ts';
+import { failed, plainFinding, skipped, UNEXPECTED } from './run-checks.ts';
 
 type Failure = ReturnType<typeof failed>;
 
@@ -29,7 +29,7 @@ export async function runOwnChecks(backend: Backend, options: OwnChecksOptions):
   const report = (check: Check) => {
     if (deadline.signal.aborted) return;
     if (!names.has(check.name) || found.has(check.name)) odd.push(check.name);
-    found.set(check.name, check);
+    found.set(check.name, plainFinding(check));
     toldMs = clock.monotonicMs();
   };
   let broken: Failure | undefined;
@@ -48,7 +48,7 @@ export async function runOwnChecks(backend: Backend, options: OwnChecksOptions):
   }
   const owed = broken && backend.checks.find(({ name }) => !found.has(name));
   if (broken !== undefined && owed !== undefined) {
-    found.set(owed.name, { name: owed.name, ...broken, durationMs: clock.monotonicMs() - toldMs });
+    found.set(owed.name, { name: owed.name, ...plainFinding(broken), durationMs: clock.monotonicMs() - toldMs });
   }
   return completed(backend, found);
 }

@@ -5,6 +5,10 @@ import type { Proof } from './proof.ts';
 /** More checks than any type of backend has, and longer texts than any of them says. */
 const MAX_CHECKS = 256;
 const text = z.string().max(10_000);
+const name = z.string().max(1_000);
+const durationMs = z.number().min(0);
+/** Of a body that is read. */
+const MAX_BODY = 2 * 1024 * 1024;
 const instant = z.iso.datetime().transform((value) => new Date(value));
 
 const check = z.object({
@@ -16,16 +20,16 @@ const check = z.object({
   field: text.exactOptional(),
   retry: z.boolean().exactOptional(),
   dependsOn: z.string().max(200).exactOptional(),
-  durationMs: z.number(),
+  durationMs,
 });
 
 const proofBody = z.object({
-  type: z.string(),
-  backendHash: z.string(),
+  type: name,
+  backendHash: name,
   ok: z.boolean(),
   retry: z.boolean(),
   provenAt: instant,
-  durationMs: z.number(),
+  durationMs,
   checks: z.array(check).max(MAX_CHECKS),
   caExpiresAt: instant.exactOptional(),
   rootExpiresAt: instant.exactOptional(),
@@ -38,6 +42,7 @@ export function writeProofBody({ mesh: _mesh, backend: _backend, ...body }: Proo
 
 /** Undefined: it was written by another version, or is damaged. */
 export function readProofBody({ mesh, name, body }: Pick<StoredResource, 'mesh' | 'name' | 'body'>): Proof | undefined {
+  if (body.length > MAX_BODY) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(body);

@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { plainText } from '../text/plain-text.ts';
 import type { ProofCheck } from './proof.ts';
 
 /** What one look found. */
@@ -63,7 +64,7 @@ export async function runChecks<T>(table: readonly Look<T>[], subject: T, option
       finding = UNEXPECTED;
     }
     if (finding.status === 'failed') blame.set(name, name);
-    checks.push({ name, ...cut(finding), durationMs: clock.monotonicMs() - startedMs });
+    checks.push({ name, ...plainFinding(finding), durationMs: clock.monotonicMs() - startedMs });
   }
   signal.throwIfAborted();
   return checks;
@@ -72,12 +73,14 @@ export async function runChecks<T>(table: readonly Look<T>[], subject: T, option
 /** A certificate may hold a thousand names: nobody reads that many. */
 const MAX_TEXT = 2_000;
 
-function cut(finding: Finding): Finding {
-  const short = (text: string) => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
+/** What was found, fit to be told, logged and stored: certificates and servers have put words into it. */
+export function plainFinding<F extends Finding>(finding: F): F {
+  const plain = (text: string) => plainText(text, MAX_TEXT);
   return {
     ...finding,
-    message: short(finding.message),
-    ...(finding.cause !== undefined && { cause: short(finding.cause) }),
+    message: plain(finding.message),
+    ...(finding.cause !== undefined && { cause: plain(finding.cause) }),
+    ...(finding.fix !== undefined && { fix: plain(finding.fix) }),
   };
 }
 

@@ -111,12 +111,24 @@ function compareNames(kind: string, present: readonly string[], expected: readon
   const findings: string[] = [];
   const missing = expected.filter((name) => !present.includes(name));
   const foreign = present.filter((name) => !expected.includes(name));
-  if (missing.length > 0) findings.push(`it lacks the ${kind} names ${missing.join(', ')}`);
-  if (foreign.length > 0) findings.push(`it has ${kind} names that nobody asked for: ${foreign.join(', ')}`);
+  if (missing.length > 0) findings.push(`it lacks the ${kind} names ${listed(missing)}`);
+  if (foreign.length > 0) findings.push(`it has ${kind} names that nobody asked for: ${listed(foreign)}`);
   if (new Set(present).size !== present.length) findings.push(`it has a ${kind} name twice`);
   return findings;
 }
 
+const MAX_LISTED = 10;
+const MAX_NAME = 256;
+
+/** A certificate of somebody else's may hold a thousand names of two thousand characters. */
+function listed(names: readonly string[]): string {
+  const more = names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : '';
+  return `${names.slice(0, MAX_LISTED).map(cut).join(', ')}${more}`;
+}
+
+const cut = (name: string) => (name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}...` : name);
+
+/** Common names, unlike the others, may hold any sign: none that a terminal obeys is repeated. */
 function quoteOrNone(commonName: string): string {
-  return commonName === '' ? 'empty' : `"${commonName}"`;
+  return commonName === '' ? 'empty' : `"${cut(commonName).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')}"`;
 }

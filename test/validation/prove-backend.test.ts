@@ -5,6 +5,7 @@ import { module as provided } from '../../adapters/provided/module.ts';
 import type { Backend } from '../../src/backends/backend.ts';
 import { IssuancePendingError, IssuerUnavailableError, RequestInvalidError } from '../../src/issuer/errors.ts';
 import { type Check, type IssuerModule, isProvisioner } from '../../src/issuer/issuer.ts';
+import { parseCommonName } from '../../src/mesh/common-name.ts';
 import { CERTIFICATE_CHECKS } from '../../src/validation/certificate-checks.ts';
 import { failedViolations, type Proof, proofJson, proveBackend } from '../../src/validation/prove-backend.ts';
 import { generateKeyPair } from '../../src/x509/key-pair.ts';
@@ -72,6 +73,13 @@ describe('the proof of a good backend', () => {
     expect(troubleOf(proof)).toEqual([]);
   });
 
+  it('works with a template that joins as many tags as have room in a common name', async () => {
+    const tags = ['kuma.io/service', 'a', 'b', 'c', 'd', 'e', 'f'].map((tag) => `{{ tag "${tag}" }}`);
+    const template = parseCommonName(`${tags.join('-')}.mesh`);
+    const proof = await prove({ subject: (who) => ({ commonName: template.render(who), dnsNames: [] }) });
+    expect(troubleOf(proof)).toEqual([]);
+  });
+
   it('works with a backend that makes key and certificate itself', async () => {
     const proof = await prove({ options: { issuer: keyMaker() } });
     expect(troubleOf(proof)).toEqual([]);
@@ -111,6 +119,14 @@ describe("an adapter's own checks", () => {
     },
   });
   const bad = (name: string, more: Partial<Check> = {}) => found(name, { status: 'failed', ...more });
+
+  it('are told in words that no terminal obeys, and in no more than anybody reads', async () => {
+    const words = `a\u001b[2K\r\nb${'x'.repeat(5000)}`;
+    const { backend } = createBentBackend(reports(bad(reachable, { message: words, cause: words, fix: words })));
+    const { checks } = await proveBackend(backend, proveDeps(), live());
+    const plain = expect.stringMatching(/^a \[2K bx{1900,2000}…$/);
+    expect(checks[0]).toMatchObject({ name: reachable, message: plain, cause: plain, fix: plain });
+  });
 
   it('that block the certificate: none is asked, and each of its checks names the one', async () => {
     const { backend, requests } = createBentBackend(reports(bad(reachable)));

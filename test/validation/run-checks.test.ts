@@ -73,6 +73,14 @@ describe('a look that finds very much', () => {
     const [check] = await runChecks([{ name: 'a', needs: [], look: () => finding }], undefined, live());
     expect(check?.cause).toHaveLength(2001);
   });
+
+  it('is told in words that no terminal obeys', async () => {
+    const words = 'a\u001b[2K\r\nb\u009b1mc\u202ed';
+    const finding = failed({ message: words, cause: words, fix: words });
+    const [check] = await runChecks([{ name: 'a', needs: [], look: () => finding }], undefined, live());
+    const plain = 'a [2K b 1mc d';
+    expect(check).toMatchObject({ message: plain, cause: plain, fix: plain });
+  });
 });
 
 describe('a look that breaks', () => {

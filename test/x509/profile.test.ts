@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Certificate } from '../../src/x509/certificate.ts';
 import { TAG } from '../../src/x509/der-reader.ts';
 import { boolean, der, octetString, oid, sequence } from '../../src/x509/der-writer.ts';
 import { extension } from '../../src/x509/extensions.ts';
@@ -89,6 +90,27 @@ describe('a leaf from a backend', () => {
     ],
   ])('is refused for %s', (_, changes, finding, wanted) => {
     expect(findings(changes, wanted)).toEqual([finding]);
+  });
+
+  it.each<[string, Partial<Certificate>, RegExp]>([
+    [
+      'a common name that a terminal would obey',
+      { commonName: 'a\u001b[2K\r\nb\u202ec' },
+      /^its common name is "a \[2K b c", not empty$/,
+    ],
+    ['a common name without end', { commonName: 'x'.repeat(5000) }, /^its common name is "x{256}\.\.\.", not empty$/],
+    [
+      'a hundred names that nobody asked for',
+      {
+        uriSans: [WEB, TAG_URI, ...Array.from({ length: 100 }, (_, index) => `spiffe://x/${index}${'y'.repeat(1000)}`)],
+      },
+      /^it has URI names that nobody asked for: spiffe:\/\/x\/0y.{200,3000} and 90 more$/,
+    ],
+  ])('is told in few plain words to have %s', (_, changes, finding) => {
+    const { certificate } = buildLeaf({ key: testKey('EC-P256'), commonName: '', uriSans: [WEB, TAG_URI] });
+    const expected = { uriSans: [WEB, TAG_URI], dnsNames: [], commonName: '', profile: 'kuma', at: NOON } as const;
+    const found = checkLeaf({ ...certificate, ...changes }, { ...expected, spkiDer: certificate.spkiDer });
+    expect(found).toEqual([expect.stringMatching(finding)]);
   });
 
   it.each<[LeafRuleGroup, readonly string[]]>([
