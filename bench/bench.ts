@@ -19,10 +19,13 @@ export interface Effort {
   readonly requests: number;
   /** How long ACM PCA is asked for all that its quota gives. */
   readonly acmpcaSeconds: number;
-  /** Windows with and without trouble, in turn. */
-  readonly windows: number;
+  /** Windows of each kind, in turn: without trouble, and with it. */
+  readonly rounds: number;
   /** Data planes that ask again after a restart. */
   readonly herd: number;
+  /** Data planes whose certificates fall due while Vault is sealed, and for how long it is. */
+  readonly outageDataplanes: number;
+  readonly outageMs: number;
 }
 
 export const FULL: Effort = {
@@ -34,8 +37,10 @@ export const FULL: Effort = {
   records: 10_000,
   requests: 10_000,
   acmpcaSeconds: 40,
-  windows: 6,
+  rounds: 3,
   herd: 10_000,
+  outageDataplanes: 1000,
+  outageMs: 20_000,
 };
 
 /** For work on the bench itself: its numbers mean little. */
@@ -48,8 +53,10 @@ export const QUICK: Effort = {
   records: 1000,
   requests: 1000,
   acmpcaSeconds: 10,
-  windows: 2,
+  rounds: 1,
   herd: 1000,
+  outageDataplanes: 200,
+  outageMs: 6000,
 };
 
 /** Connections of the load client. Each waits for its answer before it asks again. */

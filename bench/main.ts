@@ -9,6 +9,7 @@ import { measureCertManager } from './figures/certmanager.ts';
 import { measureHerd } from './figures/herd.ts';
 import { measureIsolation } from './figures/isolation.ts';
 import { measureOpenBaoSign } from './figures/openbao-sign.ts';
+import { measureOutage } from './figures/outage.ts';
 import { measureStart } from './figures/start.ts';
 import { measureVault, measureVaultOverhead } from './figures/vault.ts';
 import { describeMachine, formatMachine } from './machine.ts';
@@ -25,6 +26,7 @@ const FIGURES = [
   'acmpca',
   'isolation',
   'herd',
+  'outage',
   'start',
 ];
 const USAGE = `npm run bench -- [--quick] [${FIGURES.join('|')}]...\n`;
@@ -56,7 +58,7 @@ async function measureAll(
   const figures: Figure[] = [];
   let openbao: string | undefined;
   if (isWanted('builtin')) figures.push(await measureBuiltin(bench));
-  const needBao = ['openbao-sign', 'vault', 'vault-overhead', 'isolation', 'herd'];
+  const needBao = ['openbao-sign', 'vault', 'vault-overhead', 'isolation', 'herd', 'outage'];
   if (needBao.some(isWanted)) {
     const bao = await startBao(bench);
     openbao = bao.version;
@@ -69,6 +71,7 @@ async function measureAll(
     if (isWanted('vault-overhead')) figures.push(await measureVaultOverhead(bench, bao, sign));
     if (isWanted('isolation')) figures.push(await measureIsolation(bench, bao));
     if (isWanted('herd')) figures.push(await measureHerd(bench, bao));
+    if (isWanted('outage')) figures.push(await measureOutage(bench, bao));
     await bao.close();
   }
   if (isWanted('certmanager')) figures.push(await measureCertManager(bench));
