@@ -1,47 +1,20 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestApp, type TestApp } from '../../support/test-app.ts';
-import { ask, askAgainAndAgain, BACKEND, makeCsr, namesOf, ok, sleep, useVault } from './ask-service.ts';
-import { seriesValue } from './metrics-text.ts';
-import { startWatchedVault, type WatchedVault } from './watched-vault.ts';
+import { describe, expect, it } from 'vitest';
+import { ask, askAgainAndAgain, BACKEND, namesOf, ok, sleep } from './ask-service.ts';
+import { createStage } from './stage.ts';
 
-const RULES = { backoffBase: '1s', backoffMax: '4s', recoverySpread: '1s' };
 /** Let go before the tenth failure is heard, and then one at a time. */
 const MOST_AT_ONCE = 40;
 
-let vault: WatchedVault;
-let test: TestApp;
-let service: { address: string };
-let csr: string;
-beforeAll(async () => {
-  [vault, test, csr] = await Promise.all([startWatchedVault(), startTestApp(RULES), makeCsr()]);
-  service = { address: test.app.address };
-});
-afterAll(async () => {
-  await test?.close();
-  await vault?.close();
-});
-
-async function start(mesh: string) {
-  const store = await useVault(service, vault, mesh);
-  expect((await store('48h')).status).toBeLessThan(300);
-  expect((await ask(service, mesh, 'warm', { csr })).status).toBe(201);
-  return store;
-}
-/** All calls that a mesh made, whatever for. */
-const callsOf = (mesh: string, fromMs: number) =>
-  vault.issuing(fromMs).filter(({ mount }) => mount === `pki-${mesh}`).length;
-const breakerOf = async (mesh: string) =>
-  seriesValue((await test.ok('GET', '/metrics')).text, 'mesh_ca_backend_breaker_state', mesh);
-const askAll = (mesh: string, names: readonly string[]) =>
-  Promise.all(names.map((name) => ask(service, mesh, name, { csr })));
+const stage = createStage();
+const { start, callsOf, breakerOf, askAll } = stage;
 
 describe('a backend that fails', () => {
   it('for some data planes only goes on for all others, and those ask no more than their back-off allows', async () => {
     const mesh = 'picky';
     await start(mesh);
     const role = `pki-${mesh}/roles/dataplane-proxies`;
-    const { data } = Object(await vault.bao.must('GET', role));
-    await vault.bao.must('POST', role, { ...data, allowed_uri_sans: `spiffe://${mesh}/good*,kuma://*` });
+    const { data } = Object(await stage.vault.bao.must('GET', role));
+    await stage.vault.bao.must('POST', role, { ...data, allowed_uri_sans: `spiffe://${mesh}/good*,kuma://*` });
     const startMs = performance.now();
     const goesOn = () => performance.now() - startMs < 2_500;
     let good = 0;
@@ -49,13 +22,13 @@ describe('a backend that fails', () => {
     await Promise.all([
       askAgainAndAgain(
         bad,
-        async (name) => expect((await ask(service, mesh, name, { csr })).status).toBeGreaterThan(399),
+        async (name) => expect((await ask(stage.service, mesh, name, { csr: stage.csr })).status).toBeGreaterThan(399),
         goesOn,
         8,
       ),
       askAgainAndAgain(
         ['good'],
-        async () => expect((await ask(service, mesh, `good-${good++}`, { csr })).status).toBe(201),
+        async () => expect((await ask(stage.service, mesh, `good-${good++}`, { csr: stage.csr })).status).toBe(201),
         goesOn,
         2,
       ),
@@ -71,16 +44,18 @@ describe('a backend that fails', () => {
     const mesh = 'denied';
     await start(mesh);
     const policy = `kmesh-default-dataplane-proxies-sign-pki-${mesh}-dataplane-proxies`;
-    const { data } = Object(await vault.bao.must('GET', `sys/policies/acl/${policy}`));
-    await vault.bao.must('PUT', `sys/policies/acl/${policy}`, { policy: 'path "nothing" { capabilities = ["read"] }' });
+    const { data } = Object(await stage.vault.bao.must('GET', `sys/policies/acl/${policy}`));
+    await stage.vault.bao.must('PUT', `sys/policies/acl/${policy}`, {
+      policy: 'path "nothing" { capabilities = ["read"] }',
+    });
     const refused = await askAll(mesh, namesOf('web', 12));
     expect(new Set(refused.map(({ json }) => json.code))).toEqual(new Set(['ERR_ISSUER_DENIED']));
     expect(await breakerOf(mesh)).toBeGreaterThan(0);
-    expect((await ok(service, 'POST', `/meshes/${mesh}/_backends/${BACKEND}/_validate`)).json.ok).toBe(false);
+    expect((await ok(stage.service, 'POST', `/meshes/${mesh}/_backends/${BACKEND}/_validate`)).json.ok).toBe(false);
     expect(await breakerOf(mesh)).toBeGreaterThan(0);
 
-    await vault.bao.must('PUT', `sys/policies/acl/${policy}`, { policy: data.policy });
-    expect((await ok(service, 'POST', `/meshes/${mesh}/_backends/${BACKEND}/_validate`)).json.ok).toBe(true);
+    await stage.vault.bao.must('PUT', `sys/policies/acl/${policy}`, { policy: data.policy });
+    expect((await ok(stage.service, 'POST', `/meshes/${mesh}/_backends/${BACKEND}/_validate`)).json.ok).toBe(true);
     expect(await breakerOf(mesh)).toBe(0);
     for (const { status } of await askAll(mesh, namesOf('web', 12))) expect(status).toBe(201);
   });
@@ -96,7 +71,7 @@ describe('a backend that fails', () => {
       names,
       async (name) => {
         if (served.has(name)) return sleep(5);
-        const { json } = await ask(service, mesh, name, { csr, force: true });
+        const { json } = await ask(stage.service, mesh, name, { csr: stage.csr, force: true });
         // Only the last unsealing counts.
         if (isOver && String(json.outcome) === 'issued') served.add(name);
         return undefined;
@@ -106,11 +81,11 @@ describe('a backend that fails', () => {
     );
     const inVain: number[] = [];
     for (let index = 0; index < 3; index += 1) {
-      await vault.bao.seal();
+      await stage.vault.bao.seal();
       const sealedMs = performance.now();
       await sleep(600);
       inVain.push(callsOf(mesh, sealedMs));
-      await vault.bao.unseal();
+      await stage.vault.bao.unseal();
       await sleep(600);
     }
     const flappedMs = performance.now();
