@@ -6,7 +6,7 @@ import { callWithMutualTls } from './steps/call-with-mutual-tls.ts';
 import { getCertificates } from './steps/get-certificates.ts';
 import { makeProvidedCa } from './steps/make-provided-ca.ts';
 import { showNext } from './steps/show-next.ts';
-import { showCertificates, showInspect } from './steps/show-results.ts';
+import { showCertificates, showInspect, showValidation } from './steps/show-results.ts';
 import { startMeshCa } from './steps/start-mesh-ca.ts';
 import { startVault } from './steps/start-vault.ts';
 import { Closers } from './support/closers.ts';
@@ -25,6 +25,7 @@ async function runDemo(demo: Demo, keep: boolean): Promise<void> {
   await callWithMutualTls(demo, meshes);
   showCertificates(demo, meshes);
   await showInspect(demo, address, 'payments');
+  await showValidation(demo, address, meshes);
   showNext(demo, address, keep);
   if (keep) await stopped(demo);
 }

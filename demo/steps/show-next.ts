@@ -5,6 +5,7 @@ const WITH_THE_DEMO_RUNNING = (address: string): readonly string[] => [
   `export MESH_CA_ADDRESS=${address}`,
   'npx mesh-ca get meshes',
   'npx mesh-ca inspect dataplanes -m default',
+  'npx mesh-ca validate shop',
   'npx mesh-ca issue ledger-1 -m payments --out certs',
   'openssl verify -CAfile certs/ca.crt certs/ledger-1.crt',
   'npx mesh-ca issue backend-1 -m default --key-from-server --out certs-vault',
@@ -17,6 +18,7 @@ const WITH_A_SERVER_OF_YOUR_OWN: readonly string[] = [
   'npx mesh-ca issue ledger-1 -m payments --out certs',
   'openssl verify -CAfile certs/ca.crt certs/ledger-1.crt',
   'npx mesh-ca inspect dataplanes -m payments',
+  'npx mesh-ca validate payments',
   'npm run demo -- --keep                             # all three meshes, up until Ctrl-C',
 ];
 

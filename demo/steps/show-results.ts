@@ -35,6 +35,19 @@ export async function showInspect(demo: Demo, address: string, mesh: string): Pr
   demo.screen.plain(stdout.trimEnd());
 }
 
+/** Of what `mesh-ca validate` tells about each mesh: how many checks passed, and what is to be seen with one's own eyes. */
+export async function showValidation(demo: Demo, address: string, meshes: readonly CertifiedMesh[]): Promise<void> {
+  for (const { mesh } of meshes) {
+    const { stdout } = await meshCa(demo, address, ['validate', mesh.name]);
+    const [sum = '', ...checks] = stdout.split('\n');
+    const handshake = checks.find((line) => line.includes('certificate.handshake'));
+    if (handshake === undefined)
+      throw new Error(`mesh-ca validate ${mesh.name} tells nothing of a TLS handshake\n${stdout}`);
+    demo.screen.heading(`$ mesh-ca validate ${mesh.name}   # its sum, and one of the checks`);
+    demo.screen.plain(`${sum}\n${handshake}`);
+  }
+}
+
 function valuesIn(text: string, separator: string, prefix: string): string[] {
   return text.split(separator).flatMap((part) => (part.startsWith(prefix) ? [part.slice(prefix.length)] : []));
 }

@@ -75,6 +75,7 @@ describe('npm run demo', { timeout: DEMO_TIMEOUT_MS }, () => {
       'mutual TLS in shop: spiffe://shop/cart -> spiffe://shop/stock: 200',
       'a certificate of mesh payments is refused there',
       'web-front.mesh',
+      'two test proxies with it talked to each other over TLS 1.3',
       'SUPPORTED CERT BACKENDS',
     ]) {
       expect(demo.output()).toContain(told);
