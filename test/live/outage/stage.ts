@@ -8,12 +8,12 @@ import { startWatchedVault, type WatchedVault } from './watched-vault.ts';
 const RULES = { backoffBase: '1s', backoffMax: '4s', recoverySpread: '1s' };
 
 /** A watched Vault and a mesh-ca for the tests of a file, stopped after them. To be called at its top; things are there once the tests run. */
-export function createStage() {
+export function createStage(rules: Parameters<typeof startTestApp>[0] = RULES) {
   let vault: WatchedVault;
   let test: TestApp;
   let csr: string;
   beforeAll(async () => {
-    [vault, test, csr] = await Promise.all([startWatchedVault(), startTestApp(RULES), makeCsr()]);
+    [vault, test, csr] = await Promise.all([startWatchedVault(), startTestApp(rules), makeCsr()]);
   });
   afterAll(async () => {
     await test?.close();
