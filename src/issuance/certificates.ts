@@ -27,6 +27,8 @@ export interface CertificatesOptions extends AskInTurnOptions {
 
 /** When to ask again for a certificate that was served stale, where nothing else is known. */
 const STALE_RETRY_MS = 30_000;
+/** A failure that came so soon: nothing has changed meanwhile. */
+const AT_ONCE_MS = 50;
 
 /** Never leaves this file: the request is tried once more. */
 class OutdatedTask extends Error {}
@@ -201,24 +203,43 @@ export class Certificates {
   }
 
   async #issueOrServeStale(task: Task, caller: CallOptions): Promise<CertificateAnswer> {
-    const { record, wanted, backend } = task;
+    const { backend } = task;
     const breaker = () => this.#options.guards.state(backend).breaker;
     const issue = () => this.#issueNew(task, caller);
     try {
       // A CA in this process costs nothing.
       return await (backend.local ? issue() : this.#storeTrouble.guard(breaker, issue));
     } catch (error) {
-      const now = this.#options.clock.now();
-      if (!isOutage(error) || !mayServeStale(record, { ...wanted, now })) throw error;
+      if (!isOutage(error)) throw error;
+      const present = await this.#asOfNow(task, error);
+      const { record, wanted } = present;
+      if (!mayServeStale(record, wanted)) throw error;
       this.#options.log.warn(
         { ...labels(task), err: error, notAfter: record.notAfter },
         'no new certificate could be made: the older one is served',
       );
       const { hold, code, message, retryAfterMs = STALE_RETRY_MS } = error;
       const why = hold ?? { breaker: breaker(), cause: { code, message } };
-      const validForMs = record.notAfter.getTime() - now.getTime();
-      return { ...this.#answer(task, record, 'stale'), stale: { retryAfterMs, validForMs, ...why } };
+      const validForMs = record.notAfter.getTime() - wanted.now.getTime();
+      return { ...this.#answer(present, record, 'stale'), stale: { retryAfterMs, validForMs, ...why } };
     }
+  }
+
+  /**
+   * The task by what is stored now: while it waited for its backend, its data plane may have got other tags, or be gone, and a root may be trusted no longer.
+   * @throws the failure itself when the mesh or its backend is another one by now; what is wrong with the request now
+   */
+  async #asOfNow(task: Task, failure: CaError): Promise<Task> {
+    const { clock, backends } = this.#options;
+    const now = clock.now();
+    const isSame = backends.peek(task.request.mesh) === task.from;
+    const waitedMs = now.getTime() - task.wanted.now.getTime();
+    if (isSame && waitedMs >= 0 && waitedMs < AT_ONCE_MS) return { ...task, wanted: { ...task.wanted, now } };
+    const present = await this.#prepare(task.request, { signal: this.#closing.signal }).catch((error: unknown) => {
+      throw isOutage(error) ? failure : error;
+    });
+    if (present.backend !== task.backend) throw failure;
+    return present;
   }
 
   async #issueNew(task: Task, caller: CallOptions): Promise<CertificateAnswer> {

@@ -10,7 +10,7 @@ import { createCsr } from '../../src/x509/create-csr.ts';
 import { generateKeyPair, type KeyPair } from '../../src/x509/key-pair.ts';
 import { encodePem } from '../../src/x509/pem.ts';
 import { createFakeIssuer, type FakeBackend } from '../fakes/fake-issuer.ts';
-import { builtinMesh, startTestApp, type TestApp } from '../support/test-app.ts';
+import { builtinMesh, dataplane, startTestApp, type TestApp } from '../support/test-app.ts';
 
 const NOBODY = { uriSans: [], dnsNames: [], commonName: '' };
 const TAGS = { 'kuma.io/service': 'web' };
@@ -88,6 +88,51 @@ describe('a data plane whose certificate failed', () => {
     backend.failure = new RateLimitedError('quota exceeded', { retryAfterMs: 17_000 });
     const { status, json } = await issue('web');
     expect([status, json.retryAfterSeconds]).toEqual([429, 17]);
+  });
+});
+
+describe('the certificate that there is, when its backend fails after a while', () => {
+  let failNow: () => void;
+  const stored = (service: string) =>
+    dataplane('default', 'web', { 'kuma.io/service': service, 'kuma.io/protocol': 'tcp' });
+  const renew = () => issue('web', { tags: undefined, force: true });
+  const changes: readonly {
+    what: string;
+    change: () => Promise<unknown>;
+    told: readonly [number, string | undefined];
+  }[] = [
+    { what: 'nothing has changed', change: async () => {}, told: [200, undefined] },
+    {
+      what: 'its data plane was given another service',
+      change: () => test.ok('PUT', '/meshes/default/dataplanes/web', stored('db')),
+      told: [503, 'ERR_ISSUER_UNAVAILABLE'],
+    },
+    {
+      what: 'its data plane was deleted',
+      change: () => test.ok('DELETE', '/meshes/default/dataplanes/web'),
+      told: [400, 'ERR_REQUEST_INVALID'],
+    },
+  ];
+  beforeEach(async () => {
+    await test.ok('PUT', '/meshes/default/dataplanes/web', stored('web'));
+    await issue('web', { tags: undefined });
+    const failing = new Promise<void>((resolve) => {
+      failNow = resolve;
+    });
+    backend.onCall = async () => {
+      await failing;
+      throw down();
+    };
+  });
+
+  it.each(changes)('is judged by how things are then: $what', async ({ change, told }) => {
+    const renewing = renew();
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    await change();
+    failNow();
+    const { status, json } = await renewing;
+    expect([status, json.code]).toEqual(told);
+    if (status === 200) expect(json.outcome).toBe('stale');
   });
 });
 
