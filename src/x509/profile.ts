@@ -1,3 +1,4 @@
+import { plainText } from '../text/plain-text.ts';
 import type { Certificate } from './certificate.ts';
 
 /** What a data plane certificate must look like: Kuma's, or one that is an X509-SVID as well. */
@@ -123,12 +124,12 @@ const MAX_NAME = 256;
 /** A certificate of somebody else's may hold a thousand names of two thousand characters. */
 function listed(names: readonly string[]): string {
   const more = names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : '';
-  return `${names.slice(0, MAX_LISTED).map(cut).join(', ')}${more}`;
+  return `${names
+    .slice(0, MAX_LISTED)
+    .map((name) => plainText(name, MAX_NAME))
+    .join(', ')}${more}`;
 }
 
-const cut = (name: string) => (name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}...` : name);
-
-/** Common names, unlike the others, may hold any sign: none that a terminal obeys is repeated. */
 function quoteOrNone(commonName: string): string {
-  return commonName === '' ? 'empty' : `"${cut(commonName).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')}"`;
+  return commonName === '' ? 'empty' : `"${plainText(commonName, MAX_NAME)}"`;
 }

@@ -98,7 +98,7 @@ describe('a leaf from a backend', () => {
       { commonName: 'a\u001b[2K\r\nb\u202ec' },
       /^its common name is "a \[2K b c", not empty$/,
     ],
-    ['a common name without end', { commonName: 'x'.repeat(5000) }, /^its common name is "x{256}\.\.\.", not empty$/],
+    ['a common name without end', { commonName: 'x'.repeat(5000) }, /^its common name is "x{256}…", not empty$/],
     [
       'a hundred names that nobody asked for',
       {
