@@ -47,7 +47,7 @@ async function logIn({ conf, connector, clock, signal }: Ways): Promise<Outcome<
 
 /** The facts about a token that Vault accepts. */
 export function tellToken(
-  { conf, mesh }: Inspected,
+  { conf, mesh, connector }: Inspected,
   outcome: Outcome<TokenFacts>,
   checks: Checks,
 ): TokenFacts | undefined {
@@ -64,7 +64,15 @@ export function tellToken(
     checks.fail('token-valid', findingOf(lookup.failure, field));
     return undefined;
   }
-  if (!lookup.ok) checks.pass('token-valid', 'vault accepts the token');
+  if (connector.status().isLatestRefused) {
+    const policies = lookup.ok ? lookup.value.policies : [`kmesh-${mesh}-dataplane-proxies-sign`];
+    checks.warn('token-valid', {
+      message: `vault refuses the token that ${field} gives now; the one before it is still in use`,
+      cause: 'no certificate can be had once the one in use ends, or mesh-ca is started again',
+      fix: inNamespace(`${makeToken(policies)}, and give that in ${field}`, namespace),
+      field,
+    });
+  } else if (!lookup.ok) checks.pass('token-valid', 'vault accepts the token');
   else if (lookup.value.policies.includes('root')) {
     checks.warn('token-valid', {
       message: 'vault accepts the token, which is a root token',

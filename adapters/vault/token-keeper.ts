@@ -177,6 +177,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     try {
       const fingerprint = await orAborted(source.fingerprint(deadline.signal), deadline.signal);
       if (trouble instanceof ConfigError) trouble = undefined;
+      if (fingerprint === held?.fingerprint) obtainer.forgive();
       if (fingerprint === held?.fingerprint || pace.isRejected(fingerprint)) return;
       if (!pace.mayTryNews()) {
         watch.lookAgainIn(pace.waitMs());
@@ -308,6 +309,7 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
       expiresAt: expiresAt(),
       renewable: held?.life.canRenew ?? false,
       isAtMaximum: held?.life.isAtMaximum ?? false,
+      isLatestRefused: obtainer.isLatestRefused,
       lastFailure: trouble?.message,
     }),
 

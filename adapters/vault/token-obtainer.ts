@@ -28,6 +28,10 @@ export interface TokenObtainer {
   readonly isUnderWay: boolean;
   /** Of the last attempt. */
   readonly trouble: Trouble | undefined;
+  /** What was read last is no good token; the one before it stays in use. */
+  readonly isLatestRefused: boolean;
+  /** What is held stands in the data source again. */
+  forgive(): void;
 }
 
 export interface TokenObtainerOptions {
@@ -55,6 +59,7 @@ export function createTokenObtainer(options: TokenObtainerOptions): TokenObtaine
   const { source, calls, clock, closing, pace } = options;
   let underWay: Promise<Verdict> | undefined;
   let trouble: Trouble | undefined;
+  let isLatestRefused = false;
 
   function once(): Promise<Verdict> {
     underWay ??= attempt().finally(() => {
@@ -90,6 +95,7 @@ export function createTokenObtainer(options: TokenObtainerOptions): TokenObtaine
     const old = options.held();
     if (token === old?.token) {
       trouble = undefined;
+      isLatestRefused = false;
       pace.failed('same', 0);
       options.confirm(fingerprint);
       return 'same';
@@ -103,6 +109,7 @@ export function createTokenObtainer(options: TokenObtainerOptions): TokenObtaine
       life = proof.value;
     }
     trouble = undefined;
+    isLatestRefused = false;
     pace.succeeded();
     options.take({ token, fingerprint, life });
     return 'fresh';
@@ -119,6 +126,7 @@ export function createTokenObtainer(options: TokenObtainerOptions): TokenObtaine
 
   function reject(fingerprint: string): Verdict {
     const isNews = pace.reject(fingerprint);
+    isLatestRefused = true;
     if (isNews) {
       const fix = 'give a valid token, as `vault token lookup` shows it';
       options.log.warn({ fix }, 'the new vault token is refused: the one before stays in use');
@@ -135,6 +143,12 @@ export function createTokenObtainer(options: TokenObtainerOptions): TokenObtaine
     },
     get isUnderWay() {
       return underWay !== undefined;
+    },
+    get isLatestRefused() {
+      return isLatestRefused;
+    },
+    forgive() {
+      isLatestRefused = false;
     },
     get trouble() {
       return trouble;

@@ -13,6 +13,8 @@ export interface TokenStatus {
   readonly renewable: boolean;
   /** The last renewal met a maximum: another one gains nothing. */
   readonly isAtMaximum: boolean;
+  /** Vault refused what the data source gives now: the token before it is held. */
+  readonly isLatestRefused: boolean;
   /** Why the last renewal, login or reading of the token failed. Undefined after the next success. Holds no secret. */
   readonly lastFailure: string | undefined;
 }

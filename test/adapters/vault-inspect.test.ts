@@ -302,6 +302,33 @@ describe('a login that is wrong', () => {
   });
 });
 
+describe('a new token that is refused', () => {
+  it('is told of, though the one before it stays in use, until a good one is given', async () => {
+    const { issuer, sign, deps, vault } = await startBackend(onTestFinished, ALL, {
+      auth: { token: { secret: 'token' } },
+    });
+    const give = (token: string) => {
+      deps.stored.set('token', Buffer.from(token));
+      deps.tellSecretsChanged();
+    };
+    give(vault.token);
+    await sign();
+    const tokenValid = async () => (await inspectAll(issuer)).find(({ name }) => name === 'vault.token-valid');
+    give('nonsense');
+    await expect.poll(tokenValid).toMatchObject({
+      ...{ status: 'warning', field: 'fromCp.auth.token', message: expect.stringContaining('still in use') },
+      fix: expect.stringMatching(/^vault token create /),
+    });
+    give(vault.token);
+    await expect
+      .poll(async () => {
+        deps.clock.advance(1_000);
+        return (await tokenValid())?.status;
+      })
+      .toBe('passed');
+  });
+});
+
 describe('what a vault issuer tells of its token', () => {
   const credentialOf = (issuer: ReturnType<typeof createIssuer>) => {
     if (!isCredentialHolder(issuer)) throw new TypeError('a vault issuer holds a token');
