@@ -136,6 +136,27 @@ describe('the certificate that there is, when its backend fails after a while', 
   });
 });
 
+describe('a data plane that asks again and again, each time with another CSR', () => {
+  it('does not take the turns of the others of its mesh', async () => {
+    let openGate = () => {};
+    backend.gate = new Promise<void>((resolve) => {
+      openGate = resolve;
+    });
+    const statuses: number[] = [];
+    const greedy = Array.from({ length: 40 }, () =>
+      issue('greedy', { csr: undefined }).then((answer) => void statuses.push(answer.status)),
+    );
+    for (let tries = 0; tries < 200 && statuses.length < 40 - 16; tries += 1)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(statuses).toEqual(Array.from({ length: 40 - 16 }, () => 429));
+    const other = issue('other');
+    openGate();
+    await Promise.all(greedy);
+    expect([(await other).status, statuses.filter((status) => status === 201).length]).toEqual([201, 16]);
+    expect((await issue('greedy', { csr: undefined })).status).toBe(201);
+  });
+});
+
 describe('a backend that refuses what some data planes ask for', () => {
   beforeEach(() => {
     backend.failure = new IssuerDeniedError('its role allows no such name', { ofRequest: true });
