@@ -9,9 +9,10 @@ const RULES = { backoffBase: '300ms', backoffMax: '1s', recoverySpread: `${SPREA
 const MESH = 'default';
 
 /** By the time that is left to them: the first must not wait for the others. */
+const PER_GROUP = 30;
 const GROUPS = ['first', 'second', 'third'] as const;
-const due = GROUPS.flatMap((group) => namesOf(group, 60));
-const fresh = namesOf('fresh', 40);
+const due = GROUPS.flatMap((group) => namesOf(group, PER_GROUP));
+const fresh = namesOf('fresh', 20);
 const all = [...due, ...fresh];
 /** Between two slots. */
 const SERVED: ReadonlySet<string> = new Set(['issued', 'reused']);
@@ -27,7 +28,7 @@ beforeAll(async () => {
   const store = await useVault(service, vault, MESH);
   for (const [index, group] of GROUPS.entries()) {
     await store(`${24 + index}h`);
-    await forAll(namesOf(group, 60), async (name) =>
+    await forAll(namesOf(group, PER_GROUP), async (name) =>
       expect((await ask(service, MESH, name, { csr })).status).toBe(201),
     );
   }
@@ -84,11 +85,11 @@ describe('a Vault that was sealed under load is unsealed', () => {
     };
     const isKnown = (name: string) => (refusals.get(name) ?? 0) >= 2;
     let unsealedMs = Number.NaN;
-    const unsealing = until('all were refused', () => all.every(isKnown)).then(async () => {
+    const unsealing = until('all were refused', () => all.every(isKnown), 15_000).then(async () => {
       await vault.bao.unseal();
       unsealedMs = performance.now();
     });
-    const endsMs = performance.now() + 15_000;
+    const endsMs = performance.now() + 24_000;
     await askAgainAndAgain(all, askOne, () => served.size < all.length && performance.now() < endsMs);
     await unsealing;
     expect(served.size).toBe(all.length);
@@ -117,12 +118,12 @@ describe('a Vault that was sealed under load is unsealed', () => {
     process.stdout.write(`${JSON.stringify(Object.fromEntries(halves))}\n`);
     for (const [index, group] of GROUPS.entries()) {
       const calls = callsOf(group);
-      expect(calls.length).toBeGreaterThanOrEqual(59);
+      expect(calls.length).toBeGreaterThanOrEqual(PER_GROUP - 1);
       expect(Math.min(...calls)).toBeGreaterThanOrEqual((index / GROUPS.length) * SPREAD_MS - SLOT_MS);
     }
     // Its slots, not all at its end.
     const inAll = inHalfSeconds(GROUPS.flatMap(callsOf));
-    expect(Math.max(...inAll)).toBeLessThan(due.length / 2);
+    expect(Math.max(...inAll)).toBeLessThan(due.length * 0.75);
   });
 
   it('tells those that have to wait for their slot so', () => {
