@@ -5,10 +5,19 @@ export type OutputFormat = 'table' | 'json' | 'yaml';
 
 /** JSON or YAML of a value; undefined for tables. */
 export async function formatValue(value: unknown, format: OutputFormat): Promise<string | undefined> {
-  if (format === 'json') return `${JSON.stringify(value, null, 2)}\n`;
+  if (format === 'json') return `${JSON.stringify(value, null, 2).replace(OBEYED, escapeUnits)}\n`;
   if (format === 'yaml') return (await import('yaml')).stringify(value);
   return undefined;
 }
+
+/** What JSON lets stand as it is, though terminals obey it, or turn text around by it. */
+const OBEYED = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+const escapeUnits = (sign: string) =>
+  sign
+    .split('')
+    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .join('');
 
 export interface TableContent {
   readonly headers: readonly string[];
