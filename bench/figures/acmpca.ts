@@ -25,7 +25,8 @@ export async function measureAcmPca(bench: Bench): Promise<Figure> {
     const auth = {
       awsCredentials: { accessKey: { secret: 'access-key' }, accessKeySecret: { secret: 'access-key-secret' } },
     };
-    await putMesh(meshCa, mesh, { type: 'acmpca', conf: { arn: aws.ca.arn, auth } });
+    // A test certificate would be on the bill, and come before the time that is measured.
+    await putMesh(meshCa, mesh, { type: 'acmpca', conf: { arn: aws.ca.arn, auth } }, { skipValidation: true });
   }
   bench.say('acmpca: two meshes, one account');
   const seconds = bench.effort.acmpcaSeconds;
