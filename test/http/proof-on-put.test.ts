@@ -175,4 +175,41 @@ describe('the name of the test certificate', () => {
     }
     expect((await issue('web', 'web')).status).toBe(201);
   });
+
+  const NETWORKS: readonly { what: string; networking: object }[] = [
+    {
+      what: 'one of several services',
+      networking: {
+        inbound: ['web', 'mesh-ca-test'].map((service, index) => ({
+          ...{ port: 8080 + index, tags: { 'kuma.io/service': service, 'kuma.io/protocol': 'tcp' } },
+        })),
+      },
+    },
+    { what: 'a gateway', networking: { gateway: { type: 'DELEGATED', tags: { 'kuma.io/service': 'mesh-ca-test' } } } },
+  ];
+  it.each(NETWORKS)('is refused to a stored data plane that has it as $what', async ({ networking }) => {
+    await put([FAKE]);
+    const name = 'sly';
+    const spec = { type: 'Dataplane', mesh: 'default', name, networking: { address: '127.0.0.1', ...networking } };
+    await test.ok('PUT', `/meshes/default/dataplanes/${name}`, spec);
+    for (const call of ['_certificate', '_identity']) {
+      const answer = await test.request('POST', `/meshes/default/dataplanes/${name}/${call}`, {});
+      expect([answer.status, answer.json.code]).toEqual([400, 'ERR_REQUEST_INVALID']);
+    }
+    const stream = await fetch(`${test.app.address}/meshes/default/_certificates`, {
+      ...{ method: 'POST', body: `${JSON.stringify({ dataplane: name })}\n` },
+      headers: { 'content-type': 'application/x-ndjson' },
+    });
+    expect(await stream.text()).toContain('which is that of test certificates');
+    expect(backend.signs).toBe(1);
+  });
+
+  it.each(['Mesh-CA-Test', 'mesh-ca-test.', 'mesh-ca-test2'])('is not that of a service %s', async (service) => {
+    await put([FAKE]);
+    const tags = { 'kuma.io/service': service };
+    const answer = await test.request('POST', '/meshes/default/dataplanes/web/_certificate', { tags });
+    const sans = JSON.parse(JSON.stringify(answer.json.uriSans ?? []));
+    expect(sans).not.toContain('spiffe://default/mesh-ca-test');
+    expect(sans).not.toContain('kuma://kuma.io/service/mesh-ca-test');
+  });
 });
