@@ -135,6 +135,12 @@ describe('the credentials of the cluster', () => {
 
   it.each([
     ['none', 'kind: Config', 'kubeconfig', /no Kubernetes cluster|no cluster in its current context/],
+    [
+      'a password in the address',
+      "{ kind: Config, current-context: h, clusters: [{ name: h, cluster: { server: 'https://me:hidden@127.0.0.1:1' } }], contexts: [{ name: h, context: { cluster: h, user: m } }], users: [{ name: m, user: { token: t } }] }",
+      'kubeconfig',
+      /holds a user name or password$/,
+    ],
     ['garbage', '{{{', 'kubeconfig', /kubeconfig cannot be read/],
     ['a plug-in that is not there', undefined, 'credentials', /credentials of the kubeconfig cannot be read/],
   ])('are told when there are %s', async (_name, text, kind, message) => {
