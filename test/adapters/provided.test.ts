@@ -528,7 +528,7 @@ describe('the keys and signatures of a provided CA, made by openssl', () => {
     };
     const alone = await opensslCa({ genpkey });
     const below = await opensslCa({ genpkey: P256, issuer: alone });
-    const above = await opensslCa({ genpkey, issuer: await opensslCa({ genpkey: P256 }) });
+    const above = await opensslCa({ keyPem: alone.keyPem, issuer: await opensslCa({ genpkey: P256 }) });
     for (const [ca, field] of [
       [alone, 'cert[0]'],
       [below, 'cert[1]'],
@@ -579,9 +579,15 @@ interface OpensslCa {
   readonly keyPem: string;
 }
 
-/** A root, or an intermediate below `issuer`; `sign` are options of openssl about its signature. */
-async function opensslCa(spec: { genpkey: string; issuer?: OpensslCa; sign?: string }): Promise<OpensslCa> {
-  const { genpkey, issuer, sign = '' } = spec;
+interface OpensslCaSpec {
+  readonly issuer?: OpensslCa;
+  /** Options of openssl about its signature. */
+  readonly sign?: string;
+}
+
+/** A root, or an intermediate below `issuer`, with a key that is made, or with one that is there: large ones take their time. */
+async function opensslCa(spec: OpensslCaSpec & ({ genpkey: string } | { keyPem: string })): Promise<OpensslCa> {
+  const { issuer, sign = '' } = spec;
   const dir = await mkdtemp(join(tmpdir(), 'mesh-ca-keys-'));
   const openssl = (line: string) => promisify(execFile)('openssl', line.split(' ').filter(Boolean), { cwd: dir });
   try {
@@ -589,7 +595,8 @@ async function opensslCa(spec: { genpkey: string; issuer?: OpensslCa; sign?: str
       join(dir, 'ca.cnf'),
       '[req]\ndistinguished_name=dn\n[dn]\n[ext]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n',
     );
-    for (const command of `genpkey ${genpkey} -out key.pem`.split(' && ')) await openssl(command);
+    if ('keyPem' in spec) await writeFile(join(dir, 'key.pem'), spec.keyPem);
+    else for (const command of `genpkey ${spec.genpkey} -out key.pem`.split(' && ')) await openssl(command);
     const name = `/CN=ca-${randomUUID()}`;
     if (issuer === undefined) {
       await openssl(
