@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import { withRequestCount } from '../backends/count-requests.ts';
 import { CaError, withNextTry } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
@@ -86,9 +85,13 @@ function withHold(error: unknown, check: () => void): unknown {
 /** What holds back the next request like this one, should it fail. With another CSR, identity or backend it is another request. */
 function guardedRequest({ request, record, wanted, identityHash, csr }: Task, priority: Priority): GuardedRequest {
   const { dataplane } = request;
-  const parts = [wanted.backendHash, identityHash, csr?.der.toString('base64') ?? ''];
-  const fingerprint = hash('sha256', parts.join('/'));
-  if (!mayServeStale(record, wanted)) return { dataplane, fingerprint };
   const urgent = priority === 'first' || priority === 'expiring';
-  return { dataplane, fingerprint, instead: { notAfter: record.notAfter, urgent } };
+  return {
+    dataplane,
+    // Only after a failure does anybody want to know.
+    get fingerprint() {
+      return [wanted.backendHash, identityHash, csr?.der.toString('base64') ?? ''].join('/');
+    },
+    ...(mayServeStale(record, wanted) && { instead: { notAfter: record.notAfter, urgent } }),
+  };
 }

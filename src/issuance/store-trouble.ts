@@ -1,5 +1,6 @@
 import { type Hold, StoreUnavailableError } from '../issuer/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { type BackOffRules, backOffMs } from './guards/back-off.ts';
 
 /**
  * Keeps certificates from being made that cannot be stored: each would be thrown away, and asked of a backend, and perhaps paid for, again with
@@ -14,8 +15,7 @@ export interface StoreTrouble {
   guard<T>(breaker: () => Hold['breaker'], issue: () => Promise<T>): Promise<T>;
 }
 
-const FIRST_WAIT_MS = 1_000;
-const LONGEST_WAIT_MS = 30_000;
+const RULES: BackOffRules = { backoffBaseMs: 1_000, backoffMaxMs: 30_000 };
 
 interface Failing {
   readonly error: StoreUnavailableError;
@@ -28,7 +28,8 @@ interface Failing {
 export function createStoreTrouble(clock: Pick<Clock, 'monotonicMs'>): StoreTrouble {
   let failing: Failing | undefined;
   let isTried = false;
-  const waitMs = (times: number) => Math.min(FIRST_WAIT_MS * 2 ** Math.min(times - 1, 10), LONGEST_WAIT_MS);
+  // By one request at a time: there is no herd for chance to spread.
+  const waitMs = (times: number) => backOffMs(times, RULES, 0);
 
   function fail(error: StoreUnavailableError, isTrial: boolean): void {
     const nowMs = clock.monotonicMs();

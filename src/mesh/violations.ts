@@ -173,3 +173,9 @@ export function findExcess(input: unknown): Violation | undefined {
   }
   return undefined;
 }
+
+/** The path of a field below another one: `conf` and `cert.secret`, `conf` and `[0].name`; an empty one is the base itself. */
+export function fieldBelow(base: string, field: string): string {
+  if (field === '') return base;
+  return field.startsWith('[') ? `${base}${field}` : `${base}.${field}`;
+}

@@ -7,7 +7,7 @@ import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import type { MeshBackend } from '../mesh/mtls.ts';
 import { checkMeshNameLength, meshNameWarnings } from '../mesh/names.ts';
 import type { ResourceKey, Store } from '../store/store.ts';
-import { failedViolations, type Proof } from '../validation/proof.ts';
+import { failedChecks, failedViolations, type Proof } from '../validation/proof.ts';
 import { proveAll } from '../validation/prove-all.ts';
 import type { Checked, KindRules } from './kind-rules.ts';
 import { NOT_VALID } from './resource-error.ts';
@@ -99,19 +99,7 @@ function mustProve(spec: MeshBackend, mesh: Mesh, before: Mesh | undefined): boo
 function requireProof(mesh: Mesh, proofs: readonly Proven[]): void {
   const failing = proofs.filter(({ proof }) => !proof.ok);
   if (failing.length === 0) return;
-  const checks = failing.flatMap(({ proof }) =>
-    proof.checks.flatMap(({ name, status, durationMs, message, cause, fix }) =>
-      status !== 'failed'
-        ? []
-        : [
-            {
-              ...{ backend: proof.backend, name, status, durationMs: Math.round(durationMs), message },
-              ...(cause === undefined ? {} : { cause }),
-              ...(fix === undefined ? {} : { fix }),
-            },
-          ],
-    ),
-  );
+  const checks = failing.flatMap(({ proof }) => failedChecks(proof));
   const names = failing.map(({ spec }) => `"${spec.name}"`).join(', ');
   throw new BackendInvalidError(`no proxy could work with backend ${names} of mesh "${mesh.name}"`, {
     violations: failing.flatMap(({ proof, at }) => failedViolations(proof, `${at}.conf`)),

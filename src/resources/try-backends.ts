@@ -5,6 +5,7 @@ import { type CaError, ConfigError, type Violation } from '../issuer/errors.ts';
 import { type CallOptions, type ConfFindings, isConfChecker, isProvisioner } from '../issuer/issuer.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { MeshBackend } from '../mesh/mtls.ts';
+import { fieldBelow } from '../mesh/violations.ts';
 import { NOT_VALID } from './resource-error.ts';
 
 /** Keys of CAs are made by the threads that Node has for such work. */
@@ -86,7 +87,7 @@ async function tryBackend(
   if (skip || !trial.backend.has(isConfChecker)) return NOTHING;
   const found = await checkConf(trial.backend, options);
   return {
-    violations: found.violations.map(({ field, message }) => ({ field: joined(`${at}.conf`, field), message })),
+    violations: found.violations.map(({ field, message }) => ({ field: fieldBelow(`${at}.conf`, field), message })),
     warnings: found.warnings.map((warning) => `${at} ("${spec.name}"): ${warning}`),
     fix: found.fix,
   };
@@ -121,10 +122,5 @@ async function provision({ backend, at }: Tried, options: CallOptions): Promise<
 /** Kuma nests a backend's own fields under `mtls.backends[i].conf`; an error without field stands at `conf` itself. */
 function nested(error: CaError, at: string): readonly Violation[] {
   if (error.violations.length === 0) return [{ field: `${at}.conf`, message: error.message }];
-  return error.violations.map(({ field, message }) => ({ field: joined(`${at}.conf`, field), message }));
-}
-
-function joined(base: string, field: string): string {
-  if (field === '') return base;
-  return field.startsWith('[') ? `${base}${field}` : `${base}.${field}`;
+  return error.violations.map(({ field, message }) => ({ field: fieldBelow(`${at}.conf`, field), message }));
 }

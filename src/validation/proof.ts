@@ -1,5 +1,6 @@
-import type { Violation } from '../issuer/errors.ts';
+import type { FailedCheck, Violation } from '../issuer/errors.ts';
 import type { Check } from '../issuer/issuer.ts';
+import { fieldBelow } from '../mesh/violations.ts';
 
 /** One check of a proof. */
 export interface ProofCheck extends Check {
@@ -35,14 +36,16 @@ export function failedViolations(proof: Proof, at: string): Violation[] {
   return proof.checks
     .filter(({ status }) => status === 'failed')
     .map(({ field, message, cause }) => ({
-      field: fieldBelow(at, field),
+      field: fieldBelow(at, field ?? ''),
       message: cause === undefined ? message : `${message}: ${cause}`,
     }));
 }
 
-function fieldBelow(at: string, field: string | undefined): string {
-  if (field === undefined || field === '') return at;
-  return field.startsWith('[') ? `${at}${field}` : `${at}.${field}`;
+/** The failed checks as a refused Mesh tells them. */
+export function failedChecks(proof: Proof): FailedCheck[] {
+  return proof.checks.flatMap((check) =>
+    check.status === 'failed' ? [{ backend: proof.backend, ...checkCore(check), status: check.status }] : [],
+  );
 }
 
 /** The proof of one backend as API.md has it ("Validate"). */
@@ -62,8 +65,17 @@ export function proofJson(proof: Proof): Readonly<Record<string, unknown>> {
   };
 }
 
-function checkJson({ name, status, durationMs, message, cause, fix, field, dependsOn }: ProofCheck): object {
+function checkJson(check: ProofCheck): object {
+  const { status, field, dependsOn } = check;
   const isBad = status === 'failed' || status === 'warning';
+  return {
+    ...checkCore(check),
+    ...(isBad && field !== undefined && { field }),
+    ...(dependsOn !== undefined && { dependsOn }),
+  };
+}
+
+function checkCore({ name, status, durationMs, message, cause, fix }: ProofCheck) {
   return {
     name,
     status,
@@ -71,7 +83,5 @@ function checkJson({ name, status, durationMs, message, cause, fix, field, depen
     message,
     ...(cause !== undefined && { cause }),
     ...(fix !== undefined && { fix }),
-    ...(isBad && field !== undefined && { field }),
-    ...(dependsOn !== undefined && { dependsOn }),
   };
 }

@@ -36,7 +36,7 @@ export function waitAfter(failures: number, { effect, toldMs }: Failure, rules: 
 }
 
 /** From 3/4 of the full wait to the full wait, which is at most `backoffMaxMs`. Whole: fractions would not survive the wall clock. */
-function backOffMs(failures: number, { backoffBaseMs, backoffMaxMs }: BackOffRules, chance: number): number {
+export function backOffMs(failures: number, { backoffBaseMs, backoffMaxMs }: BackOffRules, chance: number): number {
   const fullMs = Math.min(backoffBaseMs * 2 ** Math.min(failures - 1, MOST_DOUBLINGS), backoffMaxMs);
   return Math.ceil(fullMs * (1 - JITTER * chance));
 }
