@@ -2,13 +2,7 @@ import { hash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Backends } from '../backends/backends.ts';
 import { enabledBackend } from '../backends/enabled-backend.ts';
-import {
-  CaError,
-  ConflictError,
-  IssuerUnavailableError,
-  RateLimitedError,
-  StoreUnavailableError,
-} from '../issuer/errors.ts';
+import { CaError, ConflictError, IssuerUnavailableError, StoreUnavailableError } from '../issuer/errors.ts';
 import type { CallOptions, Tags } from '../issuer/issuer.ts';
 import type { Log } from '../runtime/log.ts';
 import type { CertificateRecord, RecordOptions, Store } from '../store/store.ts';
@@ -16,6 +10,7 @@ import { fingerprintsIn, rootsOf } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { type AskInTurnOptions, askInTurn, type GoodAnswer } from './ask-in-turn.ts';
 import type { CertificateAnswer, CertificateRequest, IdentityAnswer, Outcome } from './certificate-request.ts';
+import { createDataplaneCrowd } from './dataplane-crowd.ts';
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
 import { readCsr } from './read-csr.ts';
 import { readCurrent } from './read-current.ts';
@@ -33,9 +28,6 @@ export interface CertificatesOptions extends AskInTurnOptions {
 
 /** When to ask again for a certificate that was served stale, where nothing else is known. */
 const STALE_RETRY_MS = 30_000;
-/** Requests for one data plane that may be under way: a proxy has one, two while it restarts. */
-const MOST_OF_DATAPLANE = 16;
-const CROWDED_RETRY_MS = 1_000;
 /** A failure that came so soon: nothing has changed meanwhile. */
 const AT_ONCE_MS = 50;
 
@@ -48,8 +40,7 @@ export class Certificates {
   /** By what makes requests equal; a symbol for those that equal no other. */
   readonly #underWay = new Map<string | symbol, Promise<CertificateAnswer>>();
   readonly #storeTrouble: StoreTrouble;
-  /** How many of them are of one data plane. */
-  readonly #ofDataplane = new Map<string, number>();
+  readonly #crowd = createDataplaneCrowd();
   readonly #closing = new AbortController();
 
   constructor(options: CertificatesOptions) {
@@ -98,36 +89,14 @@ export class Certificates {
     // A key made here goes to one caller only, so such requests are never joined.
     const known = task.csr === undefined ? undefined : this.#underWay.get(key);
     if (known !== undefined) return known;
-    const leave = this.#enter(task);
+    const leave = task.backend.local ? undefined : this.#crowd.enter(request.mesh, request.dataplane);
     const issuing = this.#issueOrServeStale(task, caller).finally(() => {
       this.#underWay.delete(mark);
-      leave();
+      leave?.();
     });
     const mark = task.csr === undefined ? Symbol(key) : key;
     this.#underWay.set(mark, issuing);
     return issuing;
-  }
-
-  /**
-   * Counts a request that may wait for its turn. Returns what ends that.
-   * @throws RateLimitedError: one data plane, with a new CSR for each try, would take the turns of the others of its mesh
-   */
-  #enter({ request: { mesh, dataplane }, backend }: Task): () => void {
-    if (backend.local) return () => {};
-    const who = `${mesh}/${dataplane}`;
-    const count = this.#ofDataplane.get(who) ?? 0;
-    if (count >= MOST_OF_DATAPLANE) {
-      throw new RateLimitedError(`${count} requests for data plane "${dataplane}" of mesh "${mesh}" are under way`, {
-        fix: 'wait for their answers; or send the same CSR with each, then they are one request',
-        retryAfterMs: CROWDED_RETRY_MS,
-      });
-    }
-    this.#ofDataplane.set(who, count + 1);
-    return () => {
-      const left = (this.#ofDataplane.get(who) ?? 1) - 1;
-      if (left > 0) this.#ofDataplane.set(who, left);
-      else this.#ofDataplane.delete(who);
-    };
   }
 
   /** What a CSR for this data plane should carry. Issues nothing. */
