@@ -54,7 +54,22 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'runtime:types',
     'runtime/or-aborted.ts',
   ],
-  rotation: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', 'runtime:types'],
+  // It waits for proofs of backends, and tells issuing whose turn it is.
+  rotation: [
+    'text',
+    'issuer',
+    'x509',
+    'mesh',
+    'store/store.ts',
+    'backends',
+    'trust',
+    'issuance',
+    'validation',
+    'runtime:types',
+    'runtime/or-aborted.ts',
+  ],
+  // Data plane tokens: signing keys, making and checking.
+  tokens: ['text', 'issuer', 'mesh', 'store/store.ts', 'runtime:types'],
   http: [
     'resources',
     'backends',
@@ -62,6 +77,8 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'trust',
     'validation',
     'rotation',
+    'tokens',
+    'text',
     'mesh',
     'x509',
     'issuer',
@@ -81,7 +98,20 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'store/store.ts',
     'runtime:types',
   ],
-  sds: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],
+  sds: [
+    'text',
+    'issuance',
+    'trust',
+    'rotation',
+    'tokens',
+    'backends',
+    'mesh',
+    'x509',
+    'issuer',
+    'store/store.ts',
+    'runtime:types',
+    'runtime/or-aborted.ts',
+  ],
   console: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],
   cli: ['text', 'mesh', 'x509', 'runtime', 'issuer/errors.ts', 'version.ts', 'app.ts:lazy'],
   // The list of adapters, and what adapters share: no adapter.
@@ -104,6 +134,9 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   libsql: ['store'],
   handlebars: ['mesh'],
   commander: ['cli'],
+  '@grpc/grpc-js': ['sds'],
+  '@grpc/proto-loader': ['sds'],
+  jose: ['tokens'],
 };
 
 /** Time and chance come from src/runtime, handed in. Making keys is node:crypto's own business. */

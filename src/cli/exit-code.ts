@@ -19,6 +19,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 export const EXIT_CODES: Readonly<Record<ErrorCode, ExitCode>> = {
   ERR_CONFIG_INVALID: EXIT.operator,
   ERR_BACKEND_INVALID: EXIT.operator,
+  ERR_ROTATION_NOT_READY: EXIT.later,
   ERR_REQUEST_INVALID: EXIT.request,
   ERR_POLICY_DENIED: EXIT.request,
   ERR_NOT_FOUND: EXIT.request,

@@ -1,9 +1,11 @@
 import {
   BackendInvalidError,
+  type Blocker,
   CaError,
   type ErrorCode,
   type FailedCheck,
   type Hold,
+  RotationNotReadyError,
   type Violation,
 } from '../issuer/errors.ts';
 import { ResourceError } from '../resources/resource-error.ts';
@@ -13,6 +15,7 @@ import type { Reply } from './route.ts';
 export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
   ERR_CONFIG_INVALID: { status: 400, title: 'Configuration is not valid' },
   ERR_BACKEND_INVALID: { status: 400, title: 'Backend does not prove itself' },
+  ERR_ROTATION_NOT_READY: { status: 400, title: 'Too soon for this step of the rotation' },
   ERR_REQUEST_INVALID: { status: 400, title: 'Bad Request' },
   ERR_POLICY_DENIED: { status: 403, title: 'Refused by a rule' },
   ERR_NOT_FOUND: { status: 404, title: 'Not Found' },
@@ -54,6 +57,9 @@ export interface Problem {
   readonly fix?: string;
   /** With ERR_BACKEND_INVALID: what failed, of all backends. */
   readonly checks?: readonly FailedCheck[];
+  /** With ERR_ROTATION_NOT_READY: the first of those who are not ready, and how many there are. */
+  readonly blockers?: readonly Blocker[];
+  readonly blockersTotal?: number;
 }
 
 /** The failure behind the one that is told. */
@@ -127,6 +133,7 @@ function problemOfCaError(
     ...(breaker === undefined ? {} : { breaker }),
     ...(hold === undefined ? {} : { cause: causeJson(hold.cause) }),
     ...(error instanceof BackendInvalidError ? { checks: error.checks } : {}),
+    ...(error instanceof RotationNotReadyError ? { blockers: error.blockers, blockersTotal: error.blockersTotal } : {}),
   };
 }
 

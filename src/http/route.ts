@@ -51,7 +51,7 @@ export interface Route {
   /** Express form: `/meshes/:mesh/dataplanes/:name`. */
   readonly path: string;
   readonly summary: string;
-  readonly tag: 'certificates' | 'trust' | 'validation' | 'resources' | 'service';
+  readonly tag: 'certificates' | 'trust' | 'validation' | 'rotation' | 'tokens' | 'resources' | 'service';
   readonly access: Access;
   /** The kind of resource that it is about, as Kuma's 403 names it. */
   readonly resourceType?: string;

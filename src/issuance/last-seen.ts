@@ -10,6 +10,8 @@ export interface LastSeen {
   /** It counts as seen at every moment until the returned function is called: a long poll that is held. */
   hold(mesh: string, dataplane: string): () => void;
   get(mesh: string, dataplane: string): Date | undefined;
+  /** All of a mesh that were seen by this instance. */
+  ofMesh(mesh: string): ReadonlyMap<string, Date>;
   /** It is gone: one of the same name starts unseen. */
   forget(mesh: string, dataplane: string): void;
 }
@@ -45,6 +47,13 @@ export function createLastSeen(clock: Clock, most = MOST): LastSeen {
     get(mesh, dataplane) {
       const key = keyOf(mesh, dataplane);
       return held.has(key) ? clock.now() : seen.get(key);
+    },
+    ofMesh(mesh) {
+      const found = new Map<string, Date>();
+      const begin = keyOf(mesh, '');
+      for (const [key, at] of seen) if (key.startsWith(begin)) found.set(key.slice(begin.length), at);
+      for (const key of held.keys()) if (key.startsWith(begin)) found.set(key.slice(begin.length), clock.now());
+      return found;
     },
     forget: (mesh, dataplane) => void seen.delete(keyOf(mesh, dataplane)),
   };

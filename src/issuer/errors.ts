@@ -8,6 +8,7 @@
 export const ERROR_CODES = [
   'ERR_CONFIG_INVALID',
   'ERR_BACKEND_INVALID',
+  'ERR_ROTATION_NOT_READY',
   'ERR_REQUEST_INVALID',
   'ERR_POLICY_DENIED',
   'ERR_NOT_FOUND',
@@ -116,6 +117,36 @@ export interface FailedCheck {
   readonly message: string;
   readonly cause?: string;
   readonly fix?: string;
+}
+
+/** Who stands in the way of the next step of a rotation (API.md). */
+export interface Blocker {
+  /** '': it is no single data plane, such as a backend that does not prove itself. */
+  readonly dataplane: string;
+  readonly zone: string;
+  /** Such as `trust bundle 7 (has 6)`. */
+  readonly waitingFor: string;
+  /** Since when it is known to stand in the way. */
+  readonly since: Date;
+}
+
+/** A step of a rotation comes too soon: connections would break; `violations` name the field of the Mesh. Acts: operator, by waiting or by what `fix` says. */
+export class RotationNotReadyError extends CaError {
+  readonly code = 'ERR_ROTATION_NOT_READY';
+  /** Data planes get ready by themselves. */
+  readonly retry = true;
+  /** The first of them, sorted by name. */
+  readonly blockers: readonly Blocker[];
+  readonly blockersTotal: number;
+
+  constructor(
+    message: string,
+    options: CaErrorOptions & { readonly blockers: readonly Blocker[]; readonly blockersTotal: number },
+  ) {
+    super(message, options);
+    this.blockers = options.blockers;
+    this.blockersTotal = options.blockersTotal;
+  }
 }
 
 /** The request itself cannot be served: malformed CSR, impossible identity. Acts: caller. */

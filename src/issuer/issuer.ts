@@ -165,6 +165,29 @@ export function isProvisioner(issuer: Issuer): issuer is Issuer & Provisioner {
   return 'ensure' in issuer;
 }
 
+/**
+ * It can make a successor of its own CA under the same name (builtin): a new generation is trusted before it signs, and the old one until nobody
+ * needs it. Every member may be repeated and raced; what is done already is left as it is.
+ */
+export interface Renewer {
+  generations(options: CallOptions): Promise<CaGenerations>;
+  /** Makes the next generation: trusted from now on, not signing. One that was made already stays. */
+  prepareNext(options: CallOptions): Promise<CaGenerations>;
+  /** The generation with this root (DER) signs from now on; all stay trusted. @throws ConflictError when there is none with this root */
+  signWith(root: Buffer, options: CallOptions): Promise<CaGenerations>;
+  /** Only the generation that signs is left. */
+  dropOthers(options: CallOptions): Promise<CaGenerations>;
+}
+/** Roots, DER. */
+export interface CaGenerations {
+  readonly signing: Buffer;
+  /** The others that are trusted: older ones, or one that is to come. Oldest first. */
+  readonly others: readonly Buffer[];
+}
+export function isRenewer(issuer: Issuer): issuer is Issuer & Renewer {
+  return 'prepareNext' in issuer;
+}
+
 /** Proves its conf against what it points to, before the Mesh is stored (provided: loads and checks the CA). */
 export interface ConfChecker {
   /** Violations relative to `conf`; empty when all is well. `warnings` do not refuse. */
@@ -225,6 +248,10 @@ export interface SecretAccess {
    * The secrets belong to the mesh: they go when it goes.
    */
   createTogether(secrets: ReadonlyMap<string, Buffer>): Promise<boolean>;
+  /** Replaces one secret of the mesh's own, or makes it where `before` is undefined. False, and nothing stored, when it is no longer `before`. */
+  replace(name: string, before: Buffer | undefined, after: Buffer): Promise<boolean>;
+  /** Removes secrets that an issuer has made; those that are gone already are passed over. */
+  remove(names: readonly string[]): Promise<void>;
   /** Calls `listener` after a secret of the mesh may have changed: read again what you follow. Returns what ends it; idempotent. */
   onChange(listener: () => void): () => void;
 }

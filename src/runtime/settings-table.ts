@@ -80,6 +80,61 @@ export const SETTINGS = {
     form: 'a whole number from 0 to 65535; 0 takes a free port',
     doc: 'Port of the HTTP API.',
   }),
+  apiTlsCertFile: setting({
+    schema: path.optional(),
+    default: undefined,
+    form: 'a path to a file with a PEM certificate and its chain',
+    doc: 'Server certificate of the SDS port. Read again when it changes.',
+    hideValue: true,
+  }),
+  apiTlsKeyFile: setting({
+    schema: path.optional(),
+    default: undefined,
+    form: 'a path to a file with a PEM private key',
+    doc: 'Its key. Both or none.',
+    hideValue: true,
+  }),
+  sdsHost: setting({
+    schema: z
+      .string()
+      .max(253)
+      .regex(/^[A-Za-z0-9.:_-]+$/),
+    default: '127.0.0.1',
+    form: 'a host name or an IP address without brackets, such as `127.0.0.1`, `::1` or `0.0.0.0`',
+    doc: "Address that Envoy's Secret Discovery Service (gRPC) listens on. One that is not loopback needs `apiTlsCertFile`.",
+  }),
+  sdsPort: setting({
+    schema: z.union([z.literal('off').transform(() => undefined), port]),
+    default: '5678',
+    form: 'a whole number from 0 to 65535, or `off`; 0 takes a free port',
+    doc: 'Port of the Secret Discovery Service.',
+  }),
+  sdsAuth: setting({
+    schema: z.enum(['token', 'mtls', 'none']),
+    default: 'token',
+    form: '`token` (data plane token), `mtls` (client certificate under the roots of the mesh) or `none` (loopback only)',
+    doc: 'How a proxy proves over SDS which data plane it is.',
+  }),
+  sdsIdentityName: setting({
+    schema: z
+      .string()
+      .min(1)
+      .max(253)
+      .regex(/^[\x21-\x7e]+$/),
+    default: 'identity_cert',
+    form: '1 to 253 printable characters without blanks',
+    doc: 'Name of the SDS secret with certificate and key.',
+  }),
+  sdsTrustName: setting({
+    schema: z
+      .string()
+      .min(1)
+      .max(253)
+      .regex(/^[\x21-\x7e]+$/),
+    default: 'mesh_ca',
+    form: '1 to 253 printable characters without blanks',
+    doc: 'Name of the SDS secret with the roots of the mesh.',
+  }),
   dataDir: setting({
     schema: path.regex(/^(?!\/\/)[^?#]+$/),
     default: './data',
@@ -161,6 +216,18 @@ export const SETTINGS = {
     default: '5m',
     form: `${GRAMMAR}, from 1s to 1y, such as \`5m\``,
     doc: 'A data plane counts as online for this long after its last request.',
+  }),
+  rotationSettleMs: setting({
+    schema: duration(0, HOUR),
+    default: '30s',
+    form: `${GRAMMAR}, up to 1h, such as \`30s\``,
+    doc: 'A certificate that was answered over HTTP counts as in use after this time, or as soon as its data plane sends it as `current`. Over SDS the ACK counts.',
+  }),
+  builtinRootRenewal: setting({
+    schema: boolean,
+    default: 'false',
+    form: '`true` or `false`',
+    doc: 'A builtin root in the last 20 % of its life is rotated to a new generation by itself.',
   }),
   requestTimeoutMs: setting({
     schema: duration(100, 10 * MINUTE),

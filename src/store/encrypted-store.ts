@@ -1,8 +1,8 @@
 import { isSealed, type Keyring } from './keyring.ts';
 import type { PutResource, ResourceKey, Store, StoredResource } from './store.ts';
 
-/** Kinds whose bodies may hold keys or tokens: a Mesh may carry them inline in its backends. */
-export const SECRET_TYPES: ReadonlySet<string> = new Set(['Secret', 'GlobalSecret', 'Mesh']);
+/** Kinds whose bodies may hold keys or tokens: a Mesh, and a rotation that keeps one of its backends, may carry them inline. */
+export const SECRET_TYPES: ReadonlySet<string> = new Set(['Secret', 'GlobalSecret', 'Mesh', 'MeshRotation']);
 
 /**
  * The same store, with the bodies of secret kinds encrypted. A body that was stored before encryption is read as it is and encrypted when

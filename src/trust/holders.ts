@@ -1,0 +1,104 @@
+import { NotFoundError } from '../issuer/errors.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Store } from '../store/store.ts';
+
+/** What a data plane would not take, in its own words. */
+export interface Refusal {
+  readonly what: 'trust bundle' | 'certificate';
+  /** Version of the bundle, or serial number of the certificate. */
+  readonly version: string;
+  /** Sanitised: one line, capped. */
+  readonly message: string;
+  readonly at: Date;
+}
+
+export interface Holders {
+  /**
+   * The data plane itself says that it trusts this version: If-None-Match over HTTP, or its ACK over SDS. Having been sent a bundle is no proof.
+   * Forgets an older refusal of a bundle. A mesh that is gone is no error.
+   */
+  accepted(mesh: string, dataplane: string, version: number): Promise<void>;
+  /** It was sent something and would not take it (SDS NACK). Stands until it accepts the same kind of thing. */
+  refused(mesh: string, dataplane: string, refusal: Omit<Refusal, 'at'>): void;
+  refusal(mesh: string, dataplane: string): Refusal | undefined;
+  /** A certificate is on its way to it over SDS: until `uses` nobody knows whether it still presents the one before. */
+  sent(mesh: string, dataplane: string, serialNumber: string): void;
+  /** It says that it uses this certificate: `current` over HTTP, or its ACK over SDS. */
+  uses(mesh: string, dataplane: string, serialNumber: string): void;
+  /** `unknown`: it said nothing to this instance. */
+  useOf(mesh: string, dataplane: string, serialNumber: string): 'pending' | 'confirmed' | 'unknown';
+  /** It is gone: one of the same name starts anew. */
+  forget(mesh: string, dataplane: string): void;
+  /** Called with the mesh after anything above. Returns what ends it; idempotent. */
+  onChange(listener: (mesh: string) => void): () => void;
+}
+
+/** Data planes about which something is remembered; the one changed longest ago goes first. */
+const MOST = 200_000;
+
+interface Said {
+  refusal: Refusal | undefined;
+  use: { readonly serialNumber: string; readonly state: 'pending' | 'confirmed' } | undefined;
+}
+
+/** Statements about bundles are stored; refusals and the use of certificates are in memory only: after a restart SDS clients tell them again. */
+export function createHolders({ store, clock }: { readonly store: Store; readonly clock: Clock }): Holders {
+  const said = new Map<string, Said>();
+  const listeners = new Set<(mesh: string) => void>();
+  const tell = (mesh: string) => {
+    for (const listener of listeners) listener(mesh);
+  };
+  const change = (mesh: string, dataplane: string, changed: Partial<Said>) => {
+    const key = keyOf(mesh, dataplane);
+    const before = said.get(key) ?? { refusal: undefined, use: undefined };
+    const after = { ...before, ...changed };
+    // Deleted first, so that the map's order is that of the last change.
+    said.delete(key);
+    if (after.refusal !== undefined || after.use !== undefined) said.set(key, after);
+    const [oldest] = said.keys();
+    if (said.size > MOST && oldest !== undefined) said.delete(oldest);
+    tell(mesh);
+  };
+  const acceptedKind = (mesh: string, dataplane: string, what: Refusal['what']): Partial<Said> =>
+    said.get(keyOf(mesh, dataplane))?.refusal?.what === what ? { refusal: undefined } : {};
+  return {
+    async accepted(mesh, dataplane, version) {
+      try {
+        await store.recordTrustStatement({ mesh, dataplane, bundleVersion: version, statedAt: clock.now() });
+      } catch (error) {
+        if (!(error instanceof NotFoundError)) throw error;
+        return;
+      }
+      change(mesh, dataplane, acceptedKind(mesh, dataplane, 'trust bundle'));
+    },
+    refused(mesh, dataplane, refusal) {
+      change(mesh, dataplane, { refusal: { ...refusal, at: clock.now() } });
+    },
+    refusal: (mesh, dataplane) => said.get(keyOf(mesh, dataplane))?.refusal,
+    sent(mesh, dataplane, serialNumber) {
+      change(mesh, dataplane, { use: { serialNumber, state: 'pending' } });
+    },
+    uses(mesh, dataplane, serialNumber) {
+      const use = { serialNumber, state: 'confirmed' } as const;
+      change(mesh, dataplane, { ...acceptedKind(mesh, dataplane, 'certificate'), use });
+    },
+    useOf(mesh, dataplane, serialNumber) {
+      const use = said.get(keyOf(mesh, dataplane))?.use;
+      if (use === undefined) return 'unknown';
+      // Something newer than the record is on its way, or the record is newer than what it said last.
+      return use.serialNumber === serialNumber ? use.state : 'pending';
+    },
+    forget(mesh, dataplane) {
+      said.delete(keyOf(mesh, dataplane));
+      tell(mesh);
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
+
+function keyOf(mesh: string, dataplane: string): string {
+  return `${mesh}/${dataplane}`;
+}
