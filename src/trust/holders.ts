@@ -85,8 +85,9 @@ export function createHolders({ store, clock }: { readonly store: Store; readonl
     useOf(mesh, dataplane, serialNumber) {
       const use = said.get(keyOf(mesh, dataplane))?.use;
       if (use === undefined) return 'unknown';
-      // Something newer than the record is on its way, or the record is newer than what it said last.
-      return use.serialNumber === serialNumber ? use.state : 'pending';
+      if (use.serialNumber === serialNumber) return use.state;
+      // What it said last is about the one before. Over HTTP nobody may say anything for weeks; over SDS `sent` follows in a moment.
+      return use.state === 'pending' ? 'pending' : 'unknown';
     },
     forget(mesh, dataplane) {
       said.delete(keyOf(mesh, dataplane));
