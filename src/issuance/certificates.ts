@@ -2,21 +2,22 @@ import { hash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Backends } from '../backends/backends.ts';
 import { enabledBackend } from '../backends/enabled-backend.ts';
-import { CaError, ConflictError, IssuerUnavailableError, StoreUnavailableError } from '../issuer/errors.ts';
+import { CaError, ConflictError, IssuerUnavailableError } from '../issuer/errors.ts';
 import type { CallOptions, Tags } from '../issuer/issuer.ts';
 import type { Log } from '../runtime/log.ts';
-import type { CertificateRecord, RecordOptions, Store } from '../store/store.ts';
-import { fingerprintsIn, rootsOf } from '../trust/trust-bundle.ts';
+import type { CertificateRecord, Store } from '../store/store.ts';
+import { fingerprintsIn } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { type AskInTurnOptions, askInTurn, type GoodAnswer } from './ask-in-turn.ts';
 import type { CertificateAnswer, CertificateRequest, IdentityAnswer, Outcome } from './certificate-request.ts';
 import { createDataplaneCrowd } from './dataplane-crowd.ts';
+import { findStanding } from './find-standing.ts';
 import { identityHash, identityOf, storedTags } from './identity-of.ts';
 import { readCsr } from './read-csr.ts';
-import { readCurrent } from './read-current.ts';
-import { dueReason, isOutage, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
+import type { ReissuePlans } from './reissue-plan.ts';
+import { isOutage, mayServeStale, renewalTime, type Wanted } from './renewal.ts';
 import { createStoreTrouble, type StoreTrouble } from './store-trouble.ts';
-import { labels, type Task } from './task.ts';
+import { labels, requiredFor, type Task } from './task.ts';
 import { whileBoth } from './while-both.ts';
 
 export interface CertificatesOptions extends AskInTurnOptions {
@@ -24,6 +25,8 @@ export interface CertificatesOptions extends AskInTurnOptions {
   readonly backends: Backends;
   readonly bundles: TrustBundles;
   readonly log: Log;
+  /** Rotations that are under way. Absent: there are none. */
+  readonly plans?: ReissuePlans;
 }
 
 /** When to ask again for a certificate that was served stale, where nothing else is known. */
@@ -168,44 +171,8 @@ export class Certificates {
 
   /** The certificate that makes a new one unnecessary, if there is one. */
   async #standing(task: Task): Promise<CertificateAnswer | undefined> {
-    const { request, record, wanted, csr } = task;
-    if (request.force === true) return undefined;
-    if (request.currentPem !== undefined) {
-      const current = await this.#current(task, request.currentPem);
-      if (current !== undefined) return this.#answer(task, current, 'kept');
-    }
-    if (csr !== undefined && record !== undefined && dueReason(record, wanted) === undefined)
-      return this.#answer(task, record, 'reused');
-    return undefined;
-  }
-
-  /** The caller's own certificate as a record, when it stands. One that we do not know yet is adopted, so that insights show it. */
-  async #current(task: Task, pem: string): Promise<CertificateRecord | undefined> {
-    const { backend, identity, record, wanted, bundle } = task;
-    const current = readCurrent(pem, {
-      identity,
-      identityHash: task.identityHash,
-      backend,
-      profile: this.#options.profile,
-      at: wanted.now,
-      roots: rootsOf(bundle, backend.name),
-      intermediates: this.#options.bundles.intermediates(backend),
-      record,
-    });
-    if (current === undefined || dueReason(current, wanted) !== undefined) return undefined;
-    if (record === undefined || record.notBefore < current.notBefore) await this.#adopt(task, current);
-    return current;
-  }
-
-  /** It stands whether or not it can be stored: the next request adopts it. */
-  async #adopt(task: Task, current: CertificateRecord): Promise<void> {
-    const { store, log } = this.#options;
-    try {
-      await store.recordCertificate(current, required(task));
-    } catch (error) {
-      if (!(error instanceof StoreUnavailableError)) throw error;
-      log.warn({ ...labels(task), err: error }, 'the certificate that a data plane holds was not stored');
-    }
+    const standing = await findStanding(task, this.#options);
+    return standing && { ...this.#answer(task, standing.record, standing.outcome), renewAt: standing.renewAt };
   }
 
   async #issueOrServeStale(task: Task, caller: CallOptions): Promise<CertificateAnswer> {
@@ -271,7 +238,7 @@ export class Certificates {
       notAfter: leaf.notAfter,
       renewAt: renewalTime(issuedAt, leaf.notAfter, random.uniform()),
     };
-    await store.recordCertificate(record, required(task));
+    await store.recordCertificate(record, requiredFor(task));
     log.debug({ ...labels(task), serialNumber: record.serialNumber, notAfter: record.notAfter }, 'certificate issued');
     return {
       ...this.#answer({ ...task, bundle }, record, 'issued'),
@@ -314,10 +281,4 @@ export class Certificates {
 /** The backend was replaced, or the whole mesh was made again, while the request was worked on. */
 function isOutdated({ backend }: Task, error: unknown): boolean {
   return backend.isRetired || error instanceof ConflictError;
-}
-
-/** A certificate with the tags of a Dataplane is for one that is still there. */
-function required({ request: { mesh, dataplane, tags }, from }: Task): RecordOptions {
-  const requires = tags === undefined ? [{ type: 'Dataplane', mesh, name: dataplane }] : [];
-  return { requires, meshCreatedAt: from.createdAt };
 }
