@@ -116,6 +116,76 @@ export const validationAnswer = z.object({
   ),
 });
 
+/** `maxPerSecond`: re-issue that is slower than one in 10 s never ends; faster than 10000 is no limit at all. */
+export const rotationRequest = z.strictObject({
+  to: z
+    .string()
+    .min(1)
+    .max(253)
+    .describe('A backend of the Mesh; the enabled one, if it is builtin: to a new generation of its root'),
+  keepOld: z.boolean().optional().describe('The old backend stays in the Mesh. Default false'),
+  maxPerSecond: z.number().min(0.1).max(10_000).optional().describe('Certificates made anew in a second. Default 50'),
+  paused: z
+    .boolean()
+    .optional()
+    .describe('Nothing is changed and nothing made anew until it is false again. Default false'),
+  immediate: z
+    .boolean()
+    .optional()
+    .describe(
+      'For a compromised CA: all certificates are made anew at once, offline data planes are not waited for. Default false',
+    ),
+});
+export type RotationRequestBody = z.output<typeof rotationRequest>;
+
+const blocker = z.object({
+  dataplane: z.string().describe('Empty: it is no single data plane'),
+  zone: z.string(),
+  waitingFor: z.string().describe('Such as `trust bundle 7 (has 6)`'),
+  since: instant,
+});
+
+const rotationState = z.enum([
+  'idle',
+  'trusting',
+  'switching',
+  'draining',
+  'removing',
+  'done',
+  'paused',
+  'rolling-back',
+]);
+
+export const rotationAnswer = z.object({
+  mesh: z.string(),
+  state: rotationState.describe(
+    '`idle`: there was none; numbers and `can…` tell how far a step-by-step change of the Mesh is',
+  ),
+  step: rotationState.optional().describe('With `paused`: what is paused'),
+  from: z.string().optional(),
+  to: z.string().optional(),
+  startedAt: instant.optional(),
+  finishedAt: instant.optional(),
+  options: z.object({ keepOld: z.boolean(), maxPerSecond: z.number(), immediate: z.boolean() }).optional(),
+  steps: z
+    .array(z.object({ state: rotationState, at: instant }))
+    .optional()
+    .describe('When each state began'),
+  problem: z.string().optional().describe('Why it paused by itself, or what it is waiting for'),
+  etaSeconds: z.number().optional().describe('Estimated time to the end of what it is doing'),
+  dataplanes: z.object({
+    total: z.int().describe('Online, or holding a certificate that has not expired'),
+    online: z.int(),
+    trustingNew: z.int().describe('Of those online'),
+    usingNew: z.int(),
+    usingOld: z.int(),
+  }),
+  blockers: z.array(blocker).describe('Who is waited for, sorted by name; the first 100'),
+  blockersTotal: z.int(),
+  canSwitch: z.boolean().describe('`enabledBackend` may be changed now'),
+  canRemoveOld: z.boolean().describe('The old backend may be removed now'),
+});
+
 export const problem = z.object({
   type: z.string(),
   status: z.int(),
@@ -134,6 +204,8 @@ export const problem = z.object({
     .array(check.extend({ backend: z.string() }))
     .optional()
     .describe('The checks that failed, with ERR_BACKEND_INVALID'),
+  blockers: z.array(blocker).optional().describe('With ERR_ROTATION_NOT_READY: who is not ready; the first 10'),
+  blockersTotal: z.int().optional(),
 });
 
 export const certificateLineAnswer = z.union([
