@@ -26,6 +26,8 @@ export interface Proof {
   readonly caExpiresAt?: Date;
   /** When the root that it ends in does. */
   readonly rootExpiresAt?: Date;
+  /** The roots that the test certificate ends in, DER. Not kept over a restart. */
+  readonly roots?: readonly Buffer[];
 }
 
 /**

@@ -66,18 +66,18 @@ async function prove(backend: Backend, deps: ProveDeps, { signal }: CallOptions)
     provenAt: clock.now(),
     durationMs: clock.monotonicMs() - startedMs,
     checks,
-    ...(await expiryOf(test, onCertificate)),
+    ...(await casOf(test, onCertificate)),
   };
 }
 
-async function expiryOf(
+async function casOf(
   test: TestCertificate,
   checks: readonly ProofCheck[],
-): Promise<Pick<Proof, 'caExpiresAt' | 'rootExpiresAt'>> {
+): Promise<Pick<Proof, 'caExpiresAt' | 'rootExpiresAt' | 'roots'>> {
   if (checks.find(({ name }) => name === 'certificate.chain')?.status !== 'passed') return {};
   const cas = casAbove(await test.certificates());
   const root = cas?.at(-1);
   if (cas === undefined || root === undefined) return {};
   const earliest = cas.reduce((a, b) => (b.notAfter < a.notAfter ? b : a));
-  return { caExpiresAt: earliest.notAfter, rootExpiresAt: root.notAfter };
+  return { caExpiresAt: earliest.notAfter, rootExpiresAt: root.notAfter, roots: [root.der] };
 }
