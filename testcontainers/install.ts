@@ -1,3 +1,4 @@
+import { ENVOY_VERSION, findEnvoy, installEnvoy } from './envoy-program.ts';
 import { findMoto, installMoto, MOTO_VERSION } from './moto-program.ts';
 import { findOpenBao, installOpenBao, OPENBAO_VERSION } from './openbao-program.ts';
 
@@ -13,6 +14,7 @@ interface Server {
 const SERVERS: readonly Server[] = [
   { name: `openbao ${OPENBAO_VERSION}`, install: installOpenBao, find: findOpenBao },
   { name: `moto ${MOTO_VERSION}`, install: installMoto, find: findMoto },
+  { name: `envoy ${ENVOY_VERSION}`, install: installEnvoy, find: findEnvoy },
 ];
 
 async function ensure(server: Server): Promise<string> {
