@@ -45,6 +45,9 @@ export class TrustBundles {
   readonly #reading = new Map<string, Promise<TrustBundle>>();
   /** Fires an event named after a mesh when its bundle has, or may have, changed. */
   readonly #changes = new EventTarget();
+  /** Mesh -> version that listeners know of. */
+  readonly #told = new Map<string, number>();
+  readonly #listeners = new Set<(mesh: string) => void>();
   readonly #endOfWaits = new AbortController();
   readonly #closing = new AbortController();
   readonly #stopListening: () => void;
@@ -161,6 +164,16 @@ export class TrustBundles {
     }
   }
 
+  /**
+   * Calls `listener` once for each version of a mesh's bundle that this process comes to know, the first included, whoever made it; `get` then
+   * answers with it, or with a later one. Returns what ends it; idempotent.
+   */
+  onChange(listener: (mesh: string) => void): () => void {
+    const own = (mesh: string) => listener(mesh);
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+
   /** Answers all long polls now, so that a server can drain. */
   endWaits(): void {
     this.#endOfWaits.abort();
@@ -254,9 +267,12 @@ export class TrustBundles {
 
   #keep(from: MeshBackends, bundle: TrustBundle): TrustBundle {
     const mesh = from.mesh.name;
-    const before = this.#cache.get(mesh)?.bundle.version;
     this.#cache.set(mesh, { bundle, from, madeAtMs: this.#options.clock.monotonicMs() });
-    if (before !== bundle.version) this.#wake(mesh);
+    if (this.#told.get(mesh) !== bundle.version) {
+      this.#told.set(mesh, bundle.version);
+      this.#wake(mesh);
+      for (const listener of this.#listeners) listener(mesh);
+    }
     return bundle;
   }
 }
