@@ -36,10 +36,14 @@ export function startMeshCa(
 ): Promise<MeshCa> {
   const start = async () => {
     const startedAt = performance.now();
-    const child = spawn(process.execPath, [PROGRAM, 'serve', '--api-port', '0', '--data-dir', dataDir, ...flags], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
-    });
+    const child = spawn(
+      process.execPath,
+      [PROGRAM, 'serve', '--api-port', '0', '--sds-port', '0', '--data-dir', dataDir, ...flags],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, ...env },
+      },
+    );
     const stop = createStop(child);
     cleanup.add(stop);
     const address = await readAddress(child);

@@ -35,6 +35,7 @@ import { createSystemRandom, type Random } from './runtime/random.ts';
 import type { Settings } from './runtime/settings.ts';
 import { createSharedResources } from './runtime/shared-resources.ts';
 import { openStore } from './store/open-store.ts';
+import { createHolders } from './trust/holders.ts';
 import { TrustBundles } from './trust/trust-bundles.ts';
 import { createBackendReadings } from './validation/backend-readings.ts';
 import { Canary } from './validation/canary.ts';
@@ -81,6 +82,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     defaults: { expirationMs: settings.dpCertExpirationMs, issueTimeoutMs: settings.requestTimeoutMs },
   });
   const bundles = new TrustBundles({ store, backends, clock, log });
+  const holders = createHolders({ store, clock });
   const guards = createBackendGuards({ store, clock, random, log, limits: settings });
   const queues = createEndpointQueues({ clock });
   const asking = {
@@ -109,9 +111,19 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   const lastSeen = createLastSeen(clock);
   const zone = { zoneName: settings.zoneName };
   const resources = new Resources(store, {
-    Mesh: createMeshRules({ store, backends, prove, line, note: (proof) => proofs.note(proof) }),
+    Mesh: createMeshRules({
+      store,
+      backends,
+      prove,
+      line,
+      checkStep: async () => {},
+      note: (proof) => proofs.note(proof),
+    }),
     Secret: createSecretRules(store, backends),
-    Dataplane: createDataplaneRules(store, settings.zoneName, lastSeen.forget),
+    Dataplane: createDataplaneRules(store, settings.zoneName, (mesh, dataplane) => {
+      lastSeen.forget(mesh, dataplane);
+      holders.forget(mesh, dataplane);
+    }),
   });
   const overviews = new Overviews({
     ...zone,
@@ -121,8 +133,8 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     lastSeen: lastSeen.get,
   });
   const routes: readonly Route[] = [
-    ...certificateRoutes({ certificates, lastSeen }),
-    ...trustRoutes({ bundles, store, clock, lastSeen }),
+    ...certificateRoutes({ certificates, lastSeen, holders }),
+    ...trustRoutes({ bundles, holders, lastSeen }),
     ...resourceRoutes({ resources, overviews, zone }),
     ...validationRoutes({
       backends,

@@ -16,6 +16,8 @@ export interface PutState {
   readonly created: boolean;
   /** Everything is to be looked at, nothing stored. */
   readonly dryRun: boolean;
+  /** Data planes that are offline are no reason to refuse it. */
+  readonly force: boolean;
 }
 
 export interface Checked {
@@ -23,6 +25,8 @@ export interface Checked {
   readonly warnings: readonly string[];
   /** What has to be there still when the resource is stored. */
   readonly requires?: readonly ResourceKey[];
+  /** The version that the checks compared it with: another one means that they have to be made again. */
+  readonly expectedVersion?: number;
   /** To be called when the resource is stored. */
   stored?(): void;
 }

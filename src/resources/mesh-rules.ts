@@ -20,8 +20,19 @@ export interface MeshRulesOptions {
   /** Proves a backend that is not stored yet. */
   readonly prove: (backend: Backend, options: CallOptions) => Promise<Proof>;
   readonly line: TrialLine;
+  /** @throws RotationNotReadyError, ConflictError when connections would break, or a rotation is under way */
+  readonly checkStep: (step: MeshStep, options: CallOptions) => Promise<void>;
   /** Takes the proofs of a Mesh once it is stored. */
   readonly note: (proof: Proof) => void;
+}
+
+/** A Mesh as it stands, and as it is to be. */
+export interface MeshStep {
+  readonly before: Mesh;
+  readonly after: Mesh;
+  readonly force: boolean;
+  /** Backend -> the roots that its test certificate ends in, DER; of those that have just been proven. */
+  readonly provenRoots: ReadonlyMap<string, readonly Buffer[]>;
 }
 
 /**
@@ -31,11 +42,18 @@ export interface MeshRulesOptions {
 export function createMeshRules(options: MeshRulesOptions): KindRules {
   const { store, backends, line } = options;
   return {
-    async beforePut(resource, { created, dryRun }, call) {
+    async beforePut(resource, { dryRun, force }, call) {
       if (resource.type !== 'Mesh') throw new TypeError(`mesh rules got a ${resource.type}`);
+      const stored = await store.getResource({ type: 'Mesh', mesh: '', name: resource.name });
+      const before = stored && parseMesh(JSON.parse(stored.body), { name: resource.name });
+      const created = before === undefined;
       const violations = created ? checkMeshNameLength(resource.name) : [];
       if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
-      const before = created ? undefined : await storedMesh(store, resource.name);
+      const checkStep = async (provenRoots: MeshStep['provenRoots']) => {
+        if (before !== undefined) await options.checkStep({ before, after: resource, force, provenRoots }, call);
+      };
+      // First without what only a certificate tells, so that nothing is asked of a backend for a step that comes too soon.
+      await checkStep(new Map());
       const skip = resource.mtls?.skipValidation === true;
       const isUnproven = (spec: MeshBackend) => !skip && (dryRun || mustProve(spec, resource, before));
       const work = async (made: TriedBackends): Promise<Checked> => {
@@ -43,6 +61,7 @@ export function createMeshRules(options: MeshRulesOptions): KindRules {
         const unproven = tried.filter(({ spec }) => isUnproven(spec));
         const proofs = await proveAll(unproven, options.prove, call);
         requireProof(resource, proofs);
+        await checkStep(new Map(proofs.map(({ spec, proof }) => [spec.name, proof.roots ?? []])));
         if (!dryRun) for (const { keep } of tried) await keep();
         return {
           resource,
@@ -52,6 +71,7 @@ export function createMeshRules(options: MeshRulesOptions): KindRules {
             ...proofs.flatMap(warningsOf),
           ],
           requires: await requiredSecrets(backends, resource, tried),
+          expectedVersion: stored?.version ?? 0,
           stored: () => {
             for (const { proof } of proofs) options.note(proof);
           },
@@ -76,11 +96,6 @@ export function createMeshRules(options: MeshRulesOptions): KindRules {
 
 interface Proven extends Tried {
   readonly proof: Proof;
-}
-
-async function storedMesh(store: Store, name: string): Promise<Mesh | undefined> {
-  const stored = await store.getResource({ type: 'Mesh', mesh: '', name });
-  return stored === undefined ? undefined : parseMesh(JSON.parse(stored.body), { name });
 }
 
 /**

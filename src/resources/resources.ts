@@ -4,6 +4,7 @@ import {
   ConflictError,
   NotFoundError,
   RequestInvalidError,
+  RotationNotReadyError,
 } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import { checkAgainstUrl, type Kind } from '../mesh/kinds.ts';
@@ -30,6 +31,8 @@ export interface ListFilter {
 export interface PutOptions extends CallOptions {
   /** Every check is made, and nothing stored. */
   readonly dryRun?: boolean;
+  /** With a Mesh: a backend may go although data planes that are offline hold unexpired certificates of it. */
+  readonly force?: boolean;
 }
 
 export interface PutResult {
@@ -93,7 +96,7 @@ export class Resources {
     });
     const rules = this.#rules[kind.type];
     const warnings = await framedAsync(step, async () => {
-      const state = { created: before === undefined, dryRun: options.dryRun === true };
+      const state = { created: before === undefined, dryRun: options.dryRun === true, force: options.force === true };
       for (let attempt = 1; ; attempt += 1) {
         const checked = (await rules?.beforePut?.(resource, state, options)) ?? { resource, warnings: [] };
         if (state.dryRun) return checked.warnings;
@@ -134,12 +137,12 @@ export class Resources {
   }
 
   /** Stores what was checked, if what the checks relied on is still there. */
-  async #keep({ resource, requires = [] }: Checked, kind: Kind, key: ResourceKey): Promise<void> {
+  async #keep({ resource, requires = [], expectedVersion }: Checked, kind: Kind, key: ResourceKey): Promise<void> {
     const meshKey = kind.scope === 'Mesh' ? [{ type: 'Mesh', mesh: '', name: key.mesh }] : [];
     try {
       await this.#store.putResource(
         { ...key, body: JSON.stringify(kind.toJson(resource)) },
-        { requires: [...meshKey, ...requires] },
+        { requires: [...meshKey, ...requires], ...(expectedVersion === undefined ? {} : { expectedVersion }) },
       );
     } catch (error) {
       if (!(error instanceof NotFoundError)) throw error;
@@ -175,7 +178,12 @@ function notFound(step: 'get' | 'delete', kind: Kind, name: string): ResourceErr
 
 /** Puts Kuma's title around an error of ours; what has violations gets Kuma's detail, too. */
 function toResourceError(step: keyof typeof TITLES, error: unknown): unknown {
-  if (error instanceof ConfigError || error instanceof BackendInvalidError || error instanceof RequestInvalidError) {
+  if (
+    error instanceof ConfigError ||
+    error instanceof BackendInvalidError ||
+    error instanceof RequestInvalidError ||
+    error instanceof RotationNotReadyError
+  ) {
     return new ResourceError(step, error.violations.length > 0 ? NOT_VALID : undefined, error);
   }
   return error;

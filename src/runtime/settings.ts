@@ -30,6 +30,8 @@ const MAX_VIOLATIONS_BY_NAME = 50;
 
 /** The first is worth nothing without the second. */
 const TOGETHER: readonly (readonly [SettingKey, SettingKey])[] = [
+  ['apiTlsCertFile', 'apiTlsKeyFile'],
+  ['apiTlsKeyFile', 'apiTlsCertFile'],
   ['podName', 'podUid'],
   ['podUid', 'podName'],
 ];

@@ -21,7 +21,7 @@ export async function startServe(
   env: Readonly<Record<string, string>> = {},
 ): Promise<ServeProcess> {
   const started = performance.now();
-  const child = spawn(process.execPath, [PROGRAM, 'serve', '--api-port', '0', ...flags], {
+  const child = spawn(process.execPath, [PROGRAM, 'serve', '--api-port', '0', '--sds-port', '0', ...flags], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -38,7 +38,7 @@ export async function startTestApp(
   const dataDir = await mkdtemp(join(tmpdir(), 'mesh-ca-test-'));
   const log: string[] = [];
   const settings = loadSettings({
-    flags: { apiPort: '0', store: 'memory:', dataDir, canaryInterval: '0s', ...flags },
+    flags: { apiPort: '0', sdsPort: 'off', store: 'memory:', dataDir, canaryInterval: '0s', ...flags },
     env: {},
   });
   const app = await startApp(settings, {

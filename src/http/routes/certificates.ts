@@ -2,6 +2,7 @@ import type { CertificateAnswer, StaleReason } from '../../issuance/certificate-
 import type { Certificates } from '../../issuance/certificates.ts';
 import { issueMany } from '../../issuance/issue-many.ts';
 import type { LastSeen } from '../../issuance/last-seen.ts';
+import type { Holders } from '../../trust/holders.ts';
 import { encodePem } from '../../x509/pem.ts';
 import { causeJson } from '../problem.ts';
 import type { Line } from '../read-lines.ts';
@@ -25,10 +26,11 @@ const MAX_BODY_BYTES = 128 * 1024;
 export interface CertificateRoutesOptions {
   readonly certificates: Certificates;
   readonly lastSeen: LastSeen;
+  readonly holders: Holders;
 }
 
 /** The main job. */
-export function certificateRoutes({ certificates, lastSeen }: CertificateRoutesOptions): readonly Route[] {
+export function certificateRoutes({ certificates, lastSeen, holders }: CertificateRoutesOptions): readonly Route[] {
   const issue = async (
     mesh: string,
     dataplane: string,
@@ -38,7 +40,7 @@ export function certificateRoutes({ certificates, lastSeen }: CertificateRoutesO
     requireName('dataplane', dataplane);
     // Who asks is there, also when the backend is not.
     lastSeen.note(mesh, dataplane);
-    return certificates.issue(
+    const answer = await certificates.issue(
       {
         mesh,
         dataplane,
@@ -53,6 +55,9 @@ export function certificateRoutes({ certificates, lastSeen }: CertificateRoutesO
         },
       },
     );
+    // It was sent as `current`.
+    if (answer.outcome === 'kept') holders.uses(mesh, dataplane, answer.serialNumber);
+    return answer;
   };
   return [
     route<CertificateRequestBody>({

@@ -12,7 +12,7 @@ import {
   readListQuery,
   requireFormat,
 } from '../list-query.ts';
-import { PUT_QUERY, readDryRun } from '../read-dry-run.ts';
+import { PUT_QUERY, readPutQuery } from '../read-put-query.ts';
 import { type Answer, type Call, json, type Reply, type Route } from '../route.ts';
 import { anyJson, putAnswer, resource, resourceList } from '../schemas.ts';
 
@@ -88,9 +88,9 @@ function kindRoutes(kind: Kind, options: ResourceRoutesOptions): readonly Route[
         if (kind.scope === 'Mesh') await resources.requireMesh(mesh);
       },
       async handle({ params: { mesh = '', name = '' }, query, body, signal }) {
-        const dryRun = readDryRun(query);
-        const { created, warnings } = await resources.put(kind, mesh, name, body, { signal, dryRun });
-        return json(created && !dryRun ? 201 : 200, warnings.length === 0 ? {} : { warnings });
+        const asked = readPutQuery(query);
+        const { created, warnings } = await resources.put(kind, mesh, name, body, { signal, ...asked });
+        return json(created && !asked.dryRun ? 201 : 200, warnings.length === 0 ? {} : { warnings });
       },
     },
     {

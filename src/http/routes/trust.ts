@@ -1,9 +1,8 @@
 import type { LastSeen } from '../../issuance/last-seen.ts';
 import { RequestInvalidError } from '../../issuer/errors.ts';
 import { parseDuration } from '../../mesh/duration.ts';
-import type { Clock } from '../../runtime/clock.ts';
-import type { Store } from '../../store/store.ts';
 import { BUNDLE_FORMATS, type BundleFormat, writeBundle } from '../../trust/bundle-formats.ts';
+import type { Holders } from '../../trust/holders.ts';
 import type { TrustBundles } from '../../trust/trust-bundles.ts';
 import { HttpError } from '../problem.ts';
 import { requireName } from '../read-names.ts';
@@ -14,12 +13,11 @@ const LONGEST_WAIT_MS = 300_000;
 
 export interface TrustRoutesOptions {
   readonly bundles: TrustBundles;
-  readonly store: Store;
-  readonly clock: Clock;
+  readonly holders: Holders;
   readonly lastSeen: LastSeen;
 }
 
-export function trustRoutes({ bundles, store, clock, lastSeen }: TrustRoutesOptions): readonly Route[] {
+export function trustRoutes({ bundles, holders, lastSeen }: TrustRoutesOptions): readonly Route[] {
   const answers: Readonly<Record<number, Answer>> = {
     200: {
       description: 'The roots of all backends of the mesh; ETag is the version',
@@ -74,7 +72,7 @@ export function trustRoutes({ bundles, store, clock, lastSeen }: TrustRoutesOpti
           const known = knownVersion(call.headers['if-none-match']);
           // A version that was never given out proves nothing.
           if (known !== undefined && known > 0 && known <= bundle.version) {
-            await store.recordTrustStatement({ mesh, dataplane, bundleVersion: known, statedAt: clock.now() });
+            await holders.accepted(mesh, dataplane, known);
           }
           return await answer(call, mesh);
         } finally {
