@@ -3,6 +3,7 @@ import { Certificates } from '../../src/issuance/certificates.ts';
 import { createBackendGuards } from '../../src/issuance/guards/backend-guards.ts';
 import { createKeyMaker } from '../../src/issuance/make-key.ts';
 import { createEndpointQueues } from '../../src/issuance/queue/endpoint-queues.ts';
+import type { ReissuePlans } from '../../src/issuance/reissue-plan.ts';
 import { createTags } from '../../src/mesh/tags.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { silentLog } from '../../src/runtime/log.ts';
@@ -17,8 +18,10 @@ import { encodePem } from '../../src/x509/pem.ts';
 import { createTestDeps } from '../conformance/issuer-deps.ts';
 import { createFakeIssuer } from '../fakes/fake-issuer.ts';
 
+export type CertificatesWorld = Awaited<ReturnType<typeof createCertificatesWorld>>;
+
 /** The certificates of meshes whose fake backends share one endpoint with one place; it is held until `open`. */
-export async function createCertificatesWorld() {
+export async function createCertificatesWorld({ plans }: { readonly plans?: ReissuePlans } = {}) {
   const clock = systemClock;
   const [random, log] = [createSystemRandom(), silentLog];
   const { backend: fake, module } = await createFakeIssuer({
@@ -49,6 +52,7 @@ export async function createCertificatesWorld() {
     makeKey: createKeyMaker(),
     profile: 'kuma',
     keyType: 'EC-P256',
+    ...(plans && { plans }),
   });
   const csrPem = encodePem(
     'CERTIFICATE REQUEST',
@@ -57,15 +61,23 @@ export async function createCertificatesWorld() {
 
   return {
     ...{ fake, store, certificates, order, csrPem },
-    async putMesh(name: string, requestTimeout?: string) {
+    /** Backends `ca` and `new`, the first of them enabled unless told otherwise. */
+    async putMesh(name: string, requestTimeout?: string, { enabled = 'ca', without = '' } = {}) {
       const dpCert = requestTimeout === undefined ? {} : { dpCert: { rotation: { expiration: '1d' }, requestTimeout } };
-      const mtls = { enabledBackend: 'ca', backends: [{ name: 'ca', type: 'fake', conf: {}, ...dpCert }] };
+      const backends = ['ca', 'new']
+        .filter((each) => each !== without)
+        .map((each) => ({ name: each, type: 'fake', conf: {}, ...dpCert }));
+      const mtls = { enabledBackend: enabled, backends };
       await store.putResource({ type: 'Mesh', mesh: '', name, body: JSON.stringify({ mtls }) });
     },
     issue(
       mesh: string,
       dataplane: string,
-      { service = 'web', withCsr = true, ...more }: { service?: string; withCsr?: boolean; force?: boolean } = {},
+      {
+        service = 'web',
+        withCsr = true,
+        ...more
+      }: { service?: string; withCsr?: boolean; force?: boolean; currentPem?: string } = {},
       signal: AbortSignal = new AbortController().signal,
     ) {
       const tags = createTags([['kuma.io/service', service]]);
