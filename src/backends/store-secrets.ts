@@ -1,13 +1,16 @@
+import { ConflictError } from '../issuer/errors.ts';
 import type { SecretAccess } from '../issuer/issuer.ts';
-import { parseSecret, secretToJson } from '../mesh/secret.ts';
-import type { Store } from '../store/store.ts';
+import { parseSecret, type Secret, secretToJson } from '../mesh/secret.ts';
+import type { PutResource, ResourceKey, Store, StoredResource } from '../store/store.ts';
 
 /** The secrets of one mesh as adapters see them. */
 export function createSecretAccess(store: Store, mesh: string): SecretAccess {
+  const keyOf = (name: string): ResourceKey => ({ type: 'Secret', mesh, name });
+  const parse = ({ name, body }: StoredResource) => parseSecret(JSON.parse(body), { mesh, name });
   return {
     async read(name) {
-      const stored = await store.getResource({ type: 'Secret', mesh, name });
-      return stored === undefined ? undefined : parseSecret(JSON.parse(stored.body), { mesh, name }).data;
+      const stored = await store.getResource(keyOf(name));
+      return stored && parse(stored).data;
     },
     onChange(listener) {
       return store.onChange((change) => {
@@ -15,12 +18,30 @@ export function createSecretAccess(store: Store, mesh: string): SecretAccess {
       });
     },
     createTogether(secrets) {
-      return store.createResources(
-        [...secrets].map(([name, data]) => {
-          const body = JSON.stringify(secretToJson({ type: 'Secret', mesh, name, data }));
-          return { type: 'Secret', mesh, name, body, owned: true };
-        }),
-      );
+      return store.createResources([...secrets].map(([name, data]) => ownedBy({ type: 'Secret', mesh, name, data })));
+    },
+    async replace(name, before, after) {
+      const stored = await store.getResource(keyOf(name));
+      const found = stored && parse(stored);
+      if (found === undefined ? before !== undefined : before === undefined || !found.data.equals(before)) return false;
+      try {
+        await store.putResource(ownedBy({ ...found, type: 'Secret', mesh, name, data: after }), {
+          expectedVersion: stored?.version ?? 0,
+          requires: [{ type: 'Mesh', mesh: '', name: mesh }],
+        });
+        return true;
+      } catch (error) {
+        if (error instanceof ConflictError) return false;
+        throw error;
+      }
+    },
+    async remove(names) {
+      for (const name of names) await store.deleteResource(keyOf(name));
     },
   };
+}
+
+function ownedBy(secret: Secret): PutResource {
+  const { type, mesh, name } = secret;
+  return { type, mesh, name, body: JSON.stringify(secretToJson(secret)), owned: true };
 }

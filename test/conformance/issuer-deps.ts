@@ -92,7 +92,7 @@ export interface TestDeps<C extends IssuerDeps['clock'] = FakeClock> extends Iss
   readonly clock: C;
   /** The secrets there are now. A test may change them. */
   readonly stored: Map<string, Buffer>;
-  /** How often `createTogether` was called. */
+  /** How often something was to be created, replaced or removed. */
   readonly writes: { count: number };
   /** Requests that went out to the backend. */
   readonly requests: { count: number };
@@ -155,6 +155,17 @@ export function createTestDeps(options: TestDepsOptions<IssuerDeps['clock']> = {
         if ([...secrets.keys()].some((name) => stored.has(name))) return false;
         for (const [name, data] of secrets) stored.set(name, Buffer.from(data));
         return true;
+      },
+      async replace(name, before, after) {
+        writes.count += 1;
+        const found = stored.get(name);
+        if (found === undefined ? before !== undefined : before === undefined || !found.equals(before)) return false;
+        stored.set(name, Buffer.from(after));
+        return true;
+      },
+      async remove(names) {
+        writes.count += 1;
+        for (const name of names) stored.delete(name);
       },
     },
     async load(source, { signal }) {
