@@ -5,12 +5,12 @@ import type { TrustBundle } from '../trust/trust-bundle.ts';
 /** What is known of one data plane. */
 export interface FleetMember {
   readonly dataplane: string;
-  /**
-   * It was heard of within `dataplaneOnlineFor`. So is one with an unexpired certificate that was not heard of since this instance started, for as
-   * long after the start: it may live, and connect in the next moment.
-   */
+  /** It was heard of within `dataplaneOnlineFor`, or is `unheard`. */
   readonly online: boolean;
-  /** Only the rule for the time after a start makes it online: what it holds may not be what stands here. */
+  /**
+   * It holds an unexpired certificate and was not heard of since this instance started, less than `dataplaneOnlineFor` ago: it may live, and connect
+   * in the next moment, and what it uses may not be what stands here.
+   */
   readonly unheard: boolean;
   /** Undefined: it has never said which bundle it holds. */
   readonly heldVersion: number | undefined;
@@ -27,11 +27,21 @@ export interface HeldCertificate extends CertificateHolder {
   readonly inUse: boolean;
 }
 
+/** One version of the trust bundle. Never changes. */
+export interface BundleVersion {
+  readonly version: number;
+  readonly madeAt: Date;
+  /** SHA-256 (hex) of each root. */
+  readonly roots: ReadonlySet<string>;
+}
+
 /** Everything that the steps of a rotation are decided by, at one moment. */
 export interface Fleet {
   readonly mesh: string;
   readonly readAt: Date;
   readonly bundle: TrustBundle;
+  /** The bundle's version and some of those before it, newest first. Empty when none is stored. */
+  readonly versions: readonly BundleVersion[];
   /** Sorted by data plane. Those with a certificate, a statement, or that were seen. */
   readonly members: readonly FleetMember[];
 }

@@ -25,8 +25,13 @@ export interface Holders {
   sent(mesh: string, dataplane: string, serialNumber: string): void;
   /** It says that it uses this certificate: `current` over HTTP, or its ACK over SDS. */
   uses(mesh: string, dataplane: string, serialNumber: string): void;
-  /** `unknown`: it said nothing to this instance. */
+  /**
+   * `pending`: it may well use another one until it acknowledges this one over SDS. `unknown`: it said nothing to this instance, or asks over HTTP,
+   * where nobody acknowledges.
+   */
   useOf(mesh: string, dataplane: string, serialNumber: string): 'pending' | 'confirmed' | 'unknown';
+  /** When it last said that it uses another one than this. Undefined: it did not. */
+  usesOther(mesh: string, dataplane: string, serialNumber: string): Date | undefined;
   /** It is gone: one of the same name starts anew. */
   forget(mesh: string, dataplane: string): void;
   /** Called with the mesh after anything above. Returns what ends it; idempotent. */
@@ -36,9 +41,17 @@ export interface Holders {
 /** Data planes about which something is remembered; the one changed longest ago goes first. */
 const MOST = 200_000;
 
+interface Use {
+  readonly serialNumber: string;
+  readonly state: 'pending' | 'confirmed';
+  /** It has been sent a certificate over SDS, so it says of each whether it uses it. */
+  readonly acknowledges: boolean;
+  readonly at: Date;
+}
+
 interface Said {
   refusal: Refusal | undefined;
-  use: { readonly serialNumber: string; readonly state: 'pending' | 'confirmed' } | undefined;
+  use: Use | undefined;
 }
 
 /** Statements about bundles are stored; refusals and the use of certificates are in memory only: after a restart SDS clients tell them again. */
@@ -76,18 +89,22 @@ export function createHolders({ store, clock }: { readonly store: Store; readonl
     },
     refusal: (mesh, dataplane) => said.get(keyOf(mesh, dataplane))?.refusal,
     sent(mesh, dataplane, serialNumber) {
-      change(mesh, dataplane, { use: { serialNumber, state: 'pending' } });
+      change(mesh, dataplane, { use: { serialNumber, state: 'pending', acknowledges: true, at: clock.now() } });
     },
     uses(mesh, dataplane, serialNumber) {
-      const use = { serialNumber, state: 'confirmed' } as const;
+      const acknowledges = said.get(keyOf(mesh, dataplane))?.use?.acknowledges ?? false;
+      const use = { serialNumber, state: 'confirmed', acknowledges, at: clock.now() } as const;
       change(mesh, dataplane, { ...acceptedKind(mesh, dataplane, 'certificate'), use });
     },
     useOf(mesh, dataplane, serialNumber) {
       const use = said.get(keyOf(mesh, dataplane))?.use;
       if (use === undefined) return 'unknown';
       if (use.serialNumber === serialNumber) return use.state;
-      // What it said last is about the one before. Over HTTP nobody may say anything for weeks; over SDS `sent` follows in a moment.
-      return use.state === 'pending' ? 'pending' : 'unknown';
+      return use.acknowledges ? 'pending' : 'unknown';
+    },
+    usesOther(mesh, dataplane, serialNumber) {
+      const use = said.get(keyOf(mesh, dataplane))?.use;
+      return use?.state === 'confirmed' && use.serialNumber !== serialNumber ? use.at : undefined;
     },
     forget(mesh, dataplane) {
       said.delete(keyOf(mesh, dataplane));

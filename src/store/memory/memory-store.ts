@@ -1,5 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type {
+  CertificateHolder,
   CertificateRecord,
   ListQuery,
   PutResource,
@@ -133,6 +134,13 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
           .sort(byDataplane)
           .map((record) => copyOf(record, record.regenerations)),
       ),
+    listHolders: (mesh) =>
+      later(() =>
+        [...certificates.values()]
+          .filter((record) => record.mesh === mesh)
+          .sort(byDataplane)
+          .map(holderOf),
+      ),
     recordCertificate: (record, { requires = [], meshCreatedAt } = {}) =>
       later(() => {
         checkRecord(record);
@@ -220,9 +228,24 @@ function copyOf(record: CertificateRecord, regenerations: number): StoredCertifi
   };
 }
 
+function holderOf({
+  dataplane,
+  backend,
+  rootHashes,
+  serialNumber,
+  issuedAt,
+  notAfter,
+}: StoredCertificate): CertificateHolder {
+  return { dataplane, backend, rootHashes: [...rootHashes], serialNumber, issuedAt, notAfter };
+}
+
+/** Whose UTF-16 units sort before some that stand for smaller code points. */
+const SURROGATE = /[\ud800-\udfff]/;
+
 /** By UTF-8 bytes: JavaScript's `<` compares UTF-16 units, which differ beyond U+FFFF. */
 function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  return Number(a > b) - Number(a < b);
 }
 
 function byMeshAndName(a: ResourceKey, b: ResourceKey): number {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type {
+  CertificateHolder,
   ListQuery,
   ResourceKey,
   ResourcePage,
@@ -10,7 +11,7 @@ import type {
 } from '../store.ts';
 import { integerOf, type ReadConnection, type Row, type Statement, textOf } from './driver.ts';
 import { pause } from './pause.ts';
-import { bundleOf, certificateOf, resourceOf, statementOf } from './rows.ts';
+import { bundleOf, certificateOf, holderOf, resourceOf, statementOf } from './rows.ts';
 import { READS } from './statements.ts';
 
 export interface BeginQuery {
@@ -28,6 +29,7 @@ export interface Reader {
   countByBegin(query: BeginQuery): ReadonlyMap<string, number>;
   getCertificate(mesh: string, dataplane: string): StoredCertificate | undefined;
   listCertificates(mesh: string): Promise<readonly StoredCertificate[]>;
+  listHolders(mesh: string): Promise<readonly CertificateHolder[]>;
   getStatement(mesh: string, dataplane: string): TrustStatement | undefined;
   listStatements(mesh: string): Promise<readonly TrustStatement[]>;
   getBundle(mesh: string): StoredTrustBundle | undefined;
@@ -115,6 +117,7 @@ export function createReader(connection: ReadConnection, clock: Clock): Reader {
       return row && certificateOf(mesh, row);
     },
     listCertificates: (mesh) => readOfMesh(sql.listCertificates, mesh, certificateOf),
+    listHolders: (mesh) => readOfMesh(sql.listHolders, mesh, holderOf),
 
     getStatement(mesh, dataplane) {
       const row = sql.getStatement.get(mesh, dataplane);

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type {
+  CertificateHolder,
   CertificateRecord,
   StoredCertificate,
   StoredResource,
@@ -74,6 +75,18 @@ export function certificateOf(mesh: string, row: Row): StoredCertificate {
     notAfter: new Date(json.notAfter),
     renewAt: new Date(json.renewAt),
     regenerations: integerOf(row, 1),
+  };
+}
+
+export function holderOf(_mesh: string, row: Row): CertificateHolder {
+  const json = JSON.parse(textOf(row, 1)) as RecordJson;
+  return {
+    dataplane: textOf(row, 0),
+    backend: json.backend,
+    rootHashes: json.rootHashes,
+    serialNumber: json.serialNumber,
+    issuedAt: new Date(json.issuedAt),
+    notAfter: new Date(json.notAfter),
   };
 }
 

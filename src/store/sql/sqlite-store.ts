@@ -131,6 +131,7 @@ export async function openSqlite({ path, clock, log }: SqliteStoreOptions): Prom
 
     getCertificate: (mesh, dataplane) => read((reader) => reader.getCertificate(mesh, dataplane)),
     listCertificates: (mesh) => read((reader) => reader.listCertificates(mesh)),
+    listHolders: (mesh) => read((reader) => reader.listHolders(mesh)),
     async recordCertificate(record, options) {
       checkRecord(record);
       return queue.write(() => writer.putCertificate(record, options));

@@ -1,0 +1,145 @@
+import type { LastSeen } from '../issuance/last-seen.ts';
+import { NotFoundError } from '../issuer/errors.ts';
+import type { CallOptions } from '../issuer/issuer.ts';
+import { RESERVED_NAME } from '../mesh/identity.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { CertificateHolder, Store, TrustStatement } from '../store/store.ts';
+import type { Holders } from '../trust/holders.ts';
+import { bundleBody, readBundle, type TrustBundle } from '../trust/trust-bundle.ts';
+import type { TrustBundles } from '../trust/trust-bundles.ts';
+import { BundleVersions } from './bundle-versions.ts';
+import type { Fleet, FleetMember, HeldCertificate } from './fleet.ts';
+
+export interface FleetsOptions {
+  readonly store: Pick<Store, 'listHolders' | 'listTrustStatements' | 'getTrustBundle' | 'getTrustBundleVersion'>;
+  readonly bundles: Pick<TrustBundles, 'get'>;
+  readonly holders: Pick<Holders, 'refusal' | 'useOf' | 'usesOther'>;
+  readonly lastSeen: Pick<LastSeen, 'ofMesh'>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** `dataplaneOnlineFor`, in milliseconds. */
+  readonly onlineForMs: number;
+  /** `rotationSettle`, in milliseconds: a certificate that was answered over HTTP counts as in use after this time. */
+  readonly settleMs: number;
+}
+
+/** Nobody holds anything. */
+const NO_ROOTS: ReadonlySet<string> = new Set();
+
+/** Reads what is known of all data planes of a mesh. The store is the truth: nothing is kept between two readings but what never changes. */
+export class Fleets {
+  readonly #options: FleetsOptions;
+  readonly #versions: BundleVersions;
+  readonly #startedAtMs: number;
+
+  /** The moment of this call is the start of the process. */
+  constructor(options: FleetsOptions) {
+    this.#options = options;
+    this.#versions = new BundleVersions(options.store);
+    this.#startedAtMs = options.clock.now().getTime();
+  }
+
+  /**
+   * Not of one moment, but whatever changes while it is read shows as less ready than it is, never as more.
+   * @throws NotFoundError when there is no such mesh
+   */
+  async read(mesh: string, options: CallOptions): Promise<Fleet> {
+    const { store, clock, lastSeen } = this.#options;
+    const bundle = await this.#bundle(mesh, options);
+    const versions = await this.#versions.upTo(mesh, bundle.version);
+    const [certificates, statements] = await Promise.all([store.listHolders(mesh), store.listTrustStatements(mesh)]);
+    const rootsOf = await this.#rootsOf(mesh, statements);
+    options.signal.throwIfAborted();
+
+    const readAt = clock.now();
+    const known = joined(certificates, statements, lastSeen.ofMesh(mesh));
+    const members = [...known.values()].map((one) => this.#member(mesh, one, rootsOf, readAt.getTime()));
+    return { mesh, readAt, bundle, versions, members };
+  }
+
+  /** As it should be by now; when a backend does not tell its roots, as it was last. */
+  async #bundle(mesh: string, options: CallOptions): Promise<TrustBundle> {
+    try {
+      return await this.#options.bundles.get(mesh, options);
+    } catch (error) {
+      if (error instanceof NotFoundError || options.signal.aborted) throw error;
+      const stored = await this.#options.store.getTrustBundle(mesh);
+      return readBundle(mesh, stored?.version ?? 0, stored?.body ?? bundleBody(new Map()));
+    }
+  }
+
+  /** Version -> its roots, one set for all that hold it. */
+  async #rootsOf(
+    mesh: string,
+    statements: readonly TrustStatement[],
+  ): Promise<ReadonlyMap<number, ReadonlySet<string>>> {
+    const found = new Map<number, ReadonlySet<string>>();
+    for (const { bundleVersion } of statements) {
+      if (found.has(bundleVersion)) continue;
+      found.set(bundleVersion, (await this.#versions.get(mesh, bundleVersion))?.roots ?? NO_ROOTS);
+    }
+    return found;
+  }
+
+  #member(mesh: string, known: Known, rootsOf: ReadonlyMap<number, ReadonlySet<string>>, nowMs: number): FleetMember {
+    const { dataplane, holder, statement } = known;
+    const { onlineForMs, holders } = this.#options;
+    const seenMs = lastSightMs(known);
+    const certificate = holder !== undefined && holder.notAfter.getTime() > nowMs ? holder : undefined;
+    const unheard = certificate !== undefined && seenMs < this.#startedAtMs && nowMs < this.#startedAtMs + onlineForMs;
+    return {
+      dataplane,
+      online: unheard || seenMs + onlineForMs > nowMs,
+      unheard,
+      heldVersion: statement?.bundleVersion,
+      heldRoots: (statement && rootsOf.get(statement.bundleVersion)) ?? NO_ROOTS,
+      refusal: holders.refusal(mesh, dataplane),
+      certificate: certificate && this.#held(mesh, certificate, nowMs),
+    };
+  }
+
+  #held(mesh: string, holder: CertificateHolder, nowMs: number): HeldCertificate {
+    const { holders, settleMs } = this.#options;
+    const { dataplane, serialNumber } = holder;
+    const use = holders.useOf(mesh, dataplane, serialNumber);
+    const isSettled = () => {
+      const doubtMs = holders.usesOther(mesh, dataplane, serialNumber)?.getTime() ?? 0;
+      return Math.max(holder.issuedAt.getTime(), doubtMs) + settleMs <= nowMs;
+    };
+    return { ...holder, inUse: use === 'confirmed' || (use === 'unknown' && isSettled()) };
+  }
+}
+
+interface Known {
+  readonly dataplane: string;
+  holder: CertificateHolder | undefined;
+  statement: TrustStatement | undefined;
+  seen: Date | undefined;
+}
+
+/** By data plane, sorted. Test certificates belong to nobody. */
+function joined(
+  certificates: readonly CertificateHolder[],
+  statements: readonly TrustStatement[],
+  seen: ReadonlyMap<string, Date>,
+): ReadonlyMap<string, Known> {
+  const found = new Map<string, Known>();
+  const of = (dataplane: string): Known => {
+    let known = found.get(dataplane);
+    if (known === undefined) {
+      known = { dataplane, holder: undefined, statement: undefined, seen: undefined };
+      found.set(dataplane, known);
+    }
+    return known;
+  };
+  for (const holder of certificates) of(holder.dataplane).holder = holder;
+  for (const statement of statements) of(statement.dataplane).statement = statement;
+  for (const [dataplane, at] of seen) of(dataplane).seen = at;
+  found.delete(RESERVED_NAME);
+  return new Map([...found].sort(([a], [b]) => Number(a > b) - Number(a < b)));
+}
+
+/** -Infinity: never. */
+function lastSightMs({ holder, statement, seen }: Known): number {
+  const sights = [holder?.issuedAt, statement?.statedAt, seen];
+  return Math.max(...sights.map((at) => at?.getTime() ?? Number.NEGATIVE_INFINITY));
+}
