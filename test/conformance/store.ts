@@ -462,6 +462,35 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         expect(await store.listCertificates('none')).toEqual([]);
       });
 
+      it('lists who holds what, without the certificates: the last one of each, thousands in the order of their bytes', async () => {
+        const names = Array.from({ length: 1100 }, (_, i) => `web-${i}`).sort();
+        await Promise.all(
+          names.map((dataplane) => store.recordCertificate(buildRecord({ dataplane, chain: [Buffer.from('a')] }))),
+        );
+        const last = {
+          dataplane: 'web-7',
+          backend: 'vault-1',
+          rootHashes: ['11'.repeat(32), '22'.repeat(32)],
+          serialNumber: 'ff00',
+          issuedAt: new Date('2026-01-03T00:00:00.001Z'),
+          notAfter: new Date('2026-01-04T00:00:00.000Z'),
+        };
+        await store.recordCertificate(buildRecord({ mesh: 'other', ...last, backend: 'ca-2' }));
+        await store.recordCertificate(buildRecord(last));
+        const holders = await store.listHolders('default');
+        expect(holders.map(({ dataplane }) => dataplane)).toEqual(names);
+        expect(holders.find(({ dataplane }) => dataplane === 'web-7')).toEqual(last);
+        expect(await store.listHolders('other')).toEqual([{ ...last, backend: 'ca-2' }]);
+        expect(await store.listHolders('none')).toEqual([]);
+      });
+
+      it('lists holders whose names are not in the basic plane in the order of their bytes', async () => {
+        const names = ['\u{1f600}', '\ufffd', 'z', '\u00e9', '\ue000'];
+        for (const dataplane of names) await store.recordCertificate(buildRecord({ dataplane }));
+        const sorted = ['z', '\u00e9', '\ue000', '\ufffd', '\u{1f600}'];
+        expect((await store.listHolders('default')).map(({ dataplane }) => dataplane)).toEqual(sorted);
+      });
+
       it.each([
         ['the Mesh was never there', 'none', {}, 'there is no Mesh "none"'],
         ['the Mesh was deleted', 'gone', {}, 'there is no Mesh "gone"'],
@@ -585,6 +614,7 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         await store.forgetDataplane('default', 'web-1');
         await store.forgetDataplane('default', 'web-1');
         expect(await store.listCertificates('default')).toEqual([]);
+        expect(await store.listHolders('default')).toEqual([]);
         expect(await store.listTrustStatements('default')).toEqual([]);
       });
     });
@@ -777,6 +807,7 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
           deleteMesh: () => store.deleteMesh('default'),
           getCertificate: () => store.getCertificate('default', 'web-1'),
           listCertificates: () => store.listCertificates('default'),
+          listHolders: () => store.listHolders('default'),
           recordCertificate: () => store.recordCertificate(buildRecord()),
           forgetDataplane: () => store.forgetDataplane('default', 'web-1'),
           recordTrustStatement: () => store.recordTrustStatement(buildStatement()),
