@@ -1,6 +1,7 @@
 import { countText } from '../text/count-text.ts';
 import type { CliIo, CliOutput } from './cli-io.ts';
 import type { BackendView, CheckView } from './proof-view.ts';
+import { showsUnicode } from './shows-unicode.ts';
 import { displayWidth, plainText } from './text.ts';
 
 type Status = 'passed' | 'warning' | 'failed' | 'skipped';
@@ -20,12 +21,10 @@ export interface CheckStyle {
   fix(text: string): string;
 }
 
-/** Only a terminal that says so in its locale, and whatever is no terminal, gets the marks outside ASCII. */
 export async function createCheckStyle(output: CliOutput, env: CliIo['env'], colour: boolean): Promise<CheckStyle> {
   const { default: picocolors } = await import('picocolors');
   const { green, yellow, red, dim, bold } = picocolors.createColors(colour);
-  const locale = env.LC_ALL || env.LC_CTYPE || env.LANG || '';
-  const marks = output.isTTY && !/utf-?8/i.test(locale) ? ASCII_MARKS : MARKS;
+  const marks = showsUnicode(output, env) ? MARKS : ASCII_MARKS;
   const colours: Readonly<Record<Status, (text: string) => string>> = {
     passed: green,
     warning: yellow,

@@ -1,6 +1,7 @@
 import { CaError, type Violation } from '../issuer/errors.ts';
 import { redactText } from '../runtime/redact.ts';
 import { X509Error } from '../x509/x509-error.ts';
+import type { Blockers } from './blocker-view.ts';
 import { EXIT, EXIT_CODES, type ExitCode } from './exit-code.ts';
 import type { CheckView } from './proof-view.ts';
 
@@ -9,6 +10,7 @@ export interface CliErrorOptions {
   readonly why?: readonly string[];
   readonly fix?: string | undefined;
   readonly checks?: readonly CheckView[];
+  readonly blockers?: Blockers | undefined;
   readonly cause?: unknown;
 }
 
@@ -19,6 +21,8 @@ export class CliError extends Error {
   readonly fix: string | undefined;
   /** Checks of backends that failed; shown below the reasons, each with its own cause and fix. */
   readonly checks: readonly CheckView[];
+  /** Who is not ready yet; shown below the reasons. */
+  readonly blockers: Blockers | undefined;
 
   constructor(what: string, options: CliErrorOptions) {
     super(what, options.cause === undefined ? undefined : { cause: options.cause });
@@ -27,12 +31,14 @@ export class CliError extends Error {
     this.why = options.why ?? [];
     this.fix = options.fix;
     this.checks = options.checks ?? [];
+    this.blockers = options.blockers;
   }
 
   /** The same failure as part of a larger one: `what` goes in front, the reasons stay. */
   within(what: string, fix: string | undefined = this.fix): CliError {
     const why = this.why.length > 0 ? this.why : [this.message];
-    return new CliError(what, { exitCode: this.exitCode, why, fix, checks: this.checks, cause: this });
+    const { exitCode, checks, blockers } = this;
+    return new CliError(what, { exitCode, why, fix, checks, blockers, cause: this });
   }
 }
 

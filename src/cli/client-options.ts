@@ -71,6 +71,18 @@ export async function withClient(
   }
 }
 
+/**
+ * The mesh of a command that takes it as a name, too: `mesh-ca rotate demo` is `mesh-ca rotate -m demo`.
+ * @throws CliError: two were typed
+ */
+export function readMesh(command: Command, name: string | undefined): string {
+  const { mesh } = command.optsWithGlobals<{ mesh: string }>();
+  const isTyped = command.getOptionValueSourceWithGlobals('mesh') === 'cli';
+  if (name !== undefined && isTyped && mesh !== name)
+    throw usage(`two meshes were given: ${name} and -m ${mesh}`, 'name one');
+  return name ?? mesh;
+}
+
 /** A mistake in the command line that commander cannot see. */
 export function usage(what: string, fix: string): CliError {
   return new CliError(what, { exitCode: EXIT.usage, fix });

@@ -3,7 +3,7 @@ import type { CliIo } from './cli-io.ts';
 
 const MAX_LINES = 100;
 
-/** `error:`, `why:`, failed checks and `fix:`; several reasons stand below each other. */
+/** `error:`, `why:`, failed checks, who is waited for, and `fix:`; several reasons stand below each other. */
 export async function formatFailure(failure: CliError, io: CliIo, plain: boolean): Promise<string> {
   const colour = !plain && io.stderr.isTTY && !io.env.NO_COLOR && io.env.TERM !== 'dumb';
   const { default: picocolors } = await import('picocolors');
@@ -17,6 +17,10 @@ export async function formatFailure(failure: CliError, io: CliIo, plain: boolean
     const { createCheckStyle, formatChecks } = await import('./check-lines.ts');
     const style = await createCheckStyle(io.stderr, io.env, colour);
     lines.push(formatChecks(failure.checks, style, '  ').trimEnd());
+  }
+  if (failure.blockers !== undefined) {
+    const { blockerLines } = await import('./blocker-view.ts');
+    lines.push(...blockerLines(failure.blockers, io.clock.now(), { indent: '  ' }));
   }
   if (failure.fix !== undefined) lines.push(`  ${green('fix:')} ${failure.fix}`);
   return `${lines.join('\n')}\n`;

@@ -1,4 +1,5 @@
 import { systemClock } from '../runtime/clock.ts';
+import { holdProcess } from '../runtime/hold-process.ts';
 import type { CliOutput } from './cli-io.ts';
 import { EXIT } from './exit-code.ts';
 import { runCli } from './run-cli.ts';
@@ -18,6 +19,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+const release = holdProcess();
 const exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
   stdin: process.stdin,
@@ -35,5 +37,6 @@ const exitCode = await runCli(process.argv.slice(2), {
   },
   exit: (code) => process.exit(code),
 });
+release();
 // An empty write is done when everything before it is.
 process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { countText } from '../text/count-text.ts';
+import { blockerSchema } from './blocker-view.ts';
 import { CliError, type CliErrorOptions, describeViolation } from './cli-error.ts';
 import { exitCodeOf } from './exit-code.ts';
 import { holdLines, holdShape } from './hold-text.ts';
@@ -20,6 +21,8 @@ const problemSchema = z.looseObject({
   retry: z.boolean().optional().catch(undefined),
   invalid_parameters: z.array(violationSchema).optional().catch(undefined),
   checks: z.array(checkSchema).optional().catch(undefined),
+  blockers: z.array(blockerSchema).optional().catch(undefined),
+  blockersTotal: z.number().optional().catch(undefined),
   ...holdShape,
 });
 type Problem = z.output<typeof problemSchema>;
@@ -65,10 +68,12 @@ export function readProblem({ status, headers, text }: HttpAnswer, json: unknown
     });
   }
   const later = retryAfterSeconds > 0 ? `try again in ${retryAfterSeconds} s` : undefined;
+  const { blockers = [], blockersTotal = blockers.length } = data;
   return new ApiError(plainText(what), status, {
     exitCode,
     why: [...why, ...holdLines(data, detail)].map(plainText),
     fix: fix === undefined ? (later ?? defaultFix(status)) : plainText(fix),
+    blockers: blockers.length === 0 ? undefined : { first: blockers.slice(0, MAX_TOLD), total: blockersTotal },
   });
 }
 

@@ -60,6 +60,12 @@ const COMMANDS: readonly CommandEntry[] = [
     client: true,
     load: async () => (await import('./commands/issue.ts')).configureIssue,
   },
+  {
+    name: 'rotate',
+    summary: 'rotate a mesh to another CA, watch it, or roll it back',
+    client: true,
+    load: async () => (await import('./commands/rotate.ts')).configureRotate,
+  },
 ];
 
 /**

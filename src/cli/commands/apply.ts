@@ -29,6 +29,10 @@ export function configureApply(command: Command, io: CliIo): void {
         .choices(['client', 'server'])
         .preset('client'),
     )
+    .option(
+      '--force',
+      'for a Mesh: remove a backend though data planes that are offline hold certificates of it (docs/rotation.md)',
+    )
     .addHelpText(
       'after',
       `
@@ -41,35 +45,48 @@ Examples:
   mesh-ca apply -f mesh.yaml --dry-run=server
   cat mesh.yaml | mesh-ca apply -f -`,
     )
-    .action(({ file, dryRun }: { file: string[]; dryRun?: 'client' | 'server' }) =>
+    .action(({ file, dryRun, force = false }: { file: string[]; dryRun?: 'client' | 'server'; force?: boolean }) =>
       withClient(command, io, async (context) => {
         const { mesh: defaultMesh, timeoutMs } = context;
         const documents = await readSources(file, { io, defaultMesh, timeoutMs, undone: 'applied' });
         if (documents.length === 0) throw usage('there is no resource in what was given', 'see mesh-ca apply --help');
-        await (dryRun === 'client' ? tell(context, documents) : apply(context, documents, dryRun === 'server'));
+        if (force && documents.every(({ type }) => type !== 'Mesh'))
+          throw usage('--force is for a Mesh, and there is none in what was given', 'leave it out');
+        const sent = { isDryRun: dryRun === 'server', force };
+        await (dryRun === 'client' ? tell(context, documents, sent) : apply(context, documents, sent));
       }),
     );
 }
 
-async function tell({ io, output }: ClientContext, documents: readonly SourceDocument[]): Promise<void> {
+interface SendOptions {
+  readonly isDryRun: boolean;
+  readonly force: boolean;
+}
+
+async function tell(
+  { io, output }: ClientContext,
+  documents: readonly SourceDocument[],
+  options: SendOptions,
+): Promise<void> {
   const text = await formatValue(
     documents.map(({ body }) => body),
     output,
   );
-  const lines = documents.map((document) => `PUT ${pathOf(document)}   (${placeOf(document)})\n`);
+  const lines = documents.map((document) => `PUT ${requestOf(document, options)}   (${placeOf(document)})\n`);
   io.stdout.write(text ?? lines.join(''));
 }
 
 async function apply(
   { api, io }: ClientContext,
   documents: readonly SourceDocument[],
-  isDryRun: boolean,
+  options: SendOptions,
 ): Promise<void> {
+  const { isDryRun } = options;
   for (const [index, document] of documents.entries()) {
     const label = labelOf(document);
     const progress = `${isDryRun ? 'checking' : 'applying'} ${label} (${index + 1} of ${documents.length})`;
     const { status, text } = await withProgress(io, progress, () =>
-      api.send('PUT', `${pathOf(document)}${isDryRun ? '?dryRun=true' : ''}`, { body: document.body }),
+      api.send('PUT', requestOf(document, options), { body: document.body }),
     ).catch((error: unknown) => {
       throw explain(error, documents, index, isDryRun);
     });
@@ -116,8 +133,13 @@ function isMissingSecret(other: SourceDocument, document: SourceDocument, { why 
   return why.some((reason) => reason.split(/[^0-9a-z\-_.]+/).includes(other.name));
 }
 
-function pathOf({ type, mesh, name }: SourceDocument): string {
+/** Path and query. */
+function requestOf({ type, mesh, name }: SourceDocument, { isDryRun, force }: SendOptions): string {
   const kind = findKind(type);
   if (kind === undefined) throw new TypeError(`unknown kind ${type}`);
-  return resourcePath(kind, mesh, name);
+  const query = new URLSearchParams({
+    ...(isDryRun ? { dryRun: 'true' } : {}),
+    ...(force && type === 'Mesh' ? { force: 'true' } : {}),
+  });
+  return `${resourcePath(kind, mesh, name)}${query.size > 0 ? `?${query}` : ''}`;
 }

@@ -5,7 +5,7 @@ import { countText } from '../../text/count-text.ts';
 import { createCheckStyle, formatBackend } from '../check-lines.ts';
 import { CliError, ToldFailure } from '../cli-error.ts';
 import type { CliIo } from '../cli-io.ts';
-import { type ClientContext, usage, withClient } from '../client-options.ts';
+import { type ClientContext, readMesh, usage, withClient } from '../client-options.ts';
 import { EXIT } from '../exit-code.ts';
 import { formatValue } from '../output.ts';
 import { withProgress } from '../progress.ts';
@@ -66,11 +66,7 @@ Examples:
           await validateFiles(context, file);
           return;
         }
-        const typed = command.optsWithGlobals<{ mesh: string }>().mesh;
-        const isTyped = command.getOptionValueSourceWithGlobals('mesh') === 'cli';
-        if (name !== undefined && isTyped && typed !== name)
-          throw usage(`two meshes were given: ${name} and -m ${typed}`, 'name one');
-        await validateStored(context, name ?? context.mesh, backend);
+        await validateStored(context, readMesh(command, name), backend);
       }),
     );
 }

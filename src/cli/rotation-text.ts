@@ -1,0 +1,216 @@
+import { countText } from '../text/count-text.ts';
+import { spanText } from '../text/span-text.ts';
+import { barText } from './bar-text.ts';
+import { blockerLines, blockersText } from './blocker-view.ts';
+import type { CliIo, CliOutput } from './cli-io.ts';
+import {
+  beganAt,
+  blockersOf,
+  isPhase,
+  isRollBack,
+  PHASES,
+  type Phase,
+  type RotationView,
+  type Share,
+  shareOf,
+  stateOf,
+} from './rotation-view.ts';
+import { showsUnicode } from './shows-unicode.ts';
+import { formatPairs } from './table.ts';
+import { plainText } from './text.ts';
+import { formatDate } from './time-text.ts';
+
+/** How a rotation looks where it is written. */
+export interface RotationStyle {
+  readonly unicode: boolean;
+  bold(text: string): string;
+  dim(text: string): string;
+  good(text: string): string;
+  warn(text: string): string;
+}
+
+export async function createRotationStyle(
+  output: CliOutput,
+  env: CliIo['env'],
+  colour: boolean,
+): Promise<RotationStyle> {
+  const { default: picocolors } = await import('picocolors');
+  const { bold, dim, green, yellow } = picocolors.createColors(colour);
+  return { unicode: showsUnicode(output, env), bold, dim, good: green, warn: yellow };
+}
+
+/** Below the bars, so that a terminal of 24 lines shows them all. */
+const BLOCKERS_BESIDE_BARS = 5;
+const NAME_WIDTH = Math.max(...[...PHASES, 'rolling-back'].map(({ length }) => length));
+
+/** `rotates mesh default from ca-1 to vault-1` */
+export function subjectOf(view: RotationView): string {
+  const { from = '?', to = '?' } = view;
+  const mesh = `mesh ${plainText(view.mesh)}`;
+  const names = { from: plainText(from), to: plainText(to) };
+  if (isRollBack(view)) return `rolling ${mesh} back to ${names.from}`;
+  return from === to
+    ? `renewing the root of ${names.to} in ${mesh}`
+    : `rotating ${mesh} from ${names.from} to ${names.to}`;
+}
+
+/** What a terminal shows while it goes on: a bar for each phase, and who is waited for. */
+export function liveLines(view: RotationView, now: Date, style: RotationStyle): string[] {
+  const { startedAt } = view;
+  const lasts = startedAt === undefined ? '' : `, ${spanText(now.getTime() - Date.parse(startedAt))}`;
+  const rows = isRollBack(view) ? ['rolling-back'] : phasesOf(view);
+  return [
+    style.bold(`${subjectOf(view)}${lasts}`),
+    ...rows.map((state) => phaseLine(view, state, style)),
+    ...problemLines(view, style),
+    ...blockerLines(blockersOf(view), now, { indent: '', most: BLOCKERS_BESIDE_BARS }),
+  ];
+}
+
+/** Who keeps the old backend has done when nobody uses it. */
+const phasesOf = ({ options }: RotationView): readonly Phase[] => (options?.keepOld ? PHASES.slice(0, 2) : PHASES);
+
+function phaseLine(view: RotationView, state: string, style: RotationStyle): string {
+  const present = stateOf(view);
+  const name = state.padEnd(NAME_WIDTH);
+  const isPast = isPhase(state) && isPhase(present) && PHASES.indexOf(state) < PHASES.indexOf(present);
+  if (isPast) return `${style.good(style.unicode ? '✓' : '+')} ${name}  ${lastedText(view, state)}`;
+  if (state !== present) return style.dim(`  ${name}`);
+  const paused = view.state === 'paused' ? style.warn('  paused') : '';
+  const share = shareOf(view, state);
+  if (share === undefined) return `${style.bold('>')} ${name}${paused}`;
+  const { done, of, words } = share;
+  const count = `${String(done).padStart(String(of).length)} of ${of} ${words}`;
+  const eta = view.state === 'paused' ? '' : style.dim(etaText(view, ', '));
+  return `${style.bold('>')} ${name}  ${style.good(barText(done, of, style.unicode))}  ${count}${eta}${paused}`;
+}
+
+/** How long a phase that is over has taken; empty when that is not known. */
+function lastedText({ steps }: RotationView, phase: string): string {
+  const index = steps.findLastIndex(({ state }) => state === phase);
+  const next = steps.slice(index + 1).find(({ state }) => state !== 'paused');
+  const from = Date.parse(steps[index]?.at ?? '');
+  const to = Date.parse(next?.at ?? '');
+  return Number.isNaN(to - from) ? '' : spanText(to - from);
+}
+
+function etaText({ etaSeconds }: RotationView, before: string): string {
+  return etaSeconds === undefined || etaSeconds <= 0 ? '' : `${before}about ${spanText(etaSeconds * 1000)} left`;
+}
+
+function problemLines({ state, problem }: RotationView, { warn }: RotationStyle): string[] {
+  if (problem === undefined) return [];
+  return [`${warn(state === 'paused' ? 'paused:' : 'waiting:')} ${plainText(problem)}`];
+}
+
+/** The same on one line, for logs: `switching: 64 of 118 use a certificate of the new CA, about 40 s left; waiting for web-3: …` */
+export function logText(view: RotationView): string {
+  const state = stateOf(view);
+  const share = shareOf(view, state);
+  const counted = share === undefined ? '' : `: ${countOf(share)}${etaText(view, ', ')}`;
+  const blockers = blockersText(blockersOf(view));
+  return [
+    `${view.state === 'paused' && state !== 'paused' ? `paused while ${state}` : state}${counted}`,
+    ...(view.problem === undefined ? [] : [plainText(view.problem)]),
+    ...(blockers === '' ? [] : [`waiting for ${blockers}`]),
+  ].join('; ');
+}
+
+const countOf = ({ done, of, words }: Share): string => `${done} of ${of} ${words}`;
+
+/** All there is to know of it at one moment, and what may be typed next. */
+export function summaryText(view: RotationView, now: Date, style: RotationStyle): string {
+  const { dataplanes, options, from = '', to = '', startedAt, finishedAt, problem } = view;
+  const state = stateOf(view);
+  const began = beganAt(view, state);
+  const ago = (at: Date) => spanText(now.getTime() - at.getTime());
+  const share = shareOf(view, state);
+  const flags = [
+    ...(options?.maxPerSecond === undefined ? [] : [`at most ${options.maxPerSecond} certificates a second`]),
+    ...(options?.keepOld ? ['the old backend stays'] : []),
+    ...(options?.immediate ? ['immediate'] : []),
+  ];
+  const rows: (readonly [string, string])[] = [
+    ['MESH', view.mesh],
+    ['STATE', `${stateText(view)}${began === undefined ? '' : ` for ${ago(began)}`}`],
+    ...(from === '' && to === ''
+      ? []
+      : [['BACKENDS', from === to ? `${to}, to its next root` : `${from} -> ${to}`] as const]),
+    ...(startedAt === undefined ? [] : [['STARTED', formatDate(startedAt)] as const]),
+    ...(finishedAt === undefined ? [] : [['FINISHED', formatDate(finishedAt)] as const]),
+    ...(flags.length === 0 ? [] : [['OPTIONS', flags.join(', ')] as const]),
+    ['DATA PLANES', `${dataplanes.online} of ${dataplanes.total} are online`],
+    ...countRows(view),
+    ...(share === undefined ? [] : [['PROGRESS', `${countOf(share)}${etaText(view, ', ')}`] as const]),
+    ...(problem === undefined ? [] : [['PROBLEM', problem] as const]),
+  ];
+  return [
+    formatPairs(rows.map(([name, value]) => [style.bold(name), plainText(value)])),
+    ...blockerLines(blockersOf(view), now, { indent: '' }).map((line) => `${line}\n`),
+    `next: ${nextText(view)}\n`,
+  ].join('');
+}
+
+function stateText({ state, step, steps }: RotationView): string {
+  if (state === 'idle') return 'idle: no rotation is under way';
+  if (state === 'paused') return step === undefined ? state : `paused while ${step}`;
+  return state === 'done' && steps.some((one) => one.state === 'rolling-back') ? 'done: rolled back' : state;
+}
+
+/** Columns that align: how many of those online trust and use what. */
+function countRows({ to, state, dataplanes, canSwitch, canRemoveOld }: RotationView): (readonly [string, string])[] {
+  const { online, trustingNew, usingNew, usingOld } = dataplanes;
+  const width = String(online).length;
+  const row = (name: string, count: number) => [name, `${String(count).padStart(width)} of ${online}`] as const;
+  const counts = [row('TRUST NEW CA', trustingNew), row('USE NEW CA', usingNew), row('USE OLD CA', usingOld)];
+  // Step by step, what may be done next is the operator's to decide.
+  if (state !== 'idle') return counts;
+  const yes = (may: boolean) => (may ? 'yes' : 'not yet');
+  return [...(to === undefined ? [] : counts), ['MAY SWITCH', yes(canSwitch)], ['MAY REMOVE OLD', yes(canRemoveOld)]];
+}
+
+/** The commands that make sense now. */
+export function nextText({ mesh, state, to = 'BACKEND' }: RotationView): string {
+  const name = plainText(mesh);
+  const command = `mesh-ca rotate ${name}`;
+  switch (state) {
+    case 'idle':
+      return `${command} --to ${plainText(to)}`;
+    case 'done':
+      return `mesh-ca inspect dataplanes -m ${name}`;
+    case 'paused':
+      return `${command} --resume, or ${command} --rollback`;
+    case 'rolling-back':
+      return `${command} --watch`;
+    default:
+      return `${command} --watch, --pause or --rollback`;
+  }
+}
+
+/** What has come of it, how long each phase took, and what may be typed next. */
+export function endText(view: RotationView, style: RotationStyle): string {
+  const { from = '?', to = '?', startedAt, finishedAt, dataplanes, options } = view;
+  const mesh = `mesh ${plainText(view.mesh)}`;
+  const [old, now] = isRollBack(view) ? [to, from] : [from, to];
+  const rest = isRollBack(view)
+    ? `${plainText(old)} stays in the mesh`
+    : options?.keepOld
+      ? `${plainText(old)} was kept`
+      : `${plainText(old)} is removed`;
+  const what =
+    from === to
+      ? isRollBack(view)
+        ? `${mesh} uses the old root of ${plainText(now)} again`
+        : `${mesh} uses the new root of ${plainText(now)}`
+      : `${mesh} uses ${plainText(now)}${isRollBack(view) ? ' again' : ''}; ${rest}`;
+  const wholeMs = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '');
+  const phases = PHASES.flatMap((phase) => {
+    const lasted = lastedText(view, phase);
+    return lasted === '' ? [] : [`${phase} ${lasted}`];
+  });
+  const took = [
+    countText(dataplanes.total, 'data plane'),
+    ...(Number.isNaN(wholeMs) ? [] : [`${spanText(wholeMs)}${phases.length === 0 ? '' : ` (${phases.join(', ')})`}`]),
+  ];
+  return `${style.good(style.unicode ? '✓' : '+')} ${style.bold(what)}\n${took.join(', ')}\nnext: ${nextText(view)}\n`;
+}
