@@ -26,6 +26,8 @@ export interface StartedEnvoy extends EnvoyAdmin {
 }
 
 const READY_WITHIN_MS = 20_000;
+/** Without hot restart several Envoys need no numbers to be told apart by. `main` lists some hundred extensions. */
+const FLAGS = ['--disable-hot-restart', '--concurrency', '1', '--component-log-level', 'main:warning', '--file-flush-interval-msec', '100'];
 const LOG_TAIL_BYTES = 16 * 1024;
 
 /**
@@ -85,8 +87,7 @@ async function startInFolder(
   const log = () => readTail(logFile);
   try {
     const { pid, stop } = await startServerProcess({
-      // Without hot restart several Envoys need no numbers to be told apart by.
-      command: [program, '-c', configFile, '--disable-hot-restart', '--concurrency', '1', '--log-path', logFile],
+      command: [program, '-c', configFile, '--log-path', logFile, ...FLAGS],
       cwd: folder,
       env: { PATH: process.env.PATH, HOME: folder },
       readyWithinMs: READY_WITHIN_MS,
