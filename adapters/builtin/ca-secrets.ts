@@ -8,9 +8,20 @@ export interface CaPems {
   readonly key: string;
 }
 
-/** Kuma's names. The mesh is part of them because on Kubernetes all meshes share one namespace. */
-export function caSecretNames({ mesh, backend }: IssuerContext): { readonly cert: string; readonly key: string } {
-  return { cert: `${mesh}.ca-builtin-cert-${backend}`, key: `${mesh}.ca-builtin-key-${backend}` };
+export interface CaSecretNames {
+  readonly cert: string;
+  readonly key: string;
+  /** Ours: which generation signs and which are trusted. Not there: what stands in the other two, alone. */
+  readonly generations: string;
+}
+
+/**
+ * Kuma's names for the first two. The mesh is part of them because on Kubernetes all meshes share one namespace. The third is as long as the first,
+ * so that Kuma's rules for that hold for it, and no backend's name makes one of another backend.
+ */
+export function caSecretNames({ mesh, backend }: IssuerContext): CaSecretNames {
+  const name = (part: string) => `${mesh}.ca-builtin-${part}-${backend}`;
+  return { cert: name('cert'), key: name('key'), generations: name('gens') };
 }
 
 /**

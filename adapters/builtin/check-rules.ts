@@ -4,6 +4,7 @@ import type { CheckRule } from '../../src/issuer/issuer.ts';
 export const CHECK_RULES: readonly CheckRule[] = [
   { name: 'builtin.secrets-present', blocks: true },
   { name: 'builtin.key-matches', blocks: true },
+  { name: 'builtin.generations' },
   { name: 'builtin.key-type', field: 'caCert.keyType' },
   { name: 'builtin.ca-valid', blocks: true },
 ];

@@ -1,22 +1,23 @@
 import type { IssuerContext, IssuerDeps } from '../../src/issuer/issuer.ts';
+import { parseCertificate } from '../../src/x509/certificate.ts';
 import { generateKeyPair } from '../../src/x509/key-pair.ts';
-import { encodePem } from '../../src/x509/pem.ts';
 import { createRootCertificate } from '../../src/x509/root-certificate.ts';
+import type { CaKeyPair } from '../shared/in-process-ca.ts';
 import { randomSerialNumber } from '../shared/serial-number.ts';
-import type { CaPems } from './ca-secrets.ts';
 import type { BuiltinConf } from './config.ts';
 
 const BACKDATE_MS = 10_000;
 
 /**
  * A new root, as Kuma makes it: O=Kuma, OU=Mesh, CN=mesh, URI SAN `spiffe://<mesh>`, keyCertSign and cRLSign, CA. On purpose unlike Kuma's,
- * its serial number is random and not 0 (RFC 5280, 4.1.2.2: positive; unique for an issuer name that two backends of a mesh share).
+ * its serial number is random and not 0 (RFC 5280, 4.1.2.2: positive; unique for an issuer name that two backends and all generations of a mesh
+ * share: key identifiers tell these apart, 4.2.1.1).
  */
 export async function createCa(
   { mesh }: IssuerContext,
   { caCert }: BuiltinConf,
   { clock, random }: Pick<IssuerDeps, 'clock' | 'random'>,
-): Promise<CaPems> {
+): Promise<CaKeyPair> {
   const keyPair = await generateKeyPair(caCert.keyType);
   const nowMs = clock.now().getTime();
   const der = await createRootCertificate({
@@ -27,10 +28,5 @@ export async function createCa(
     notAfter: new Date(nowMs + caCert.expirationMs),
     serialNumber: randomSerialNumber(random),
   });
-  // The forms that Kuma and kumactl read: "RSA PRIVATE KEY" and "EC PRIVATE KEY".
-  const form = keyPair.privateKey.asymmetricKeyType === 'rsa' ? 'pkcs1' : 'sec1';
-  return {
-    cert: encodePem('CERTIFICATE', der),
-    key: keyPair.privateKey.export({ type: form, format: 'pem' }).toString(),
-  };
+  return { path: [parseCertificate(der)], privateKey: keyPair.privateKey };
 }

@@ -12,7 +12,8 @@ export const module: IssuerModule<BuiltinConf> = {
   parseConf,
   usedSecrets(_conf, context) {
     const names = caSecretNames(context);
-    return [names.cert, names.key];
+    return [names.cert, names.key, names.generations];
   },
+  laterSecrets: (_conf, context) => [caSecretNames(context).generations],
   create: createBuiltinIssuer,
 };

@@ -11,6 +11,8 @@ export interface CaKeyPair {
   readonly path: readonly [Certificate, ...Certificate[]];
   /** Of the first certificate. */
   readonly privateKey: KeyObject;
+  /** Roots of other CAs of this backend, which sign nothing here. */
+  readonly alsoTrusted?: readonly Certificate[];
 }
 
 export interface InProcessCa {
@@ -74,7 +76,7 @@ export function createInProcessCa(
   }
 
   return {
-    bundle: { roots, intermediates: chain },
+    bundle: { roots: [...roots, ...(ca.alsoTrusted ?? []).map(({ der }) => der)], intermediates: chain },
     sign({ spkiDer, identity, ttlSeconds }) {
       const { notBefore, notAfter } = validity(ttlSeconds);
       const signed = signer.sign({
