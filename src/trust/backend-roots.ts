@@ -5,8 +5,8 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
 
-/** After this an external backend is asked again, so that a root that changed there joins the bundle. */
-const FRESH_FOR_MS = 60_000;
+/** After this a backend is asked again: a root that changed upstream has joined the bundle within a minute. */
+const FRESH_FOR_MS = 45_000;
 /** A backend that failed is left alone for this long, or for as long as it says. */
 const LEFT_ALONE_MS = 2_000;
 const LONGEST_LEFT_ALONE_MS = 30_000;
@@ -15,9 +15,11 @@ const SEEN_FOR_MS = 300_000;
 
 /** What is known of one backend's CA certificates. DER. */
 export interface KnownRoots {
-  /** Undefined: it was never told. */
+  /** Undefined: none was ever told or seen. */
   readonly roots: readonly Buffer[] | undefined;
   readonly intermediates: readonly Buffer[];
+  /** When the question was asked that the backend answered last. Undefined: it never told, so roots that it does not name prove nothing. */
+  readonly toldAt: Date | undefined;
   /** Why the last question failed; undefined when it did not. */
   readonly error: unknown;
   /** False: the backend should be asked. */
@@ -25,12 +27,14 @@ export interface KnownRoots {
 }
 
 interface Entry {
-  roots: readonly Buffer[] | undefined;
+  told: { readonly roots: readonly Buffer[]; readonly at: Date } | undefined;
   intermediates: readonly Buffer[];
   /** Fingerprint -> root that came with a certificate, and when. */
   readonly seen: Map<string, { readonly der: Buffer; readonly atMs: number }>;
   error: unknown;
   nextAskMs: number;
+  /** Grows when what an answer under way will say may be old already. */
+  expired: number;
   asking: Promise<void> | undefined;
 }
 
@@ -49,24 +53,40 @@ export class BackendRoots {
   }
 
   known(backend: Backend): KnownRoots {
-    const { roots, intermediates, seen, error, nextAskMs } = this.#entry(backend);
+    const { told, intermediates, seen, error } = this.#entry(backend);
     const nowMs = this.#clock.monotonicMs();
     for (const [fingerprint, { atMs }] of seen) if (nowMs - atMs > SEEN_FOR_MS) seen.delete(fingerprint);
     const extra = [...seen.values()]
       .map(({ der }) => der)
-      .filter((der) => roots?.some((other) => other.equals(der)) !== true);
-    const all = roots === undefined && extra.length === 0 ? undefined : [...(roots ?? []), ...extra];
-    return { roots: all, intermediates, error, isFresh: nowMs < nextAskMs };
+      .filter((der) => told?.roots.some((other) => other.equals(der)) !== true);
+    const roots = told === undefined && extra.length === 0 ? undefined : [...(told?.roots ?? []), ...extra];
+    return { roots, intermediates, toldAt: told?.at, error, isFresh: this.isFresh(backend) };
   }
 
-  /** Asks when it is time to. Never throws: `known` tells what came of it. Callers at the same time share one question. */
-  ask(backend: Backend): Promise<void> {
+  /** False: the backend should be asked. */
+  isFresh(backend: Backend): boolean {
+    return this.#clock.monotonicMs() < this.#entry(backend).nextAskMs;
+  }
+
+  /**
+   * Asks when it is time to. Never throws: `known` tells what came of it. Callers at the same time share one question, unless the answer to it may be old
+   * (`expire`).
+   */
+  async ask(backend: Backend): Promise<void> {
     const entry = this.#entry(backend);
-    if (this.#clock.monotonicMs() < entry.nextAskMs || this.#signal.aborted) return Promise.resolve();
-    entry.asking ??= this.#question(backend, entry).finally(() => {
-      entry.asking = undefined;
-    });
-    return entry.asking;
+    while (!this.isFresh(backend) && !this.#signal.aborted) {
+      entry.asking ??= this.#question(backend, entry).finally(() => {
+        entry.asking = undefined;
+      });
+      await entry.asking;
+    }
+  }
+
+  /** Something has changed: it is asked at the next opportunity. */
+  expire(backend: Backend): void {
+    const entry = this.#entry(backend);
+    entry.expired += 1;
+    entry.nextAskMs = 0;
   }
 
   /** Notes roots that came with a certificate: the backend has just proven that it uses them. */
@@ -76,20 +96,18 @@ export class BackendRoots {
   }
 
   async #question(backend: Backend, entry: Entry): Promise<void> {
+    const { expired } = entry;
+    const at = this.#clock.now();
+    const nextIn = (ms: number) => (entry.expired === expired ? this.#clock.monotonicMs() + ms : 0);
     try {
       const { roots, intermediates } = await backend.within('roots', { signal: this.#signal }, (options: CallOptions) =>
         backend.call('trustBundle', (issuer, call) => issuer.trustBundle(call), options),
       );
-      Object.assign(entry, {
-        roots,
-        intermediates,
-        error: undefined,
-        nextAskMs: this.#clock.monotonicMs() + FRESH_FOR_MS,
-      });
+      Object.assign(entry, { told: { roots, at }, intermediates, error: undefined, nextAskMs: nextIn(FRESH_FOR_MS) });
     } catch (error) {
       const told = error instanceof CaError ? (error.retryAfterMs ?? 0) : 0;
       const leftAloneMs = Math.min(Math.max(told, LEFT_ALONE_MS), LONGEST_LEFT_ALONE_MS);
-      Object.assign(entry, { error, nextAskMs: this.#clock.monotonicMs() + leftAloneMs });
+      Object.assign(entry, { error, nextAskMs: nextIn(leftAloneMs) });
       const { mesh, name, type } = backend;
       if (!this.#signal.aborted) this.#log.warn({ mesh, backend: name, type, err: error }, 'roots of backend not read');
     }
@@ -99,11 +117,12 @@ export class BackendRoots {
     let entry = this.#entries.get(backend);
     if (entry === undefined) {
       entry = {
-        roots: undefined,
+        told: undefined,
         intermediates: [],
         seen: new Map(),
         error: undefined,
         nextAskMs: 0,
+        expired: 0,
         asking: undefined,
       };
       this.#entries.set(backend, entry);

@@ -23,8 +23,15 @@ const WRITERS: Readonly<Record<BundleFormat, (bundle: TrustBundle) => string>> =
     }),
 };
 
+/** Written once for each bundle: ten thousand data planes ask for the same one. */
+const written = new WeakMap<TrustBundle, Map<BundleFormat, string>>();
+
 export function writeBundle(bundle: TrustBundle, format: BundleFormat): string {
-  return WRITERS[format](bundle);
+  const texts = written.get(bundle) ?? new Map<BundleFormat, string>();
+  written.set(bundle, texts);
+  const text = texts.get(format) ?? WRITERS[format](bundle);
+  texts.set(format, text);
+  return text;
 }
 
 /** The JSON of API.md, section Trust bundle. */

@@ -1,34 +1,47 @@
 import { setMaxListeners } from 'node:events';
 import type { Backend } from '../backends/backend.ts';
 import type { Backends, MeshBackends } from '../backends/backends.ts';
-import { ConflictError, IssuerUnavailableError } from '../issuer/errors.ts';
+import { IssuerUnavailableError, NotFoundError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
-import type { Store } from '../store/store.ts';
-import { fingerprintSha256 } from '../x509/certificate.ts';
+import type { Store, StoreChange } from '../store/store.ts';
 import { BackendRoots } from './backend-roots.ts';
-import { collectRoots, RootsNeverSeen, tellCause } from './collect-roots.ts';
-import { bundleBody, fingerprintsIn, readBundle, rootsOf, type TrustBundle } from './trust-bundle.ts';
+import { BundleWaits } from './bundle-waits.ts';
+import { RootsNeverSeen, tellCause } from './collect-roots.ts';
+import { lookAgain } from './look-again.ts';
+import { makeBundle } from './make-bundle.ts';
+import { createRereadAll } from './reread-all.ts';
+import { type HeldByAll, RootGate } from './root-gate.ts';
+import { bundleBody, fingerprintsIn, readBundle, type TrustBundle } from './trust-bundle.ts';
 
 export interface TrustBundlesOptions {
   readonly store: Store;
   readonly backends: Backends;
   readonly clock: Clock;
   readonly log: Log;
+  /** Who has not taken a version yet; asked only after a root changed upstream without notice. Absent: certificates under such a root wait for nobody. */
+  readonly heldByAll?: HeldByAll;
 }
 
-/** How often a held long poll, and a bundle in use, look whether an external root has changed. */
-const LOOK_AGAIN_MS = 60_000;
-/** Writers that may be faster than we before we give up. */
-const APPEND_TRIES = 5;
+/** How often it is looked which backends should be asked again. */
+const LOOK_EVERY_MS = 5_000;
+/** How often a bundle is made anew though nobody told anything: roots go when the last certificate under them has expired. */
+const REMAKE_EVERY_MS = 60_000;
 
-interface Cached {
-  readonly bundle: TrustBundle;
+/** A mesh that somebody asked about: its bundle is followed from then on. */
+interface Followed {
+  /** The newest version that this process knows; undefined before there is one. */
+  bundle: TrustBundle | undefined;
   /** The backends it was made from: another object means that something changed. */
-  readonly from: MeshBackends;
-  readonly madeAtMs: number;
+  from: MeshBackends | undefined;
+  /** Something has changed since it was made. */
+  isDirty: boolean;
+  madeAtMs: number;
+  /** Grows with each change that a reading under way may have missed. */
+  changes: number;
+  reading: Promise<TrustBundle> | undefined;
 }
 
 /**
@@ -36,42 +49,45 @@ interface Cached {
  *
  * A backend whose roots were seen before is never waited for: it is asked behind, and the bundle changes when it says something new. One
  * that does not answer keeps the roots it had. So a backend that is down takes neither the bundle nor the certificates of the others away.
+ *
+ * From the first question on a mesh is followed: what changes in the store is read at once, external backends are asked about each minute, whether or
+ * not anybody waits.
  */
 export class TrustBundles {
   readonly #options: TrustBundlesOptions;
   readonly #roots: BackendRoots;
-  readonly #cache = new Map<string, Cached>();
-  /** Readings under way, by mesh. */
-  readonly #reading = new Map<string, Promise<TrustBundle>>();
-  /** Fires an event named after a mesh when its bundle has, or may have, changed. */
-  readonly #changes = new EventTarget();
-  /** Mesh -> version that listeners know of. */
-  readonly #told = new Map<string, number>();
+  readonly #gate: RootGate;
+  readonly #waits: BundleWaits;
+  readonly #meshes = new Map<string, Followed>();
   readonly #listeners = new Set<(mesh: string) => void>();
-  readonly #endOfWaits = new AbortController();
   readonly #closing = new AbortController();
+  readonly #rereadAll: () => void;
   readonly #stopListening: () => void;
+  /** The loop that looks again; it begins with the first mesh. */
+  #looking: Promise<void> | undefined;
 
   constructor(options: TrustBundlesOptions) {
+    const { clock, log, heldByAll, store } = options;
+    const { signal } = this.#closing;
+    setMaxListeners(0, signal);
     this.#options = options;
-    this.#roots = new BackendRoots(options.clock, options.log, this.#closing.signal);
-    setMaxListeners(0, this.#changes, this.#closing.signal, this.#endOfWaits.signal);
-    this.#stopListening = options.store.onChange((change) => {
-      if (change.kind === 'unknown') for (const mesh of this.#cache.keys()) this.#wake(mesh);
-      else if (change.key.type === 'Secret') this.#wake(change.key.mesh);
-      else if (change.key.type === 'Mesh') {
-        this.#cache.delete(change.key.name);
-        this.#wake(change.key.name);
-      }
+    this.#roots = new BackendRoots(clock, log, signal);
+    this.#gate = new RootGate({ heldByAll, clock, log, signal });
+    this.#waits = new BundleWaits(clock, log);
+    this.#rereadAll = createRereadAll({
+      names: () => this.#meshes.keys(),
+      reread: async (name) => {
+        if (this.#meshes.get(name)?.isDirty === true) await this.#reread(name);
+      },
+      signal,
     });
+    this.#stopListening = store.onChange((change) => this.#follow(change));
   }
 
   /** The bundle when it is known and nothing changed since: for the hot path. */
   peek(from: MeshBackends): TrustBundle | undefined {
-    const cached = this.#cache.get(from.mesh.name);
-    if (cached?.from !== from) return undefined;
-    if (this.#options.clock.monotonicMs() - cached.madeAtMs > LOOK_AGAIN_MS) this.#lookBehind(cached);
-    return cached.bundle;
+    const mesh = this.#meshes.get(from.mesh.name);
+    return mesh?.from === from && !mesh.isDirty ? mesh.bundle : undefined;
   }
 
   /**
@@ -102,7 +118,8 @@ export class TrustBundles {
 
   /**
    * The bundle with these roots in it: to be called before a certificate under them is handed out, since an external backend may have
-   * changed its root after we looked.
+   * changed its root after we looked. If one of them has just joined because it changed upstream, this waits, for at most 10 s, until the data planes
+   * that are there have taken the bundle.
    * @throws IssuerUnavailableError when the backend is no longer one of the mesh, so that its roots are not in the bundle
    */
   async include(
@@ -111,20 +128,28 @@ export class TrustBundles {
     roots: readonly Buffer[],
     options: CallOptions,
   ): Promise<TrustBundle> {
-    const isTrusted = (bundle: TrustBundle) => fingerprintsIn(bundle, roots) !== undefined;
     const known = this.peek(from);
-    if (known !== undefined && isTrusted(known)) return known;
-    // Before the bundle is made: some backends tell their roots with a certificate only (cert-manager without `caCert`).
-    this.#roots.note(backend, roots);
-    const bundle = await orAborted(this.#readAnew(from.mesh.name), options.signal).catch(tellCause);
-    if (isTrusted(bundle)) return bundle;
-    throw new IssuerUnavailableError(
-      `backend "${backend.name}" of mesh "${from.mesh.name}" was changed while it issued a certificate`,
-      {
-        retryAfterMs: 1000,
-        fix: 'ask again',
-      },
-    );
+    const isTrusted = known !== undefined && fingerprintsIn(known, roots) !== undefined;
+    const bundle = isTrusted ? known : await this.#join(backend, roots, options);
+    if (this.#gate.isOpen(backend.mesh)) return bundle;
+    await this.#gate.pass(backend, fingerprintsIn(bundle, roots) ?? [], options);
+    return this.peek(from) ?? bundle;
+  }
+
+  /**
+   * Takes roots that a backend of the mesh has proven to use, by a test certificate: they join the bundle before any data plane's certificate ends in
+   * them. Those of a backend that tells its roots only with certificates stay until it tells others, or leaves the mesh. A backend that the mesh does not
+   * have (any more) is passed over.
+   * @returns the bundle after that
+   * @throws what `get` throws
+   */
+  async learn(mesh: string, backend: string, roots: readonly Buffer[], options: CallOptions): Promise<TrustBundle> {
+    const from = await this.#options.backends.get(mesh);
+    const known = this.peek(from);
+    const live = from.backends.get(backend);
+    if (known !== undefined && (live === undefined || fingerprintsIn(known, roots) !== undefined)) return known;
+    if (live !== undefined) this.#roots.note(live, roots);
+    return orAborted(this.#readAnew(mesh), options.signal).catch(tellCause);
   }
 
   /** Intermediates that the backend told last; empty when nothing is known. */
@@ -139,24 +164,18 @@ export class TrustBundles {
     timeoutMs: number,
     options: CallOptions,
   ): Promise<TrustBundle | undefined> {
-    const { clock } = this.#options;
-    const deadline = clock.deadline(timeoutMs, options.signal);
+    const deadline = this.#options.clock.deadline(timeoutMs, options.signal);
+    const { signal } = deadline;
     try {
       for (;;) {
-        const look = new AbortController();
-        const listen = { once: true, signal: look.signal } as const;
-        const changed = new Promise<void>((resolve) => {
-          this.#changes.addEventListener(mesh, () => resolve(), listen);
-          for (const signal of [deadline.signal, this.#endOfWaits.signal])
-            signal.addEventListener('abort', () => resolve(), listen);
-        });
+        const wait = this.#waits.begin(mesh, signal);
         try {
           const bundle = await this.get(mesh, options);
           if (bundle.version !== version) return bundle;
-          if (deadline.signal.aborted || this.#endOfWaits.signal.aborted) return undefined;
-          await Promise.race([changed, clock.sleep(LOOK_AGAIN_MS, look.signal).catch(() => {})]);
+          if (signal.aborted || this.#waits.hasEnded) return undefined;
+          await wait.over;
         } finally {
-          look.abort();
+          wait.end();
         }
       }
     } finally {
@@ -176,7 +195,7 @@ export class TrustBundles {
 
   /** Answers all long polls now, so that a server can drain. */
   endWaits(): void {
-    this.#endOfWaits.abort();
+    this.#waits.endAll();
   }
 
   /** Ends what is asked of backends. Idempotent. */
@@ -184,95 +203,143 @@ export class TrustBundles {
     this.#stopListening();
     this.endWaits();
     this.#closing.abort(new IssuerUnavailableError('mesh-ca is stopping', { retryAfterMs: 1000 }));
-    await Promise.allSettled(this.#reading.values());
+    await Promise.allSettled([this.#looking, ...[...this.#meshes.values()].map(({ reading }) => reading)]);
   }
 
-  #wake(mesh: string): void {
-    this.#changes.dispatchEvent(new Event(mesh));
+  #follow(change: StoreChange): void {
+    if (change.kind === 'unknown') {
+      for (const name of this.#meshes.keys()) this.#touch(name);
+      this.#rereadAll();
+      return;
+    }
+    const { type, mesh, name } = change.key;
+    const changed = type === 'Mesh' ? name : type === 'Secret' ? mesh : undefined;
+    if (changed !== undefined && this.#touch(changed)) void this.#reread(changed);
   }
 
-  #lookBehind(cached: Cached): void {
-    const { name } = cached.from.mesh;
-    this.#cache.set(name, { ...cached, madeAtMs: this.#options.clock.monotonicMs() });
-    for (const backend of cached.from.backends.values()) this.#askBehind(backend);
+  /** What is known of a mesh may be old. An issuer that follows its secrets is the same object after a change of one. False: nobody asked about it. */
+  #touch(name: string): boolean {
+    const mesh = this.#meshes.get(name);
+    if (mesh === undefined) return false;
+    mesh.isDirty = true;
+    mesh.changes += 1;
+    for (const backend of mesh.from?.backends.values() ?? []) if (backend.local) this.#roots.expire(backend);
+    return true;
+  }
+
+  /** Never rejects. */
+  async #reread(name: string): Promise<void> {
+    try {
+      if (!this.#closing.signal.aborted) await this.#read(name);
+    } catch (error) {
+      // Each failed question was told already.
+      if (error instanceof NotFoundError || error instanceof RootsNeverSeen || this.#closing.signal.aborted) return;
+      this.#options.log.warn({ mesh: name, err: error }, 'trust bundle not refreshed');
+    }
+  }
+
+  #look(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [name, mesh] of this.#meshes) {
+      const isOld = nowMs - mesh.madeAtMs >= REMAKE_EVERY_MS;
+      if (isOld) mesh.changes += 1;
+      if (isOld || mesh.isDirty || mesh.bundle === undefined) void this.#reread(name);
+      for (const backend of mesh.from?.backends.values() ?? []) {
+        if (!backend.isRetired && !this.#roots.isFresh(backend)) this.#askBehind(backend);
+      }
+    }
   }
 
   /** Asks without anybody waiting; the bundle is made anew if the answer changes it. */
   #askBehind(backend: Backend): void {
-    void this.#roots
-      .ask(backend)
-      .then(() => (this.#closing.signal.aborted || backend.isRetired ? undefined : this.#readAnew(backend.mesh)))
-      .catch((error: unknown) => {
-        this.#options.log.warn({ mesh: backend.mesh, err: error }, 'trust bundle not refreshed');
-      });
+    void this.#roots.ask(backend).then(() => {
+      if (backend.isRetired || this.#closing.signal.aborted) return;
+      const mesh = this.#meshes.get(backend.mesh);
+      if (mesh === undefined) return;
+      mesh.changes += 1;
+      void this.#reread(backend.mesh);
+    });
+  }
+
+  /** The bundle after these roots came with a certificate. Some backends tell them in no other way (cert-manager without `caCert`). */
+  async #join(backend: Backend, roots: readonly Buffer[], options: CallOptions): Promise<TrustBundle> {
+    this.#roots.note(backend, roots);
+    const bundle = await orAborted(this.#readAnew(backend.mesh), options.signal).catch(tellCause);
+    if (fingerprintsIn(bundle, roots) !== undefined) return bundle;
+    throw new IssuerUnavailableError(
+      `backend "${backend.name}" of mesh "${backend.mesh}" was changed while it issued a certificate`,
+      { retryAfterMs: 1000, fix: 'ask again' },
+    );
   }
 
   /** A reading that is under way may have begun before what the caller knows. */
-  async #readAnew(mesh: string): Promise<TrustBundle> {
-    await this.#reading.get(mesh)?.catch(() => {});
-    return this.#read(mesh);
+  #readAnew(name: string): Promise<TrustBundle> {
+    this.#mesh(name).changes += 1;
+    return this.#read(name);
   }
 
   /** Callers at the same time share one reading; one that gives up (`orAborted`) does not end it for the others. */
-  #read(mesh: string): Promise<TrustBundle> {
-    let reading = this.#reading.get(mesh);
-    if (reading === undefined) {
-      reading = this.#make(mesh).finally(() => this.#reading.delete(mesh));
-      this.#reading.set(mesh, reading);
-    }
-    return reading;
+  #read(name: string): Promise<TrustBundle> {
+    const mesh = this.#mesh(name);
+    mesh.reading ??= this.#make(name, mesh)
+      .catch((error: unknown) => {
+        if (error instanceof NotFoundError) this.#drop(name, mesh);
+        throw error;
+      })
+      .finally(() => {
+        mesh.reading = undefined;
+      });
+    return mesh.reading;
   }
 
-  async #make(mesh: string): Promise<TrustBundle> {
-    const { store, backends, clock, log } = this.#options;
-    const collect = { roots: this.#roots, clock, askBehind: (backend: Backend) => this.#askBehind(backend) };
-    for (let attempt = 1; attempt <= APPEND_TRIES; attempt += 1) {
-      const from = await backends.get(mesh);
-      // Read before anybody is asked: what another writer appends meanwhile makes ours a conflict, and is not lost.
-      const stored = await store.getTrustBundle(mesh);
-      const last = stored === undefined ? undefined : readBundle(mesh, stored.version, stored.body);
-      const roots = new Map<string, readonly Buffer[]>();
-      for (const [name, known] of await collectRoots(from, last, collect)) {
-        const held = last === undefined ? [] : rootsOf(last, name);
-        const gone = held.filter((root) => !known.some((other) => other.equals(root)));
-        roots.set(name, [...known, ...(gone.length === 0 ? [] : await this.#stillInUse(mesh, gone))]);
-      }
-      const body = bundleBody(roots);
-      if (last !== undefined && stored?.body === body) return this.#keep(from, last);
-      // What we know may be old by now; a bundle without the newest backend must not replace one that has it.
-      if (backends.peek(mesh) !== from) continue;
-      try {
-        const { version } = await store.appendTrustBundle(mesh, body, stored?.version ?? 0);
-        log.info(
-          { mesh, version, roots: [...roots].map(([name, ders]) => `${name}:${ders.length}`) },
-          'trust bundle changed',
-        );
-        return this.#keep(from, readBundle(mesh, version, body));
-      } catch (error) {
-        if (!(error instanceof ConflictError)) throw error;
-      }
+  #mesh(name: string): Followed {
+    let mesh = this.#meshes.get(name);
+    if (mesh === undefined) {
+      const madeAtMs = this.#options.clock.monotonicMs();
+      mesh = { bundle: undefined, from: undefined, isDirty: true, madeAtMs, changes: 0, reading: undefined };
+      this.#meshes.set(name, mesh);
+      this.#looking ??= lookAgain(() => this.#look(), {
+        ...{ everyMs: LOOK_EVERY_MS, signal: this.#closing.signal },
+        ...{ clock: this.#options.clock, log: this.#options.log },
+      });
     }
-    throw new IssuerUnavailableError(`the trust bundle of mesh "${mesh}" changes too often`, { retryAfterMs: 1000 });
+    return mesh;
   }
 
-  /** Roots that the backend no longer names stay until the last certificate under them has expired: connections must not break. */
-  async #stillInUse(mesh: string, roots: readonly Buffer[]): Promise<readonly Buffer[]> {
-    const now = this.#options.clock.now();
-    const certificates = await this.#options.store.listCertificates(mesh);
-    const inUse = new Set(
-      certificates.filter(({ notAfter }) => notAfter > now).flatMap(({ rootHashes }) => rootHashes),
-    );
-    return roots.filter((root) => inUse.has(fingerprintSha256(root)));
+  /** The mesh is gone. */
+  #drop(name: string, mesh: Followed): void {
+    if (this.#meshes.get(name) === mesh) this.#meshes.delete(name);
+    this.#gate.forget(name);
+    this.#waits.wake(name);
   }
 
-  #keep(from: MeshBackends, bundle: TrustBundle): TrustBundle {
-    const mesh = from.mesh.name;
-    this.#cache.set(mesh, { bundle, from, madeAtMs: this.#options.clock.monotonicMs() });
-    if (this.#told.get(mesh) !== bundle.version) {
-      this.#told.set(mesh, bundle.version);
-      this.#wake(mesh);
-      for (const listener of this.#listeners) listener(mesh);
-    }
+  async #make(name: string, mesh: Followed): Promise<TrustBundle> {
+    const { from, bundle, before, changes } = await makeBundle(name, mesh, {
+      ...this.#options,
+      roots: this.#roots,
+      askBehind: (backend) => this.#askBehind(backend),
+    });
+    const isNews = mesh.bundle?.version !== bundle.version;
+    // Before anybody can learn of the version: who waits at the gate then must find it closed.
+    if (isNews) this.#gate.changed(mesh.bundle ?? before, bundle);
+    Object.assign(mesh, {
+      bundle,
+      from,
+      madeAtMs: this.#options.clock.monotonicMs(),
+      isDirty: mesh.changes !== changes,
+    });
+    if (isNews) this.#tell(name);
     return bundle;
+  }
+
+  #tell(mesh: string): void {
+    this.#waits.wake(mesh);
+    for (const listener of this.#listeners) {
+      try {
+        listener(mesh);
+      } catch (error) {
+        this.#options.log.error({ mesh, err: error }, 'a listener for trust bundles failed');
+      }
+    }
   }
 }
