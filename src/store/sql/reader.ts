@@ -11,7 +11,7 @@ import type {
 } from '../store.ts';
 import { integerOf, type ReadConnection, type Row, type Statement, textOf } from './driver.ts';
 import { pause } from './pause.ts';
-import { bundleOf, certificateOf, holderOf, resourceOf, statementOf } from './rows.ts';
+import { bundleOf, certificateOf, certificatesOf, holdersOf, resourceOf, statementOf, statementsOf } from './rows.ts';
 import { READS } from './statements.ts';
 
 export interface BeginQuery {
@@ -47,13 +47,13 @@ export function createReader(connection: ReadConnection, clock: Clock): Reader {
   const prepared = Object.entries(READS).map(([name, text]) => [name, connection.prepare(text)]);
   const sql = Object.fromEntries(prepared) as Statements;
 
-  /** All rows: `readChunk` answers up to CHUNK_ROWS that follow after `last`. */
-  async function readInChunks<T>(readChunk: (last: T | undefined) => Row[], parse: (row: Row) => T): Promise<T[]> {
+  /** All of a list: `readChunk` answers up to CHUNK_ROWS that follow after `last`. */
+  async function readInChunks<T>(readChunk: (last: T | undefined) => readonly T[]): Promise<T[]> {
     const found: T[] = [];
     for (;;) {
-      const rows = readChunk(found.at(-1));
-      for (const row of rows) found.push(parse(row));
-      if (rows.length < CHUNK_ROWS) return found;
+      const chunk = readChunk(found.at(-1));
+      for (const one of chunk) found.push(one);
+      if (chunk.length < CHUNK_ROWS) return found;
       await pause(clock, BREATH_MS);
     }
   }
@@ -61,22 +61,19 @@ export function createReader(connection: ReadConnection, clock: Clock): Reader {
   function readOfMesh<T extends { readonly dataplane: string }>(
     statement: Statement,
     mesh: string,
-    parse: (mesh: string, row: Row) => T,
+    parse: (mesh: string, rows: readonly Row[]) => readonly T[],
   ): Promise<T[]> {
-    return readInChunks<T>(
-      (last) => statement.all(mesh, last?.dataplane ?? '', CHUNK_ROWS),
-      (row) => parse(mesh, row),
-    );
+    return readInChunks<T>((last) => parse(mesh, statement.all(mesh, last?.dataplane ?? '', CHUNK_ROWS)));
   }
 
   function readAll({ type, mesh, nameContains = '' }: ListQuery): Promise<StoredResource[]> {
-    return readInChunks<StoredResource>(
-      (last) =>
+    return readInChunks<StoredResource>((last) => {
+      const rows =
         mesh === undefined
           ? sql.listInAll.all(type, last?.mesh ?? '', last?.name ?? '', nameContains, CHUNK_ROWS)
-          : sql.listInMesh.all(type, mesh, last?.name ?? '', nameContains, CHUNK_ROWS),
-      resourceOf,
-    );
+          : sql.listInMesh.all(type, mesh, last?.name ?? '', nameContains, CHUNK_ROWS);
+      return rows.map(resourceOf);
+    });
   }
 
   /** Page and count are of one moment. */
@@ -116,14 +113,14 @@ export function createReader(connection: ReadConnection, clock: Clock): Reader {
       const row = sql.getCertificate.get(mesh, dataplane);
       return row && certificateOf(mesh, row);
     },
-    listCertificates: (mesh) => readOfMesh(sql.listCertificates, mesh, certificateOf),
-    listHolders: (mesh) => readOfMesh(sql.listHolders, mesh, holderOf),
+    listCertificates: (mesh) => readOfMesh(sql.listCertificates, mesh, certificatesOf),
+    listHolders: (mesh) => readOfMesh(sql.listHolders, mesh, holdersOf),
 
     getStatement(mesh, dataplane) {
       const row = sql.getStatement.get(mesh, dataplane);
       return row && statementOf(mesh, row);
     },
-    listStatements: (mesh) => readOfMesh(sql.listStatements, mesh, statementOf),
+    listStatements: (mesh) => readOfMesh(sql.listStatements, mesh, statementsOf),
 
     getBundle(mesh) {
       const row = sql.getBundle.get(mesh);

@@ -56,6 +56,10 @@ export function recordJsonOf(record: CertificateRecord): string {
   return JSON.stringify(json);
 }
 
+export function certificatesOf(mesh: string, rows: readonly Row[]): StoredCertificate[] {
+  return rows.map((row) => certificateOf(mesh, row));
+}
+
 export function certificateOf(mesh: string, row: Row): StoredCertificate {
   const json = JSON.parse(textOf(row, 2)) as RecordJson;
   return {
@@ -78,16 +82,29 @@ export function certificateOf(mesh: string, row: Row): StoredCertificate {
   };
 }
 
-export function holderOf(_mesh: string, row: Row): CertificateHolder {
-  const json = JSON.parse(textOf(row, 1)) as RecordJson;
-  return {
-    dataplane: textOf(row, 0),
-    backend: json.backend,
-    rootHashes: json.rootHashes,
-    serialNumber: json.serialNumber,
-    issuedAt: new Date(json.issuedAt),
-    notAfter: new Date(json.notAfter),
-  };
+/** An entry of `listHolders`. Times in milliseconds. */
+type HolderJson = readonly [
+  dataplane: string,
+  record: readonly [
+    backend: string,
+    rootHashes: readonly string[],
+    serialNumber: string,
+    issuedAt: number,
+    notAfter: number,
+  ],
+];
+
+/** @param rows one row with all */
+export function holdersOf(_mesh: string, [row = []]: readonly Row[]): CertificateHolder[] {
+  const entries = JSON.parse(textOf(row, 0)) as HolderJson[];
+  return entries.map(([dataplane, [backend, rootHashes, serialNumber, issuedAt, notAfter]]) => ({
+    dataplane,
+    backend,
+    rootHashes,
+    serialNumber,
+    issuedAt: new Date(issuedAt),
+    notAfter: new Date(notAfter),
+  }));
 }
 
 export interface PackedChain {
@@ -126,6 +143,20 @@ export function statementOf(mesh: string, row: Row): TrustStatement {
     bundleVersion: integerOf(row, 1),
     statedAt: new Date(integerOf(row, 2)),
   };
+}
+
+/** An entry of `listStatements`. Times in milliseconds. */
+type StatementJson = readonly [dataplane: string, bundleVersion: number, statedAt: number];
+
+/** @param rows one row with all */
+export function statementsOf(mesh: string, [row = []]: readonly Row[]): TrustStatement[] {
+  const entries = JSON.parse(textOf(row, 0)) as StatementJson[];
+  return entries.map(([dataplane, bundleVersion, statedAt]) => ({
+    mesh,
+    dataplane,
+    bundleVersion,
+    statedAt: new Date(statedAt),
+  }));
 }
 
 export function bundleOf(mesh: string, row: Row): StoredTrustBundle {
