@@ -1,7 +1,7 @@
 import { inboundCluster, inboundListener, type ProxyInbound } from './envoy/inbound.ts';
 import { outboundCluster, outboundListener, type ProxyOutbound } from './envoy/outbound.ts';
 import { type SdsServer, sdsCluster, tokenSecrets } from './envoy/sds.ts';
-import { meshTls } from './envoy/tls.ts';
+import { inboundTls, outboundTls } from './envoy/tls.ts';
 import { socketAddress } from './envoy/wire.ts';
 
 export type { ProxyInbound } from './envoy/inbound.ts';
@@ -26,7 +26,7 @@ export interface EnvoyBootstrapOptions {
 }
 
 /**
- * The bootstrap of an Envoy (API v3, 1.34 or newer) that is one data plane of a mesh: inbound listeners with mutual TLS that take any client
+ * The bootstrap of an Envoy (API v3; tried with 1.40) that is one data plane of a mesh: inbound listeners with mutual TLS that take any client
  * of the mesh, outbound listeners that take the named service for a server alone, and one SDS server for certificate, key and roots.
  *
  * Listeners open, and `/ready` of the admin interface answers 200, once both secrets have come.
@@ -35,7 +35,6 @@ export interface EnvoyBootstrapOptions {
  */
 export function envoyBootstrap(options: EnvoyBootstrapOptions): object {
   const { mesh, dataplane, sds, inbounds, outbounds, tags } = options;
-  const tls = meshTls(mesh, sds);
   const secrets = tokenSecrets(sds);
   return {
     node: {
@@ -47,13 +46,13 @@ export function envoyBootstrap(options: EnvoyBootstrapOptions): object {
     static_resources: {
       ...(secrets.length === 0 ? {} : { secrets }),
       listeners: [
-        ...inbounds.map((inbound) => inboundListener(inbound, options.mode, tls)),
+        ...inbounds.map((inbound) => inboundListener(inbound, options.mode, inboundTls(mesh, sds))),
         ...outbounds.map(outboundListener),
       ],
       clusters: [
         sdsCluster(sds),
         ...inbounds.map(inboundCluster),
-        ...outbounds.map((outbound) => outboundCluster(outbound, tls)),
+        ...outbounds.map((outbound) => outboundCluster(outbound, outboundTls(mesh, outbound.service, sds))),
       ],
     },
   };

@@ -66,6 +66,18 @@ const COMMANDS: readonly CommandEntry[] = [
     client: true,
     load: async () => (await import('./commands/rotate.ts')).configureRotate,
   },
+  {
+    name: 'generate',
+    summary: 'make tokens for proxies',
+    client: true,
+    load: async () => (await import('./commands/generate.ts')).configureGenerate,
+  },
+  {
+    name: 'envoy-bootstrap',
+    summary: 'print the bootstrap of an Envoy that is a data plane',
+    client: true,
+    load: async () => (await import('./commands/envoy-bootstrap.ts')).configureEnvoyBootstrap,
+  },
 ];
 
 /**

@@ -1,4 +1,3 @@
-import type { MeshTls } from './tls.ts';
 import {
   discoveryType,
   type Endpoint,
@@ -22,11 +21,12 @@ export interface ProxyInbound {
 
 const nameOf = ({ port }: ProxyInbound) => `inbound:${port}`;
 
-export function inboundListener(inbound: ProxyInbound, mode: 'strict' | 'permissive', tls: MeshTls): object {
+/** @param transportSocket of mutual TLS */
+export function inboundListener(inbound: ProxyInbound, mode: 'strict' | 'permissive', transportSocket: object): object {
   const { address, port, protocol } = inbound;
   // What the application may believe about its caller: our word, never the caller's.
   const caller = { forward_client_cert_details: 'SANITIZE_SET', set_current_client_cert_details: { uri: true } };
-  const mutual = { filters: [proxyTo(nameOf(inbound), protocol, caller)], transport_socket: tls.inbound() };
+  const mutual = { filters: [proxyTo(nameOf(inbound), protocol, caller)], transport_socket: transportSocket };
   const plain = { filters: [proxyTo(nameOf(inbound), protocol)] };
   return {
     name: nameOf(inbound),

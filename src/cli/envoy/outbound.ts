@@ -1,4 +1,3 @@
-import type { MeshTls } from './tls.ts';
 import {
   discoveryType,
   type Endpoint,
@@ -33,8 +32,9 @@ export function outboundListener(outbound: ProxyOutbound): object {
   };
 }
 
-export function outboundCluster(outbound: ProxyOutbound, tls: MeshTls): object {
-  const { endpoints, protocol, service } = outbound;
+/** @param transportSocket of mutual TLS */
+export function outboundCluster(outbound: ProxyOutbound, transportSocket: object): object {
+  const { endpoints, protocol } = outbound;
   const name = nameOf(outbound);
   return {
     name,
@@ -42,6 +42,6 @@ export function outboundCluster(outbound: ProxyOutbound, tls: MeshTls): object {
     connect_timeout: '5s',
     ...(protocol === 'http' ? SAME_HTTP_VERSION : {}),
     load_assignment: loadAssignment(name, endpoints),
-    transport_socket: tls.outbound(service),
+    transport_socket: transportSocket,
   };
 }
