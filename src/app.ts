@@ -10,6 +10,7 @@ import type { Route } from './http/route.ts';
 import { certificateRoutes } from './http/routes/certificates.ts';
 import { resourceRoutes } from './http/routes/resources.ts';
 import { serviceRoutes } from './http/routes/service.ts';
+import { tokenRoutes } from './http/routes/tokens.ts';
 import { trustRoutes } from './http/routes/trust.ts';
 import { validationRoutes } from './http/routes/validation.ts';
 import { createHttpServer } from './http/server.ts';
@@ -18,7 +19,7 @@ import { createBackendGuards } from './issuance/guards/backend-guards.ts';
 import { createLastSeen } from './issuance/last-seen.ts';
 import { createKeyMaker } from './issuance/make-key.ts';
 import { createEndpointQueues } from './issuance/queue/endpoint-queues.ts';
-import { ConfigError } from './issuer/errors.ts';
+import { ConfigError, IssuerUnavailableError } from './issuer/errors.ts';
 import type { CallOptions } from './issuer/issuer.ts';
 import { createDataplaneRules } from './resources/dataplane-rules.ts';
 import { createMeshRules } from './resources/mesh-rules.ts';
@@ -27,6 +28,8 @@ import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
 import { createTrialLine } from './resources/trial-line.ts';
 import { validateMesh } from './resources/validate-mesh.ts';
+import { countLacking } from './rotation/count-lacking.ts';
+import { Fleets } from './rotation/fleets.ts';
 import { createCalmLog } from './runtime/calm-log.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
 import type { Log } from './runtime/log.ts';
@@ -35,6 +38,7 @@ import { createSystemRandom, type Random } from './runtime/random.ts';
 import type { Settings } from './runtime/settings.ts';
 import { createSharedResources } from './runtime/shared-resources.ts';
 import { openStore } from './store/open-store.ts';
+import { createDataplaneTokens } from './tokens/dataplane-tokens.ts';
 import { createHolders } from './trust/holders.ts';
 import { TrustBundles } from './trust/trust-bundles.ts';
 import { createBackendReadings } from './validation/backend-readings.ts';
@@ -81,8 +85,19 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     issuerSettings: settings,
     defaults: { expirationMs: settings.dpCertExpirationMs, issueTimeoutMs: settings.requestTimeoutMs },
   });
-  const bundles = new TrustBundles({ store, backends, clock, log });
+  const stopping = new AbortController();
+  const lastSeen = createLastSeen(clock);
+  const bundles = new TrustBundles({
+    ...{ store, backends, clock, log },
+    heldByAll: async (mesh, version, options) => countLacking(await fleets.read(mesh, options), version),
+  });
   const holders = createHolders({ store, clock });
+  const fleets = new Fleets({
+    ...{ store, bundles, holders, lastSeen, clock },
+    onlineForMs: settings.dataplaneOnlineForMs,
+    settleMs: settings.rotationSettleMs,
+  });
+  const tokens = createDataplaneTokens({ store, clock, random });
   const guards = createBackendGuards({ store, clock, random, log, limits: settings });
   const queues = createEndpointQueues({ clock });
   const asking = {
@@ -101,14 +116,23 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     clock,
     log,
     prove,
-    onProven: (backend, { ok }) => {
+    onProven: (backend, { ok, roots }) => {
       if (ok) guards.recovered(backend);
+      // Before a certificate under them is asked for: a rotation waits for that.
+      if (ok && roots !== undefined) {
+        bundles.learn(backend.mesh, backend.name, roots, { signal: stopping.signal }).catch((error: unknown) => {
+          if (stopping.signal.aborted) return;
+          log.warn(
+            { mesh: backend.mesh, backend: backend.name, err: error },
+            'roots of a proof did not join the bundle',
+          );
+        });
+      }
     },
   });
   const canary = new Canary({ ...asking, ...settings, store, backends, proofs });
   metrics.readFrom(createBackendReadings({ backends, guards, queues, proofs }));
   const line = createTrialLine({ clock });
-  const lastSeen = createLastSeen(clock);
   const zone = { zoneName: settings.zoneName };
   const resources = new Resources(store, {
     Mesh: createMeshRules({
@@ -136,6 +160,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     ...certificateRoutes({ certificates, lastSeen, holders }),
     ...trustRoutes({ bundles, holders, lastSeen }),
     ...resourceRoutes({ resources, overviews, zone }),
+    ...tokenRoutes({ tokens }),
     ...validationRoutes({
       backends,
       proofs,
@@ -164,6 +189,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
 
   let closing: Promise<void> | undefined;
   const closeAll = async () => {
+    stopping.abort(new IssuerUnavailableError('mesh-ca is stopping', { retryAfterMs: 1000 }));
     // Long polls end first, or they would hold the server open; what answers need goes after them, the store last.
     bundles.endWaits();
     await server.close(settings.shutdownTimeoutMs);
