@@ -55,7 +55,8 @@ export type BackendCall =
   | 'ensure'
   | 'checkConf'
   | 'inspect'
-  | 'leftovers';
+  | 'leftovers'
+  | 'renew';
 
 /**
  * One backend of one mesh, ready for use: the issuer with deadline, metrics and error prefix around it. It is given up by

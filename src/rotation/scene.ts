@@ -1,0 +1,49 @@
+import type { Backend } from '../backends/backend.ts';
+import type { Backends } from '../backends/backends.ts';
+import type { CallOptions } from '../issuer/issuer.ts';
+import type { CertificateHolder, Store } from '../store/store.ts';
+import type { TrustBundle } from '../trust/trust-bundle.ts';
+import { readBackendScene } from './backend-scene.ts';
+import { readGenerationScene } from './generation-scene.ts';
+import type { Effect, Facts } from './machine.ts';
+import type { Change } from './readiness.ts';
+import type { RotationRecord } from './rotation-record.ts';
+
+/** What only the record learns from looking, or from carrying something out. */
+export type Learnt = Pick<Partial<RotationRecord>, 'fromRoots' | 'toRoots' | 'removed'>;
+
+/** Where a change takes place, as it is now: the Mesh with its backends, or the generations of one CA. In the direction of the rotation. */
+export interface Scene extends Pick<Facts, 'issuing' | 'hasTarget' | 'hasOld'> {
+  /** The backend that has to prove itself before it issues. Undefined: there is none that could, or nothing to prove. */
+  readonly unproven: Backend | undefined;
+  /** Why the target cannot issue whatever is waited for; undefined: it can. */
+  readonly obstacle: string | undefined;
+  /** What is to be measured. `toRoots` are those of the target. */
+  changeIn(bundle: TrustBundle): Change;
+  /** SHA-256 (hex) of the roots that nobody needs once the old side is gone. Empty: it is not gone, or others need them. */
+  oldRootsIn(bundle: TrustBundle): ReadonlySet<string>;
+  /** Of the old roots, those that the bundle has still to drop. */
+  notDropped(bundle: TrustBundle): readonly string[];
+  sideOf(holder: CertificateHolder): 'target' | 'old' | undefined;
+  /** To be stored before the old side is removed. */
+  beforeRemoval(bundle: TrustBundle): Learnt;
+  /** Idempotent. @throws ConflictError when what was looked at has changed since */
+  carryOut(effect: Effect, options: CallOptions): Promise<Learnt>;
+}
+
+export interface SceneOptions {
+  readonly store: Store;
+  readonly backends: Pick<Backends, 'get'>;
+}
+
+/** @throws NotFoundError when the mesh is gone */
+export function readScene(
+  mesh: string,
+  record: RotationRecord,
+  from: SceneOptions,
+  options: CallOptions,
+): Promise<Scene> {
+  return record.kind === 'backend'
+    ? readBackendScene(mesh, record, from)
+    : readGenerationScene(mesh, record, from, options);
+}
