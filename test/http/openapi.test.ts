@@ -4,6 +4,7 @@ import { openApiPath, type Route } from '../../src/http/route.ts';
 import { certificateRoutes } from '../../src/http/routes/certificates.ts';
 import { resourceRoutes } from '../../src/http/routes/resources.ts';
 import { serviceRoutes } from '../../src/http/routes/service.ts';
+import { tokenRoutes } from '../../src/http/routes/tokens.ts';
 import { trustRoutes } from '../../src/http/routes/trust.ts';
 import { validationRoutes } from '../../src/http/routes/validation.ts';
 import { builtinMesh, dataplane, type Json, startTestApp, type TestApp } from '../support/test-app.ts';
@@ -26,6 +27,7 @@ function allRoutes(): readonly Route[] {
     ...resourceRoutes(nothing),
     ...serviceRoutes(nothing),
     ...validationRoutes(nothing),
+    ...tokenRoutes(nothing),
   ];
 }
 
