@@ -5,9 +5,9 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
 
-/** After this a backend is asked again: a root that changed upstream has joined the bundle within a minute. */
+/** After this a backend is asked again, also one that failed: a root that changed upstream has joined the bundle within a minute. */
 const FRESH_FOR_MS = 45_000;
-/** A backend that failed is left alone for this long, or for as long as it says. */
+/** A backend that failed is left alone for this long, or for as long as it says, also by those who need to know. */
 const LEFT_ALONE_MS = 2_000;
 const LONGEST_LEFT_ALONE_MS = 30_000;
 /** A root that came with a certificate is kept this long, whatever the backend says: by then the certificate is on record and keeps it. */
@@ -33,6 +33,7 @@ interface Entry {
   readonly seen: Map<string, { readonly der: Buffer; readonly atMs: number }>;
   error: unknown;
   nextAskMs: number;
+  askedAtMs: number;
   /** Grows when what an answer under way will say may be old already. */
   expired: number;
   asking: Promise<void> | undefined;
@@ -68,6 +69,12 @@ export class BackendRoots {
     return this.#clock.monotonicMs() < this.#entry(backend).nextAskMs;
   }
 
+  /** True: it should be asked even if nobody needs to know. One that fails is asked no more often than one that answers. */
+  isDue(backend: Backend): boolean {
+    const { askedAtMs } = this.#entry(backend);
+    return !this.isFresh(backend) && this.#clock.monotonicMs() - askedAtMs >= FRESH_FOR_MS;
+  }
+
   /**
    * Asks when it is time to. Never throws: `known` tells what came of it. Callers at the same time share one question, unless the answer to it may be old
    * (`expire`).
@@ -97,6 +104,7 @@ export class BackendRoots {
 
   async #question(backend: Backend, entry: Entry): Promise<void> {
     const { expired } = entry;
+    entry.askedAtMs = this.#clock.monotonicMs();
     const at = this.#clock.now();
     const nextIn = (ms: number) => (entry.expired === expired ? this.#clock.monotonicMs() + ms : 0);
     try {
@@ -107,9 +115,12 @@ export class BackendRoots {
     } catch (error) {
       const told = error instanceof CaError ? (error.retryAfterMs ?? 0) : 0;
       const leftAloneMs = Math.min(Math.max(told, LEFT_ALONE_MS), LONGEST_LEFT_ALONE_MS);
+      const before = entry.error;
       Object.assign(entry, { error, nextAskMs: nextIn(leftAloneMs) });
       const { mesh, name, type } = backend;
-      if (!this.#signal.aborted) this.#log.warn({ mesh, backend: name, type, err: error }, 'roots of backend not read');
+      if (this.#signal.aborted) return;
+      const level = isSame(error, before) ? 'debug' : 'warn';
+      this.#log[level]({ mesh, backend: name, type, err: error }, 'roots of backend not read');
     }
   }
 
@@ -122,6 +133,7 @@ export class BackendRoots {
         seen: new Map(),
         error: undefined,
         nextAskMs: 0,
+        askedAtMs: Number.NEGATIVE_INFINITY,
         expired: 0,
         asking: undefined,
       };
@@ -129,4 +141,9 @@ export class BackendRoots {
     }
     return entry;
   }
+}
+
+/** It was told already that it fails so. */
+function isSame(error: unknown, before: unknown): boolean {
+  return error instanceof CaError && before instanceof CaError && error.code === before.code;
 }

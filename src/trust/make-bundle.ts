@@ -33,7 +33,7 @@ const TRIES = 5;
 
 /**
  * Makes the bundle of a mesh from what its backends say, and stores it when it is another one than stands there.
- * @param mesh what is known of it; `changes` grows while this runs when what was read may be old: then it is read again
+ * @param mesh what is known of it; `changes` grows when what was read may be old
  * @throws NotFoundError: no such mesh. RootsNeverSeen. IssuerUnavailableError when others write all the time
  */
 export async function makeBundle(
@@ -58,7 +58,6 @@ export async function makeBundle(
     const stored = await store.getTrustBundle(name);
     const before = stored && { bundle: read(stored), createdAt: stored.createdAt };
     const body = bundleBody(await collectRoots(from, before, { roots, clock, askBehind, stillInUse }));
-    if (mesh.changes !== changes && attempt < TRIES) continue;
     if (before !== undefined && stored?.body === body)
       return { bundle: before.bundle, from, before: before.bundle, changes };
     // What we know may be old by now; a bundle without the newest backend must not replace one that has it.

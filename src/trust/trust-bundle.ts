@@ -58,12 +58,19 @@ export function readBundle(mesh: string, version: number, body: string): TrustBu
   return { mesh, version, roots, fingerprints, pem: roots.map((root) => root.pem).join('') };
 }
 
-/** Fingerprints of these roots (DER) when all of them are in the bundle, else undefined. Compares bytes: cheaper than hashing on the hot path. */
-export function fingerprintsIn(bundle: TrustBundle, roots: readonly Buffer[]): readonly string[] | undefined {
+/**
+ * Fingerprints of these roots (DER) when all of them are in the bundle, else undefined. Compares bytes: cheaper than hashing on the hot path.
+ * @param backend counts only roots that are there for this one: one that is there for another goes with that
+ */
+export function fingerprintsIn(
+  bundle: TrustBundle,
+  roots: readonly Buffer[],
+  backend?: string,
+): readonly string[] | undefined {
   const found: string[] = [];
   for (const der of roots) {
     const root = bundle.roots.find(({ certificate }) => certificate.der.equals(der));
-    if (root === undefined) return undefined;
+    if (root === undefined || (backend !== undefined && !root.backends.includes(backend))) return undefined;
     found.push(root.fingerprintSha256);
   }
   return found;

@@ -11,7 +11,7 @@ import { BackendRoots } from './backend-roots.ts';
 import { BundleWaits } from './bundle-waits.ts';
 import { RootsNeverSeen, tellCause } from './collect-roots.ts';
 import { lookAgain } from './look-again.ts';
-import { makeBundle } from './make-bundle.ts';
+import { type MadeBundle, makeBundle } from './make-bundle.ts';
 import { createRereadAll } from './reread-all.ts';
 import { type HeldByAll, RootGate } from './root-gate.ts';
 import { bundleBody, fingerprintsIn, readBundle, type TrustBundle } from './trust-bundle.ts';
@@ -29,6 +29,9 @@ export interface TrustBundlesOptions {
 const LOOK_EVERY_MS = 5_000;
 /** How often a bundle is made anew though nobody told anything: roots go when the last certificate under them has expired. */
 const REMAKE_EVERY_MS = 60_000;
+
+/** Readings one after the other because something changes all the time. */
+const MOST_ROUNDS = 5;
 
 /** A mesh that somebody asked about: its bundle is followed from then on. */
 interface Followed {
@@ -129,10 +132,10 @@ export class TrustBundles {
     options: CallOptions,
   ): Promise<TrustBundle> {
     const known = this.peek(from);
-    const isTrusted = known !== undefined && fingerprintsIn(known, roots) !== undefined;
+    const isTrusted = known !== undefined && fingerprintsIn(known, roots, backend.name) !== undefined;
     const bundle = isTrusted ? known : await this.#join(backend, roots, options);
     if (this.#gate.isOpen(backend.mesh)) return bundle;
-    await this.#gate.pass(backend, fingerprintsIn(bundle, roots) ?? [], options);
+    await this.#gate.pass(backend, fingerprintsIn(bundle, roots, backend.name) ?? [], options);
     return this.peek(from) ?? bundle;
   }
 
@@ -147,7 +150,8 @@ export class TrustBundles {
     const from = await this.#options.backends.get(mesh);
     const known = this.peek(from);
     const live = from.backends.get(backend);
-    if (known !== undefined && (live === undefined || fingerprintsIn(known, roots) !== undefined)) return known;
+    if (known !== undefined && (live === undefined || fingerprintsIn(known, roots, backend) !== undefined))
+      return known;
     if (live !== undefined) this.#roots.note(live, roots);
     return orAborted(this.#readAnew(mesh), options.signal).catch(tellCause);
   }
@@ -245,7 +249,7 @@ export class TrustBundles {
       if (isOld) mesh.changes += 1;
       if (isOld || mesh.isDirty || mesh.bundle === undefined) void this.#reread(name);
       for (const backend of mesh.from?.backends.values() ?? []) {
-        if (!backend.isRetired && !this.#roots.isFresh(backend)) this.#askBehind(backend);
+        if (!backend.isRetired && this.#roots.isDue(backend)) this.#askBehind(backend);
       }
     }
   }
@@ -265,7 +269,7 @@ export class TrustBundles {
   async #join(backend: Backend, roots: readonly Buffer[], options: CallOptions): Promise<TrustBundle> {
     this.#roots.note(backend, roots);
     const bundle = await orAborted(this.#readAnew(backend.mesh), options.signal).catch(tellCause);
-    if (fingerprintsIn(bundle, roots) !== undefined) return bundle;
+    if (fingerprintsIn(bundle, roots, backend.name) !== undefined) return bundle;
     throw new IssuerUnavailableError(
       `backend "${backend.name}" of mesh "${backend.mesh}" was changed while it issued a certificate`,
       { retryAfterMs: 1000, fix: 'ask again' },
@@ -281,14 +285,7 @@ export class TrustBundles {
   /** Callers at the same time share one reading; one that gives up (`orAborted`) does not end it for the others. */
   #read(name: string): Promise<TrustBundle> {
     const mesh = this.#mesh(name);
-    mesh.reading ??= this.#make(name, mesh)
-      .catch((error: unknown) => {
-        if (error instanceof NotFoundError) this.#drop(name, mesh);
-        throw error;
-      })
-      .finally(() => {
-        mesh.reading = undefined;
-      });
+    mesh.reading ??= this.#make(name, mesh);
     return mesh.reading;
   }
 
@@ -313,22 +310,31 @@ export class TrustBundles {
     this.#waits.wake(name);
   }
 
+  /** Whoever shares this gets what was read after the last change that was told before it resolves. */
   async #make(name: string, mesh: Followed): Promise<TrustBundle> {
-    const { from, bundle, before, changes } = await makeBundle(name, mesh, {
-      ...this.#options,
-      roots: this.#roots,
-      askBehind: (backend) => this.#askBehind(backend),
-    });
+    const options = { ...this.#options, roots: this.#roots, askBehind: (backend: Backend) => this.#askBehind(backend) };
+    try {
+      let made = this.#keep(mesh, await makeBundle(name, mesh, options));
+      for (let round = 1; mesh.isDirty && round < MOST_ROUNDS; round += 1) {
+        made = this.#keep(mesh, await makeBundle(name, mesh, options));
+      }
+      return made;
+    } catch (error) {
+      if (error instanceof NotFoundError) this.#drop(name, mesh);
+      throw error;
+    } finally {
+      // In the same turn as the last look at what has changed.
+      mesh.reading = undefined;
+    }
+  }
+
+  #keep(mesh: Followed, { from, bundle, before, changes }: MadeBundle): TrustBundle {
     const isNews = mesh.bundle?.version !== bundle.version;
-    // Before anybody can learn of the version: who waits at the gate then must find it closed.
+    // Before anybody can learn of the version: who comes to the gate then must find it closed.
     if (isNews) this.#gate.changed(mesh.bundle ?? before, bundle);
-    Object.assign(mesh, {
-      bundle,
-      from,
-      madeAtMs: this.#options.clock.monotonicMs(),
-      isDirty: mesh.changes !== changes,
-    });
-    if (isNews) this.#tell(name);
+    const madeAtMs = this.#options.clock.monotonicMs();
+    Object.assign(mesh, { bundle, from, madeAtMs, isDirty: mesh.changes !== changes });
+    if (isNews) this.#tell(bundle.mesh);
     return bundle;
   }
 
