@@ -40,7 +40,8 @@ export function blockerLines(
       cells(plainText(dataplane) || '-', plainText(zone), plainText(waitingFor), sinceText(since, now)),
     ),
   );
-  const head = `waiting for ${whom(told, all)}${all > told.length ? `; the first ${told.length}` : ''}:`;
+  const part = all === told.length ? '' : told.length === 1 ? '; one of them' : `; the first ${told.length}`;
+  const head = `waiting for ${whom(told, all)}${part}:`;
   return [
     head,
     ...table

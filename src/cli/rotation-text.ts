@@ -73,15 +73,16 @@ const phasesOf = ({ options }: RotationView): readonly Phase[] => (options?.keep
 function phaseLine(view: RotationView, state: string, style: RotationStyle): string {
   const present = stateOf(view);
   const name = state.padEnd(NAME_WIDTH);
-  const isPast = isPhase(state) && isPhase(present) && PHASES.indexOf(state) < PHASES.indexOf(present);
+  const isPast =
+    isPhase(state) && (present === 'done' || (isPhase(present) && PHASES.indexOf(state) < PHASES.indexOf(present)));
   if (isPast) return `${style.good(style.unicode ? '✓' : '+')} ${name}  ${lastedText(view, state)}`;
-  if (state !== present) return style.dim(`  ${name}`);
+  if (state !== present) return style.dim(`  ${state}`);
   const paused = view.state === 'paused' ? style.warn('  paused') : '';
   const share = shareOf(view, state);
   if (share === undefined) return `${style.bold('>')} ${name}${paused}`;
   const { done, of, words } = share;
   const count = `${String(done).padStart(String(of).length)} of ${of} ${words}`;
-  const eta = view.state === 'paused' ? '' : style.dim(etaText(view, ', '));
+  const eta = view.state === 'paused' ? '' : etaText(view, ', ');
   return `${style.bold('>')} ${name}  ${style.good(barText(done, of, style.unicode))}  ${count}${eta}${paused}`;
 }
 
@@ -132,7 +133,10 @@ export function summaryText(view: RotationView, now: Date, style: RotationStyle)
   ];
   const rows: (readonly [string, string])[] = [
     ['MESH', view.mesh],
-    ['STATE', `${stateText(view)}${began === undefined ? '' : ` for ${ago(began)}`}`],
+    [
+      'STATE',
+      `${stateText(view)}${began === undefined ? '' : ` ${state === 'done' ? `${ago(began)} ago` : `for ${ago(began)}`}`}`,
+    ],
     ...(from === '' && to === ''
       ? []
       : [['BACKENDS', from === to ? `${to}, to its next root` : `${from} -> ${to}`] as const]),

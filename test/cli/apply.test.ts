@@ -253,3 +253,74 @@ describe('apply', () => {
     expect((await apply(['-f', folder])).stderr).toContain('it is larger than');
   });
 });
+
+describe('apply of a Mesh that is too soon for its rotation', () => {
+  const reason = '2 of 3 online data planes do not trust the CA of "ca-2" yet';
+  const fix = 'wait until mesh-ca rotate demo says that it may switch, then apply it again';
+  const refuse = (many: number) => {
+    const blockers = Array.from({ length: Math.min(many, 10) }, (_, index) => ({
+      dataplane: `web-${index}`,
+      zone: '',
+      waitingFor: 'trust bundle 7 (has 6)',
+      since: '2026-01-02T03:03:55Z',
+    }));
+    api.canned.set('PUT /meshes/demo', {
+      status: 400,
+      json: {
+        title: 'Too soon for this step of the rotation',
+        detail: reason,
+        code: 'ERR_ROTATION_NOT_READY',
+        retry: true,
+        invalid_parameters: [{ field: 'mtls.enabledBackend', reason }],
+        fix,
+        blockers,
+        blockersTotal: many,
+      },
+    });
+  };
+
+  it('tells the field, the reason, who is waited for since when, and what to type', async () => {
+    refuse(2);
+    expect(await apply(['-f', '-'], { stdin: MESH })).toEqual({
+      code: 4,
+      stdout: '',
+      stderr: `error: could not apply mesh/demo (standard input, line 1)
+  why: mtls.enabledBackend: ${reason}
+  waiting for 2 data planes:
+    DATA PLANE   WAITING FOR              SINCE
+    web-0        trust bundle 7 (has 6)   10 s
+    web-1        trust bundle 7 (has 6)   10 s
+  fix: ${fix}
+`,
+    });
+  });
+
+  it('names ten of many', async () => {
+    refuse(1234);
+    const { stderr } = await apply(['-f', '-'], { stdin: MESH });
+    expect(stderr).toContain('\n  waiting for 1234 data planes; the first 10:\n');
+    expect(stderr.match(/web-\d/g)).toHaveLength(10);
+  });
+});
+
+describe('apply --force', () => {
+  it('is said for a Mesh, and for nothing else', async () => {
+    const stdin = [MESH, SECRET].join('---\n');
+    expect((await apply(['-f', '-', '--force'], { stdin })).code).toBe(0);
+    expect((await apply(['-f', '-', '--force', '--dry-run=server'], { stdin: MESH })).code).toBe(0);
+    expect(puts()).toEqual([
+      '/meshes/demo?force=true',
+      '/meshes/demo/secrets/ca-cert',
+      '/meshes/demo?dryRun=true&force=true',
+    ]);
+    expect((await apply(['-f', '-', '--force', '--dry-run'], { stdin: MESH })).stdout).toBe(
+      'PUT /meshes/demo?force=true   (standard input, line 1)\n',
+    );
+  });
+
+  it('is refused when there is no Mesh', async () => {
+    const { code, stderr } = await apply(['-f', '-', '--force'], { stdin: SECRET });
+    expect([code, api.received]).toEqual([2, []]);
+    expect(stderr).toContain('--force is for a Mesh');
+  });
+});

@@ -24,14 +24,17 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** `hang` never answers; `drop` closes the connection without an answer. */
+export type Canned = Reply | 'hang' | 'drop';
+
 export interface FakeApi {
   readonly address: string;
   readonly received: Received[];
   /** Resources by path. */
   readonly resources: Map<string, Record<string, unknown>>;
   readonly overviews: Record<string, unknown>[];
-  /** Answers instead of the fake's own, by `METHOD path`; `hang` never answers. */
-  readonly canned: Map<string, Reply | 'hang'>;
+  /** Answers instead of the fake's own, by `METHOD path`. */
+  readonly canned: Map<string, Canned | (() => Canned)>;
   keyTypes: string[];
   bundleVersion: number;
   /** Signs this key instead of the caller's: an answer that was tampered with. */
@@ -69,12 +72,16 @@ export async function startFakeApi(): Promise<FakeApi> {
       .catch((error: unknown): Reply => ({ status: 500, json: { title: 'Fake broke', detail: String(error) } }))
       .then((reply) => {
         if (reply === 'hang') return;
+        if (reply === 'drop') {
+          response.destroy();
+          return;
+        }
         response.writeHead(reply.status, { 'content-type': 'application/json', ...reply.headers });
         response.end(reply.text ?? (reply.json === undefined ? undefined : JSON.stringify(reply.json)));
       });
   });
 
-  async function handle(request: IncomingMessage): Promise<Reply | 'hang'> {
+  async function handle(request: IncomingMessage): Promise<Canned> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const text = Buffer.concat(chunks).toString();
@@ -83,7 +90,7 @@ export async function startFakeApi(): Promise<FakeApi> {
     const body = text === '' ? {} : JSON.parse(text);
     fake.received.push({ method, path: url, headers, body });
     const canned = fake.canned.get(`${method} ${pathname}`);
-    if (canned !== undefined) return canned;
+    if (canned !== undefined) return typeof canned === 'function' ? canned() : canned;
     const [, mesh = '', dataplane = '', call = ''] = ACTION.exec(pathname) ?? [];
     if (call === '_trust-bundle') return trustBundle(headers['if-none-match']);
     if (call !== '') return act(mesh, dataplane, call, body);
