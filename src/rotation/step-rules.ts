@@ -1,5 +1,15 @@
+import { canonicalJson } from '../backends/canonical-json.ts';
+import { type Blocker, RotationNotReadyError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Mesh } from '../mesh/mesh.ts';
+import type { Store } from '../store/store.ts';
+import { countText } from '../text/count-text.ts';
+import type { TrustRoot } from '../trust/trust-bundle.ts';
+import type { Fleet } from './fleet.ts';
+import type { Fleets } from './fleets.ts';
+import { changesOf, type StepChange } from './step-changes.ts';
+import { type Look, STEP_EXCEPTIONS } from './step-exceptions.ts';
+import { judge, type TooSoon } from './step-judges.ts';
 
 /** A Mesh that is to be stored in place of another. */
 export interface Step {
@@ -12,6 +22,75 @@ export interface Step {
 }
 
 export interface StepRules {
-  /** @throws RotationNotReadyError with everything that comes too soon */
+  /**
+   * Whether a Mesh may be stored now, as far as its data planes go. Reads nothing when neither `enabledBackend` nor the list of backends changes and
+   * no backend has proven itself anew.
+   * @throws RotationNotReadyError with everything that comes too soon: fields of the Mesh, at most 10 data planes, and the command to type
+   */
   check(step: Step, options: CallOptions): Promise<void>;
+}
+
+export interface StepRulesOptions {
+  readonly fleets: Pick<Fleets, 'read'>;
+  readonly store: Pick<Store, 'getCertificate'>;
+}
+
+const MOST_BLOCKERS = 10;
+
+export function createStepRules({ fleets, store }: StepRulesOptions): StepRules {
+  return {
+    async check(step, options) {
+      const changes = changesOf(step);
+      if (changes.length === 0 || STEP_EXCEPTIONS.some(({ ofStep }) => ofStep?.(step))) return;
+      const look = lookAt(step, await fleets.read(step.after.name, options), store);
+      const tooSoon: TooSoon[] = [];
+      for (const change of changes) {
+        const found = judge(look, change);
+        if (found !== undefined && !(await isExcepted(look, change, options))) tooSoon.push(found);
+      }
+      if (tooSoon.length > 0) throw refusal(step.after.name, tooSoon);
+    },
+  };
+}
+
+function lookAt(step: Step, fleet: Fleet, store: Look['store']): Look {
+  const specs = new Map(step.before.mtls?.backends.map((spec) => [spec.name, canonicalJson(spec)]));
+  const kept = step.after.mtls?.backends.filter((spec) => specs.get(spec.name) === canonicalJson(spec)) ?? [];
+  const names = new Set(kept.map(({ name }) => name));
+  const fingerprintsOf = (which: (root: TrustRoot) => boolean) =>
+    new Set(fleet.bundle.roots.filter(which).map(({ fingerprintSha256 }) => fingerprintSha256));
+  return {
+    step,
+    fleet,
+    store,
+    expiredRoots: fingerprintsOf(({ certificate }) => certificate.notAfter < fleet.readAt),
+    stayingRoots: fingerprintsOf(({ backends }) => backends.some((name) => names.has(name))),
+  };
+}
+
+async function isExcepted(look: Look, change: StepChange, options: CallOptions): Promise<boolean> {
+  for (const { ofChange } of STEP_EXCEPTIONS) if (await ofChange?.(look, change, options)) return true;
+  return false;
+}
+
+function refusal(mesh: string, tooSoon: readonly TooSoon[]): RotationNotReadyError {
+  // One for each data plane: the first change that it is not ready for.
+  const byDataplane = new Map<string, Blocker>();
+  for (const blocker of tooSoon.flatMap(({ blockers }) => blockers)) {
+    if (!byDataplane.has(blocker.dataplane)) byDataplane.set(blocker.dataplane, blocker);
+  }
+  const blockers = [...byDataplane.values()].sort(
+    (a, b) => Number(a.dataplane > b.dataplane) - Number(a.dataplane < b.dataplane),
+  );
+  const named = blockers.filter(({ dataplane }) => dataplane !== '').length;
+  const who =
+    named === 0
+      ? 'a backend is not ready'
+      : `${countText(named, 'data plane')} ${named === 1 ? 'is' : 'are'} not ready`;
+  return new RotationNotReadyError(`too soon for mesh "${mesh}": ${who}`, {
+    violations: tooSoon.map(({ field, message }) => ({ field, message })),
+    blockers: blockers.slice(0, MOST_BLOCKERS),
+    blockersTotal: blockers.length,
+    ...(tooSoon[0] === undefined ? {} : { fix: tooSoon[0].fix }),
+  });
 }
