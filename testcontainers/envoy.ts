@@ -27,7 +27,15 @@ export interface StartedEnvoy extends EnvoyAdmin {
 
 const READY_WITHIN_MS = 20_000;
 /** Without hot restart several Envoys need no numbers to be told apart by. `main` lists some hundred extensions. */
-const FLAGS = ['--disable-hot-restart', '--concurrency', '1', '--component-log-level', 'main:warning', '--file-flush-interval-msec', '100'];
+const FLAGS = [
+  '--disable-hot-restart',
+  '--concurrency',
+  '1',
+  '--component-log-level',
+  'main:warning',
+  '--file-flush-interval-msec',
+  '100',
+];
 const LOG_TAIL_BYTES = 16 * 1024;
 
 /**

@@ -11,13 +11,18 @@ export interface Call {
 }
 
 export interface Load {
-  /** What came of the requests since the last time, or since the start. */
-  take(): LoadCounts;
-  /** What is counted now. */
-  counts(): LoadCounts;
+  /** What came of all requests so far. */
+  total(): LoadCounts;
+  /** What came of those that ended in the part that is counted now. */
+  part(): LoadCounts;
+  /** Begins another part, and gives the one that has ended. */
+  nextPart(): LoadCounts;
   /** Waits for requests under way. What they come to is counted. Idempotent. */
   stop(): Promise<void>;
 }
+
+/** Where the lanes tell what came of a request. */
+type Sink = Pick<LoadCounts, 'succeeded' | 'failed'>;
 
 const HOST = '127.0.0.1';
 const PAUSE_MS = 40;
@@ -30,18 +35,31 @@ const REASON_MAX = 240;
  */
 export function startLoad(calls: readonly Call[]): Load {
   const stopping = new AbortController();
-  let counts = new LoadCounts();
+  const total = new LoadCounts();
+  let part = new LoadCounts();
+  const sink: Sink = {
+    succeeded: (latencyMs) => {
+      total.succeeded(latencyMs);
+      part.succeeded(latencyMs);
+    },
+    failed: (reason) => {
+      total.failed(reason);
+      part.failed(reason);
+    },
+  };
   const lanes = calls.flatMap((call) => [
-    ...(['kept', 'new'] as const).map((mode) => runLane(call, mode, () => counts, stopping.signal)),
-    runStream(call, () => counts, stopping.signal),
+    runLane(call, 'kept', sink, stopping.signal),
+    runLane(call, 'new', sink, stopping.signal),
+    runStream(call, sink, stopping.signal),
   ]);
   let stopped: Promise<void> | undefined;
   return {
-    counts: () => counts,
-    take: () => {
-      const taken = counts;
-      counts = new LoadCounts();
-      return taken;
+    total: () => total,
+    part: () => part,
+    nextPart: () => {
+      const ended = part;
+      part = new LoadCounts();
+      return ended;
     },
     stop: () => {
       stopping.abort();
@@ -51,7 +69,7 @@ export function startLoad(calls: readonly Call[]): Load {
   };
 }
 
-async function runLane(call: Call, mode: ConnectionMode, counts: () => LoadCounts, stop: AbortSignal): Promise<void> {
+async function runLane(call: Call, mode: ConnectionMode, sink: Sink, stop: AbortSignal): Promise<void> {
   const agent = mode === 'kept' ? new Agent({ keepAlive: true, maxSockets: 1 }) : undefined;
   try {
     while (!stop.aborted) {
@@ -59,10 +77,10 @@ async function runLane(call: Call, mode: ConnectionMode, counts: () => LoadCount
       try {
         const { status, text } = await ask(call, egressPath(call.to, mode, ''), agent);
         const fault = faultOf(call, status, text);
-        if (fault === undefined) counts().succeeded(performance.now() - startedMs);
-        else counts().failed(reasonOf(call, mode, fault));
+        if (fault === undefined) sink.succeeded(performance.now() - startedMs);
+        else sink.failed(reasonOf(call, mode, fault));
       } catch (error) {
-        counts().failed(reasonOf(call, mode, error instanceof Error ? error.message : String(error)));
+        sink.failed(reasonOf(call, mode, error instanceof Error ? error.message : String(error)));
       }
       await sleep(PAUSE_MS, undefined, { signal: stop }).catch(() => {});
     }
@@ -72,11 +90,11 @@ async function runLane(call: Call, mode: ConnectionMode, counts: () => LoadCount
 }
 
 /** An answer that goes on for as long as the load does, and counts then. One that ends is a failure, and another takes its place. */
-async function runStream(call: Call, counts: () => LoadCounts, stop: AbortSignal): Promise<void> {
+async function runStream(call: Call, sink: Sink, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
     const { firstByteMs, fault } = await readStream(call, stop);
-    if (!stop.aborted) counts().failed(reasonOf(call, 'stream', fault));
-    else if (firstByteMs !== undefined) counts().succeeded(firstByteMs);
+    if (!stop.aborted) sink.failed(reasonOf(call, 'stream', fault));
+    else if (firstByteMs !== undefined) sink.succeeded(firstByteMs);
     await sleep(PAUSE_MS, undefined, { signal: stop }).catch(() => {});
   }
 }

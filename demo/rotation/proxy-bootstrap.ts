@@ -1,8 +1,10 @@
-type Json = Readonly<Record<string, unknown>>;
+type Json = object;
 
 /** Where a proxy has its certificate and its roots from. */
 export interface SecretSource {
-  /** What the proxy has to know to fetch them. */
+  /** Secrets of the proxy's own, such as the token by which it proves itself. */
+  readonly secrets: readonly Json[];
+  /** Servers that it fetches them from. */
   readonly clusters: readonly Json[];
   /** A `CommonTlsContext` that takes only peers with one of these SPIFFE IDs. */
   tlsContext(peerIds: readonly string[]): Json;
@@ -45,11 +47,12 @@ export function egressPath(peer: string, mode: ConnectionMode, path: string): st
  * Bootstrap of a sidecar: an inbound listener that wants a certificate of the mesh, and an egress listener in plain HTTP that calls the peers over mutual TLS,
  * both checking who the other is. Nothing is tried twice: what fails is seen.
  */
-export function proxyBootstrap(options: ProxyOptions): Json {
+export function proxyBootstrap(options: ProxyOptions): Readonly<Record<string, unknown>> {
   const { node, secrets, peers } = options;
   return {
     node,
     static_resources: {
+      secrets: secrets.secrets,
       listeners: [inbound(options), egress(peers)],
       clusters: [
         ...secrets.clusters,
@@ -181,6 +184,7 @@ export function staticSecrets(pem: {
   readonly roots: string;
 }): SecretSource {
   return {
+    secrets: [],
     clusters: [],
     tlsContext: (peerIds) => ({
       tls_certificates: [{ certificate_chain: { inline_string: pem.chain }, private_key: { inline_string: pem.key } }],

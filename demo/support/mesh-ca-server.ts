@@ -8,8 +8,10 @@ export interface MeshCaServer {
   readonly address: string;
   /** From starting the process to the line that says ready. */
   readonly startMs: number;
-  /** Idempotent. SIGTERM; SIGKILL where that does not help. */
-  stop(): Promise<void>;
+  /** The last lines it wrote, its log. */
+  lastLines(): readonly string[];
+  /** Idempotent. SIGTERM unless told otherwise; SIGKILL where that does not help. */
+  stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>;
 }
 
 type ServeProcess = ChildProcessByStdio<null, Readable, Readable>;
@@ -34,21 +36,22 @@ export async function startMeshCaServer(
   const killNow = () => void child.kill('SIGKILL');
   process.once('exit', killNow);
   let stopping: Promise<void> | undefined;
-  const stop = () => {
-    stopping ??= endChild(child).finally(() => process.removeListener('exit', killNow));
+  const stop = (by: 'SIGTERM' | 'SIGKILL' = 'SIGTERM') => {
+    stopping ??= endChild(child, by).finally(() => process.removeListener('exit', killNow));
     return stopping;
   };
+  const lines: string[] = [];
   try {
-    const address = await readAddress(child, signal);
-    return { address, startMs: Math.round(performance.now() - startedMs), stop };
+    const address = await readAddress(child, lines, signal);
+    return { address, startMs: Math.round(performance.now() - startedMs), lastLines: () => lines, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-function readAddress(child: ServeProcess, signal: AbortSignal): Promise<string> {
-  const lines: string[] = [];
+/** `lines` go on being the last ones after the address was read. */
+function readAddress(child: ServeProcess, lines: string[], signal: AbortSignal): Promise<string> {
   return new Promise<string>((resolve, reject) => {
     const fail = (what: string) => reject(new Error(`mesh-ca serve ${what}; it said:\n${lines.join('\n')}`));
     const timer = setTimeout(() => fail(`was not ready within ${READY_WITHIN_MS} ms`), READY_WITHIN_MS);
@@ -84,10 +87,10 @@ function addressIn(line: string): string | undefined {
   return typeof address === 'string' ? address : undefined;
 }
 
-async function endChild(child: ChildProcess): Promise<void> {
+async function endChild(child: ChildProcess, by: 'SIGTERM' | 'SIGKILL'): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const exit = once(child, 'exit');
-  child.kill('SIGTERM');
+  child.kill(by);
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
   await exit;
   clearTimeout(timer);

@@ -22,8 +22,11 @@ export interface MutualTlsCall {
 const TIMEOUT_MS = 10_000;
 const HOST = '127.0.0.1';
 
-/** An HTTPS server that wants a certificate from its own mesh and answers 403 to everybody but `clientId`. */
-export async function startServer(files: DataplaneFiles, clientId: string): Promise<MutualTlsServer> {
+/** What a side needs of a proxy's files, all PEM. */
+export type TlsFiles = Pick<DataplaneFiles, 'key' | 'chain' | 'trustBundle'>;
+
+/** An HTTPS server that wants a certificate from its own mesh and answers 403 to everybody but `clientId`. Port 0: a free one. */
+export async function startServer(files: TlsFiles, clientId: string, port = 0): Promise<MutualTlsServer> {
   const server = createServer(
     { cert: files.chain, key: files.key, ca: files.trustBundle, requestCert: true, rejectUnauthorized: true },
     (call, answer) => {
@@ -32,7 +35,7 @@ export async function startServer(files: DataplaneFiles, clientId: string): Prom
       answer.writeHead(seen === clientId ? 200 : 403).end(seen);
     },
   );
-  server.listen(0, HOST);
+  server.listen(port, HOST);
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('the server has no port');
@@ -58,7 +61,7 @@ export async function startServer(files: DataplaneFiles, clientId: string): Prom
  */
 export function callServer(
   port: number,
-  files: DataplaneFiles,
+  files: TlsFiles,
   serverId: string | undefined,
   signal: AbortSignal,
 ): Promise<MutualTlsCall> {

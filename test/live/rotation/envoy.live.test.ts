@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as x509 from '@peculiar/x509';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type EchoService, startEchoService } from '../../../demo/rotation/echo-service.ts';
 import { startLoad } from '../../../demo/rotation/load.ts';
 import { EGRESS, proxyBootstrap, staticSecrets } from '../../../demo/rotation/proxy-bootstrap.ts';
@@ -62,7 +62,7 @@ async function loadFor(ms: number, sides: readonly [Side, StartedEnvoy, Side][])
   );
   await sleep(ms);
   await load.stop();
-  return load.counts().summary();
+  return load.total().summary();
 }
 
 describe('two Envoys in mutual TLS with certificates that do not change', () => {
@@ -123,7 +123,7 @@ describe('the started Envoy', () => {
     expect(await envoy.port('inbound')).toBe(a.inboundPort);
     await expect(envoy.port('none')).rejects.toThrow('envoy has no listener none');
     expect(JSON.stringify(await envoy.configDump())).not.toContain('PRIVATE KEY');
-    expect(await envoy.log()).toContain('loading 3 cluster(s)');
+    await vi.waitFor(async () => expect(await envoy.log()).toContain('loading 3 cluster(s)'), { timeout: 3_000 });
   });
 
   it('is gone after close, which may be called twice', async () => {
