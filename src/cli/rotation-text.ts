@@ -6,14 +6,15 @@ import type { CliIo, CliOutput } from './cli-io.ts';
 import {
   beganAt,
   blockersOf,
-  isPhase,
+  isGeneration,
   isRollBack,
   PHASES,
   type Phase,
+  phaseOf,
+  phasesOf,
   type RotationView,
   type Share,
   shareOf,
-  stateOf,
 } from './rotation-view.ts';
 import { showsUnicode } from './shows-unicode.ts';
 import { formatPairs } from './table.ts';
@@ -41,15 +42,16 @@ export async function createRotationStyle(
 
 /** Below the bars, so that a terminal of 24 lines shows them all. */
 const BLOCKERS_BESIDE_BARS = 5;
-const NAME_WIDTH = Math.max(...[...PHASES, 'rolling-back'].map(({ length }) => length));
+const NAME_WIDTH = Math.max(...PHASES.map(({ length }) => length));
 
-/** `rotates mesh default from ca-1 to vault-1` */
+/** `rotating mesh default from ca-1 to vault-1` */
 export function subjectOf(view: RotationView): string {
   const { from = '?', to = '?' } = view;
   const mesh = `mesh ${plainText(view.mesh)}`;
   const names = { from: plainText(from), to: plainText(to) };
-  if (isRollBack(view)) return `rolling ${mesh} back to ${names.from}`;
-  return from === to
+  if (isRollBack(view))
+    return `rolling ${mesh} back to ${isGeneration(view) ? `the old root of ${names.from}` : names.from}`;
+  return isGeneration(view)
     ? `renewing the root of ${names.to} in ${mesh}`
     : `rotating ${mesh} from ${names.from} to ${names.to}`;
 }
@@ -58,36 +60,32 @@ export function subjectOf(view: RotationView): string {
 export function liveLines(view: RotationView, now: Date, style: RotationStyle): string[] {
   const { startedAt } = view;
   const lasts = startedAt === undefined ? '' : `, ${spanText(now.getTime() - Date.parse(startedAt))}`;
-  const rows = isRollBack(view) ? ['rolling-back'] : phasesOf(view);
   return [
     style.bold(`${subjectOf(view)}${lasts}`),
-    ...rows.map((state) => phaseLine(view, state, style)),
+    ...phasesOf(view).map((phase, index) => phaseLine(view, phase, index, style)),
     ...problemLines(view, style),
     ...blockerLines(blockersOf(view), now, { indent: '', most: BLOCKERS_BESIDE_BARS }),
   ];
 }
 
-/** Who keeps the old backend has done when nobody uses it. */
-const phasesOf = ({ options }: RotationView): readonly Phase[] => (options?.keepOld ? PHASES.slice(0, 2) : PHASES);
-
-function phaseLine(view: RotationView, state: string, style: RotationStyle): string {
-  const present = stateOf(view);
-  const name = state.padEnd(NAME_WIDTH);
-  const isPast =
-    isPhase(state) && (present === 'done' || (isPhase(present) && PHASES.indexOf(state) < PHASES.indexOf(present)));
-  if (isPast) return `${style.good(style.unicode ? '✓' : '+')} ${name}  ${lastedText(view, state)}`;
-  if (state !== present) return style.dim(`  ${state}`);
+function phaseLine(view: RotationView, phase: Phase, index: number, style: RotationStyle): string {
+  const present = phaseOf(view);
+  const name = phase.padEnd(NAME_WIDTH);
+  const presentAt = present === 'done' ? PHASES.length : PHASES.findIndex((one) => one === present);
+  if (index < presentAt)
+    return `${style.good(style.unicode ? '✓' : '+')} ${name}  ${lastedText(view, phase)}`.trimEnd();
+  if (phase !== present) return style.dim(`  ${phase}`);
   const paused = view.state === 'paused' ? style.warn('  paused') : '';
-  const share = shareOf(view, state);
-  if (share === undefined) return `${style.bold('>')} ${name}${paused}`;
-  const { done, of, words } = share;
+  const { done, of, words } = shareOf(view, phase) ?? { done: 0, of: 0, words: '' };
   const count = `${String(done).padStart(String(of).length)} of ${of} ${words}`;
   const eta = view.state === 'paused' ? '' : etaText(view, ', ');
   return `${style.bold('>')} ${name}  ${style.good(barText(done, of, style.unicode))}  ${count}${eta}${paused}`;
 }
 
 /** How long a phase that is over has taken; empty when that is not known. */
-function lastedText({ steps }: RotationView, phase: string): string {
+function lastedText(view: RotationView, phase: string): string {
+  const { steps } = view;
+  if (isRollBack(view)) return '';
   const index = steps.findLastIndex(({ state }) => state === phase);
   const next = steps.slice(index + 1).find(({ state }) => state !== 'paused');
   const from = Date.parse(steps[index]?.at ?? '');
@@ -106,12 +104,11 @@ function problemLines({ state, problem }: RotationView, { warn }: RotationStyle)
 
 /** The same on one line, for logs: `switching: 64 of 118 use a certificate of the new CA, about 40 s left; waiting for web-3: …` */
 export function logText(view: RotationView): string {
-  const state = stateOf(view);
-  const share = shareOf(view, state);
+  const share = shareOf(view, phaseOf(view));
   const counted = share === undefined ? '' : `: ${countOf(share)}${etaText(view, ', ')}`;
   const blockers = blockersText(blockersOf(view));
   return [
-    `${view.state === 'paused' && state !== 'paused' ? `paused while ${state}` : state}${counted}`,
+    `${stateText(view)}${counted}`,
     ...(view.problem === undefined ? [] : [plainText(view.problem)]),
     ...(blockers === '' ? [] : [`waiting for ${blockers}`]),
   ].join('; ');
@@ -122,10 +119,9 @@ const countOf = ({ done, of, words }: Share): string => `${done} of ${of} ${word
 /** All there is to know of it at one moment, and what may be typed next. */
 export function summaryText(view: RotationView, now: Date, style: RotationStyle): string {
   const { dataplanes, options, from = '', to = '', startedAt, finishedAt, problem } = view;
-  const state = stateOf(view);
+  const { state } = view;
   const began = beganAt(view, state);
-  const ago = (at: Date) => spanText(now.getTime() - at.getTime());
-  const share = shareOf(view, state);
+  const share = shareOf(view, phaseOf(view));
   const flags = [
     ...(options?.maxPerSecond === undefined ? [] : [`at most ${options.maxPerSecond} certificates a second`]),
     ...(options?.keepOld ? ['the old backend stays'] : []),
@@ -135,11 +131,11 @@ export function summaryText(view: RotationView, now: Date, style: RotationStyle)
     ['MESH', view.mesh],
     [
       'STATE',
-      `${stateText(view)}${began === undefined ? '' : ` ${state === 'done' ? `${ago(began)} ago` : `for ${ago(began)}`}`}`,
+      `${stateText(view)}${began === undefined ? '' : sinceText(state, spanText(now.getTime() - began.getTime()))}`,
     ],
     ...(from === '' && to === ''
       ? []
-      : [['BACKENDS', from === to ? `${to}, to its next root` : `${from} -> ${to}`] as const]),
+      : [['BACKENDS', isGeneration(view) ? `${to}, to its next root` : `${from} -> ${to}`] as const]),
     ...(startedAt === undefined ? [] : [['STARTED', formatDate(startedAt)] as const]),
     ...(finishedAt === undefined ? [] : [['FINISHED', formatDate(finishedAt)] as const]),
     ...(flags.length === 0 ? [] : [['OPTIONS', flags.join(', ')] as const]),
@@ -155,10 +151,14 @@ export function summaryText(view: RotationView, now: Date, style: RotationStyle)
   ].join('');
 }
 
-function stateText({ state, step, steps }: RotationView): string {
+const sinceText = (state: string, span: string): string => (state === 'done' ? ` ${span} ago` : ` for ${span}`);
+
+function stateText(view: RotationView): string {
+  const { state, step = '?' } = view;
   if (state === 'idle') return 'idle: no rotation is under way';
-  if (state === 'paused') return step === undefined ? state : `paused while ${step}`;
-  return state === 'done' && steps.some((one) => one.state === 'rolling-back') ? 'done: rolled back' : state;
+  if (state === 'paused') return `paused while ${plainText(step)}`;
+  if (state === 'rolling-back') return `rolling back (${plainText(phaseOf(view))})`;
+  return state === 'done' && isRollBack(view) ? 'done: rolled back' : plainText(state);
 }
 
 /** Columns that align: how many of those online trust and use what. */
@@ -201,12 +201,11 @@ export function endText(view: RotationView, style: RotationStyle): string {
     : options?.keepOld
       ? `${plainText(old)} was kept`
       : `${plainText(old)} is removed`;
-  const what =
-    from === to
-      ? isRollBack(view)
-        ? `${mesh} uses the old root of ${plainText(now)} again`
-        : `${mesh} uses the new root of ${plainText(now)}`
-      : `${mesh} uses ${plainText(now)}${isRollBack(view) ? ' again' : ''}; ${rest}`;
+  const what = isGeneration(view)
+    ? isRollBack(view)
+      ? `${mesh} uses the old root of ${plainText(now)} again`
+      : `${mesh} uses the new root of ${plainText(now)}`
+    : `${mesh} uses ${plainText(now)}${isRollBack(view) ? ' again' : ''}; ${rest}`;
   const wholeMs = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '');
   const phases = PHASES.flatMap((phase) => {
     const lasted = lastedText(view, phase);

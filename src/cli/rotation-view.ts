@@ -12,6 +12,12 @@ export const rotationSchema = z.looseObject({
   state: z.string(),
   /** With `paused`: the state that goes on when it is resumed. */
   step: text,
+  /** How far it is, whichever way it goes; also while it is paused. */
+  phase: text,
+  /** `backend` or `generation`. */
+  kind: text,
+  /** `forward` or `back`. */
+  direction: text,
   from: text,
   to: text,
   startedAt: text,
@@ -50,8 +56,8 @@ export interface Share {
 
 type Measure = (view: RotationView) => Share;
 
-/** What is counted while a rotation is in a state. */
-const MEASURES: ReadonlyMap<string, Measure> = new Map<string, Measure>([
+/** What is counted in each phase. */
+const FORWARD: ReadonlyMap<string, Measure> = new Map<string, Measure>([
   [
     'trusting',
     ({ dataplanes: { online, trustingNew } }) => ({ done: trustingNew, of: online, words: 'trust the new CA' }),
@@ -67,27 +73,47 @@ const MEASURES: ReadonlyMap<string, Measure> = new Map<string, Measure>([
   ['draining', (view) => withoutBlocked(view, view.dataplanes.total, 'hold no certificate of the old CA')],
   ['removing', (view) => withoutBlocked(view, view.dataplanes.online, 'no longer trust the old CA')],
 ]);
+const BACK: ReadonlyMap<string, Measure> = new Map<string, Measure>([
+  ['trusting', (view) => withoutBlocked(view, view.dataplanes.online, 'trust the old CA')],
+  [
+    'switching',
+    ({ dataplanes: { usingNew, usingOld } }) => ({
+      done: usingOld,
+      of: usingNew + usingOld,
+      words: 'use a certificate of the old CA again',
+    }),
+  ],
+]);
 
 function withoutBlocked(view: RotationView, of: number, words: string): Share {
   return { done: Math.max(0, of - blockersOf(view).total), of, words };
 }
 
-/** Undefined in a state that counts nothing. */
-export function shareOf(view: RotationView, state: string): Share | undefined {
-  return MEASURES.get(state)?.(view);
+/** Undefined in a phase that counts nothing. */
+export function shareOf(view: RotationView, phase: string): Share | undefined {
+  return (isRollBack(view) ? BACK : FORWARD).get(phase)?.(view);
+}
+
+/** Going back it does the first two, and is done; who keeps the old backend, too. */
+export function phasesOf(view: RotationView): readonly Phase[] {
+  return isRollBack(view) || view.options?.keepOld ? PHASES.slice(0, 2) : PHASES;
 }
 
 export function blockersOf({ blockers, blockersTotal }: Pick<RotationView, 'blockers' | 'blockersTotal'>): Blockers {
   return { first: blockers, total: blockersTotal ?? blockers.length };
 }
 
-/** The state that a rotation is in, also while it is paused. */
-export const stateOf = ({ state, step }: RotationView): string => (state === 'paused' ? (step ?? state) : state);
+/** Where it is: one of `PHASES` while it is under way, also while it is paused or rolls back. */
+export const phaseOf = ({ state, step, phase }: RotationView): string =>
+  phase ?? (state === 'paused' ? (step ?? state) : state);
 
 /** It has been, or is being, rolled back. */
-export function isRollBack({ state, step, steps }: RotationView): boolean {
-  return [state, step, ...steps.map((one) => one.state)].includes('rolling-back');
-}
+export const isRollBack = ({ direction, state }: RotationView): boolean =>
+  direction === 'back' || state === 'rolling-back';
+
+/** From one root of a backend to its next. */
+export const isGeneration = ({ kind, from, to }: RotationView): boolean =>
+  kind === 'generation' || (from !== undefined && from === to);
 
 /** Since when it is in that state; undefined when it never was. */
 export function beganAt({ steps }: RotationView, state: string): Date | undefined {

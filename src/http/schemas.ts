@@ -116,7 +116,7 @@ export const validationAnswer = z.object({
   ),
 });
 
-/** `maxPerSecond`: re-issue that is slower than one in 10 s never ends; faster than 10000 is no limit at all. */
+/** What is left out has its default, or stays as it is when the rotation is under way. */
 export const rotationRequest = z.strictObject({
   to: z
     .string()
@@ -124,7 +124,7 @@ export const rotationRequest = z.strictObject({
     .max(253)
     .describe('A backend of the Mesh; the enabled one, if it is builtin: to a new generation of its root'),
   keepOld: z.boolean().optional().describe('The old backend stays in the Mesh. Default false'),
-  maxPerSecond: z.number().min(0.1).max(10_000).optional().describe('Certificates made anew in a second. Default 50'),
+  maxPerSecond: z.int().min(1).max(10_000).optional().describe('Certificates made anew in a second. Default 50'),
   paused: z
     .boolean()
     .optional()
@@ -161,29 +161,33 @@ export const rotationAnswer = z.object({
   state: rotationState.describe(
     '`idle`: there was none; numbers and `can…` tell how far a step-by-step change of the Mesh is',
   ),
-  step: rotationState.optional().describe('With `paused`: what is paused'),
+  step: rotationState.optional().describe('With `paused`: the state that goes on when it is resumed'),
+  phase: rotationState
+    .optional()
+    .describe('How far it is, whichever way it goes; also while it is paused or rolls back'),
+  kind: z.enum(['backend', 'generation']).optional().describe('`generation`: to the next root of one builtin backend'),
+  direction: z.enum(['forward', 'back']).optional(),
   from: z.string().optional(),
   to: z.string().optional(),
   startedAt: instant.optional(),
   finishedAt: instant.optional(),
   options: z.object({ keepOld: z.boolean(), maxPerSecond: z.number(), immediate: z.boolean() }).optional(),
-  steps: z
-    .array(z.object({ state: rotationState, at: instant }))
-    .optional()
-    .describe('When each state began'),
-  problem: z.string().optional().describe('Why it paused by itself, or what it is waiting for'),
+  steps: z.array(z.object({ state: rotationState, at: instant })).describe('Each state that began, in order'),
+  problem: z.string().optional().describe('Why it paused by itself, or what keeps it from going on now'),
   etaSeconds: z.number().optional().describe('Estimated time to the end of what it is doing'),
   dataplanes: z.object({
     total: z.int().describe('Online, or holding a certificate that has not expired'),
     online: z.int(),
-    trustingNew: z.int().describe('Of those online'),
+    trustingNew: z.int().describe('Of those online. New is always `to`, also while it is rolled back'),
     usingNew: z.int(),
     usingOld: z.int(),
   }),
   blockers: z.array(blocker).describe('Who is waited for, sorted by name; the first 100'),
   blockersTotal: z.int(),
-  canSwitch: z.boolean().describe('`enabledBackend` may be changed now'),
-  canRemoveOld: z.boolean().describe('The old backend may be removed now'),
+  canSwitch: z.boolean().describe('Every online data plane trusts `to`: `enabledBackend` may be changed'),
+  canRemoveOld: z
+    .boolean()
+    .describe('`to` issues, and nobody holds an unexpired certificate of `from`: it may be removed'),
 });
 
 export const problem = z.object({

@@ -25,6 +25,9 @@ export function rotation(state: string, more: object = {}): RotationView {
   return rotationSchema.parse({
     mesh: 'default',
     state,
+    phase: state,
+    kind: 'backend',
+    direction: 'forward',
     from: 'ca-1',
     to: 'vault-1',
     startedAt: at(0),
@@ -60,10 +63,23 @@ const BACK = [
   { state: 'trusting', at: at(0) },
   { state: 'rolling-back', at: at(20) },
 ];
-export const ROLLING_BACK = rotation('rolling-back', { steps: BACK, blockers: webs(1), blockersTotal: 1 });
-export const ROLLED_BACK = rotation('done', { steps: [...BACK, { state: 'done', at: at(40) }], finishedAt: at(40) });
+export const ROLLING_BACK = rotation('rolling-back', {
+  direction: 'back',
+  phase: 'switching',
+  steps: BACK,
+  dataplanes: { ...COUNTS, usingNew: 1, usingOld: 117 },
+  blockers: webs(1),
+  blockersTotal: 1,
+});
+export const ROLLED_BACK = rotation('done', {
+  direction: 'back',
+  phase: 'done',
+  steps: [...BACK, { state: 'done', at: at(40) }],
+  finishedAt: at(40),
+});
 export const PAUSED = rotation('paused', {
   step: 'switching',
+  phase: 'switching',
   steps: [...SWITCHING.steps, { state: 'paused', at: at(20) }],
   dataplanes: SWITCHING.dataplanes,
 });
@@ -72,6 +88,9 @@ export const IDLE = rotation('idle', {
   from: undefined,
   to: undefined,
   startedAt: undefined,
+  phase: undefined,
+  kind: undefined,
+  direction: undefined,
   options: undefined,
   steps: [],
 });

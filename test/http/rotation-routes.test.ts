@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createAccess } from '../../src/http/access.ts';
 import { HTTP_LIMITS } from '../../src/http/limits.ts';
-import { type RotationCalls, rotationRoutes } from '../../src/http/routes/rotation.ts';
+import { type RotationRoutesOptions, rotationRoutes } from '../../src/http/routes/rotation.ts';
 import { rotationAnswer } from '../../src/http/schemas.ts';
 import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
 import { ConflictError, NotFoundError } from '../../src/issuer/errors.ts';
@@ -15,6 +15,9 @@ const START = new Date('2026-01-02T03:00:00.000Z');
 const VIEW = {
   mesh: 'default',
   state: 'trusting' as const,
+  phase: 'trusting' as const,
+  kind: 'backend' as const,
+  direction: 'forward' as const,
   from: 'ca-1',
   to: 'vault-1',
   startedAt: START,
@@ -35,7 +38,7 @@ const answer = async (...call: unknown[]) => {
   if (failure !== undefined) throw failure;
   return VIEW;
 };
-const rotations: RotationCalls = {
+const rotations: RotationRoutesOptions['rotations'] = {
   view: (mesh) => answer('view', mesh),
   put: (mesh, request) => answer('put', mesh, request),
   rollBack: (mesh) => answer('rollBack', mesh),
@@ -86,7 +89,7 @@ describe('/meshes/{mesh}/_rotation', () => {
 
   it.each<[string, object]>([
     ['nothing but the target', { to: 'a' }],
-    ['everything', { to: 'a', keepOld: true, maxPerSecond: 0.1, paused: true, immediate: false }],
+    ['everything', { to: 'a', keepOld: true, maxPerSecond: 1, paused: true, immediate: false }],
     ['the highest rate', { to: 'a', maxPerSecond: 10_000 }],
   ])('PUT hands on what was sent and nothing else: %s', async (_name, body) => {
     expect((await request('PUT', body)).status).toBe(202);
@@ -100,7 +103,7 @@ describe('/meshes/{mesh}/_rotation', () => {
     ['a target that is no text', { to: 5 }, 'to'],
     ['an unknown field', { to: 'a', keepold: true }, 'keepold'],
     ['a rate of 0', { to: 'a', maxPerSecond: 0 }, 'maxPerSecond'],
-    ['a rate that is too low', { to: 'a', maxPerSecond: 0.09 }, 'maxPerSecond'],
+    ['a rate that is no whole number', { to: 'a', maxPerSecond: 1.5 }, 'maxPerSecond'],
     ['a rate that is too high', { to: 'a', maxPerSecond: 10_001 }, 'maxPerSecond'],
     ['a rate as text', { to: 'a', maxPerSecond: '5' }, 'maxPerSecond'],
     ['null', { to: 'a', paused: null }, 'paused'],

@@ -44,8 +44,8 @@ interface RotationChange {
 }
 
 const MESH = requireKind('mesh', 'singular');
-/** The server's bounds. */
-const RATE = { least: 0.1, most: 10_000 };
+/** The server's bound. */
+const MOST_PER_SECOND = 10_000;
 
 const IMMEDIATE = `--immediate is for a CA whose key is in the wrong hands:
   - every certificate is made anew at once, not spread over time: the backend gets all requests together
@@ -240,6 +240,6 @@ function failureOf(ending: Ending, view: RotationView, exitCode: ExitCode): CliE
 
 function readRate(text: string): number {
   const rate = Number(text);
-  if (/^\d{1,5}(\.\d{1,3})?$/.test(text) && rate >= RATE.least && rate <= RATE.most) return rate;
-  throw new InvalidArgumentError(`write a number from ${RATE.least} to ${RATE.most}.`);
+  if (/^\d{1,5}$/.test(text) && rate >= 1 && rate <= MOST_PER_SECOND) return rate;
+  throw new InvalidArgumentError(`write a whole number from 1 to ${MOST_PER_SECOND}.`);
 }

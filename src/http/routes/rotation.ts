@@ -1,4 +1,6 @@
 import type { CallOptions } from '../../issuer/issuer.ts';
+import type { RotationRequest } from '../../rotation/rotation-request.ts';
+import type { RotationView } from '../../rotation/rotation-view.ts';
 import { json, type Route, route } from '../route.ts';
 import { type RotationRequestBody, rotationAnswer, rotationRequest } from '../schemas.ts';
 
@@ -9,12 +11,12 @@ export interface RotationRoutesOptions {
 }
 
 /** What of `Rotations` is reached from outside. Each throws NotFoundError when there is no such mesh. */
-export interface RotationCalls {
-  view(mesh: string, options: CallOptions): Promise<object>;
-  /** @throws RequestInvalidError, ConflictError, NotSupportedError */
-  put(mesh: string, request: RotationRequestBody, options: CallOptions): Promise<object>;
-  /** @throws ConflictError: there is nothing to roll back */
-  rollBack(mesh: string, options: CallOptions): Promise<object>;
+interface RotationCalls {
+  view(mesh: string, options: CallOptions): Promise<RotationView>;
+  /** @throws RequestInvalidError, ConflictError */
+  put(mesh: string, request: RotationRequest, options: CallOptions): Promise<RotationView>;
+  /** @throws ConflictError: it is too late */
+  rollBack(mesh: string, options: CallOptions): Promise<RotationView>;
 }
 
 /** State of a rotation, managed or step by step; start, change and roll-back of a managed one (API.md, "Rotation"). */
@@ -36,7 +38,7 @@ export function rotationRoutes({ rotations }: RotationRoutesOptions): readonly R
       body: { kind: 'json', schema: rotationRequest, maxBytes: MAX_BODY_BYTES },
       answers: { 202: { description: 'It is under way, as it is now', content } },
       async handle({ params: { mesh = '' }, body, signal }) {
-        return json(202, await rotations.put(mesh, body, { signal }), NOT_KEPT);
+        return json(202, await rotations.put(mesh, requestOf(body), { signal }), NOT_KEPT);
       },
     }),
     {
@@ -52,3 +54,14 @@ export function rotationRoutes({ rotations }: RotationRoutesOptions): readonly R
 
 /** The next answer may be another one. */
 const NOT_KEPT = { 'cache-control': 'no-store' };
+
+/** Only what was sent: what an absent field means is the rotation's matter. */
+function requestOf({ to, keepOld, maxPerSecond, paused, immediate }: RotationRequestBody): RotationRequest {
+  return {
+    to,
+    ...(keepOld === undefined ? {} : { keepOld }),
+    ...(maxPerSecond === undefined ? {} : { maxPerSecond }),
+    ...(paused === undefined ? {} : { paused }),
+    ...(immediate === undefined ? {} : { immediate }),
+  };
+}
