@@ -1,0 +1,44 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { type Demo, ROOT } from '../demo.ts';
+import { Closers } from '../support/closers.ts';
+import { createScreen } from '../support/screen.ts';
+import { listenForStop, StoppedError } from '../support/stop-signals.ts';
+import { makeTempFolder } from '../support/temp-folder.ts';
+import { createLiveScreen } from './live-line.ts';
+import { rotateUnderLoad } from './scenario.ts';
+import { showReport, statusText } from './show-report.ts';
+
+/** `npm run demo:rotation`: three rotations of the CA below real Envoys under load. Exit code 1 when a single request fails. */
+async function runDemo(demo: Demo, status: (text: string) => void): Promise<void> {
+  await access(join(ROOT, 'dist/src/cli/main.js')).catch(() => {
+    throw new Error('mesh-ca is not built: run `npm run build`');
+  });
+  demo.screen.step('three rotations of the CA of a mesh, under load, while one proxy lags and mesh-ca is restarted');
+  const report = await rotateUnderLoad({ demo, show: (view, load) => status(statusText(view, load.total())) });
+  showReport(demo.screen, report);
+  if (report.load.failures > 0) throw new Error(`${report.load.failures} of ${report.load.requests} requests failed`);
+}
+
+const signal = listenForStop();
+const screen = createLiveScreen(createScreen(process.stdout, process.stderr, process.env), process.stdout);
+const closers = new Closers();
+try {
+  parseArgs({ options: {} });
+  const folder = await makeTempFolder(closers);
+  await runDemo({ screen, closers, signal, folder }, screen.status);
+} catch (error) {
+  screen.clear();
+  // Ctrl-C reaches the children, too; what they fail with may be here before our own signal.
+  await sleep(100);
+  const cause: unknown = signal.aborted ? signal.reason : error;
+  screen.error(cause instanceof Error ? cause.message : String(cause));
+  process.exitCode = cause instanceof StoppedError ? cause.exitCode : 1;
+}
+for (const failure of await closers.closeAll()) {
+  screen.error(failure);
+  process.exitCode = 1;
+}
+if (process.exitCode === undefined) screen.plain(`\ndemo: ok`);
