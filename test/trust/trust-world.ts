@@ -134,7 +134,7 @@ export async function createTrustWorld(clock: FakeClock) {
   return {
     ...{ store, clock, upstream, start, storedRoots },
     /** Stores the mesh with these backends; the first is enabled. */
-    async put(...backends: readonly { readonly name: string; readonly type: string; readonly conf?: object }[]) {
+    async put(...backends: readonly { name: string; type: string; conf?: object; dpCert?: object }[]) {
       const mtls = { enabledBackend: backends[0]?.name, backends: backends.map((one) => ({ conf: {}, ...one })) };
       await store.putResource({ type: 'Mesh', mesh: '', name: MESH, body: JSON.stringify({ mtls }) });
     },
