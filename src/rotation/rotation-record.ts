@@ -86,7 +86,9 @@ export function readRotationRecord({ body }: Pick<StoredResource, 'body'>): Rota
 }
 
 /** Whether something is still to be done. */
-export function isUnderWay(record: RotationRecord | undefined): record is RotationRecord {
+export function isUnderWay(
+  record: RotationRecord | undefined,
+): record is RotationRecord & { readonly step: Exclude<RotationStep, 'done'> } {
   return record !== undefined && record.step !== 'done';
 }
 

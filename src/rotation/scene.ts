@@ -1,6 +1,7 @@
 import type { Backend } from '../backends/backend.ts';
 import type { Backends } from '../backends/backends.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
+import type { Mesh } from '../mesh/mesh.ts';
 import type { CertificateHolder, Store } from '../store/store.ts';
 import type { TrustBundle } from '../trust/trust-bundle.ts';
 import { readBackendScene } from './backend-scene.ts';
@@ -14,6 +15,8 @@ export type Learnt = Pick<Partial<RotationRecord>, 'fromRoots' | 'toRoots' | 're
 
 /** Where a change takes place, as it is now: the Mesh with its backends, or the generations of one CA. In the direction of the rotation. */
 export interface Scene extends Pick<Facts, 'issuing' | 'hasTarget' | 'hasOld'> {
+  /** Equal for as long as the Mesh has the same backends, and the same one enabled. */
+  readonly signature: string;
   /** The backend that has to prove itself before it issues. Undefined: there is none that could, or nothing to prove. */
   readonly unproven: Backend | undefined;
   /** Why the target cannot issue whatever is waited for; undefined: it can. */
@@ -29,6 +32,10 @@ export interface Scene extends Pick<Facts, 'issuing' | 'hasTarget' | 'hasOld'> {
   beforeRemoval(bundle: TrustBundle): Learnt;
   /** Idempotent. @throws ConflictError when what was looked at has changed since */
   carryOut(effect: Effect, options: CallOptions): Promise<Learnt>;
+}
+
+export function signatureOf({ mtls }: Mesh): string {
+  return JSON.stringify([mtls?.enabledBackend ?? '', ...(mtls?.backends.map(({ name }) => name) ?? [])]);
 }
 
 export interface SceneOptions {

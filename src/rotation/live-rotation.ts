@@ -1,0 +1,193 @@
+import { canonicalJson } from '../backends/canonical-json.ts';
+import { createReissueOrder, type ReissueOrder } from '../issuance/reissue-plan.ts';
+import { CaError, ConflictError } from '../issuer/errors.ts';
+import type { CallOptions } from '../issuer/issuer.ts';
+import type { Log } from '../runtime/log.ts';
+import { orAborted } from '../runtime/or-aborted.ts';
+import type { CertificateHolder } from '../store/store.ts';
+import type { Proofs } from '../validation/proofs.ts';
+import { advance, type Facts, type Holding } from './machine.ts';
+import { isUnderWay, type RotationRecord, rotationKey, stateOf, writeRotationRecord } from './rotation-record.ts';
+import { readStoredRotation } from './stored-rotation.ts';
+import { type Survey, type SurveyOptions, survey } from './survey.ts';
+import { TargetProof } from './target-proof.ts';
+
+export interface LiveRotationOptions extends SurveyOptions {
+  readonly proofs: Pick<Proofs, 'prove' | 'latest'>;
+  readonly log: Log;
+  /** Ends what is under way. */
+  readonly signal: AbortSignal;
+  /** Something happened that the next turn should look at. */
+  readonly wake: () => void;
+  /** The state, or whose turn it is, has changed. */
+  readonly onChange: () => void;
+}
+
+/** `over`: there is nothing left to do. `changed`: the next turn has something new to look at. */
+export type TurnResult = 'over' | 'changed' | 'waiting';
+
+/** What this process remembers of a rotation that is under way. Everything that has to last stands in the record; this may be lost at any moment. */
+export class LiveRotation {
+  readonly mesh: string;
+  readonly proof: TargetProof;
+  readonly #options: LiveRotationOptions;
+  #record: RotationRecord;
+  #holding: Holding | undefined;
+  #order: ReissueOrder;
+  /** What the order was made from. */
+  #orderKey = '';
+  #problem: string | undefined;
+
+  constructor(mesh: string, record: RotationRecord, options: LiveRotationOptions) {
+    this.mesh = mesh;
+    this.proof = new TargetProof({ ...options, onEnd: options.wake });
+    this.#options = options;
+    this.#record = record;
+    this.#order = holdBoth(mesh, record);
+  }
+
+  /** As it was read or written last. */
+  get record(): RotationRecord {
+    return this.#record;
+  }
+
+  get order(): ReissueOrder {
+    return this.#order;
+  }
+
+  /** What kept the last turn from its work; undefined when nothing did. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** Somebody else has stored another record: what was seen before is seen again. */
+  replace(record: RotationRecord): void {
+    this.#record = record;
+    this.#holding = undefined;
+  }
+
+  /** One reading, and what follows from it. Never rejects: what fails is told by `problem`, and tried again in the next turn. */
+  async turn(call: CallOptions): Promise<TurnResult> {
+    try {
+      const result = await this.#turn(call);
+      this.#problem = undefined;
+      return result;
+    } catch (error) {
+      this.#holding = undefined;
+      // The next turn reads everything again.
+      if (!call.signal.aborted && !(error instanceof ConflictError)) this.#tellProblem(error);
+      return 'waiting';
+    }
+  }
+
+  async #turn(call: CallOptions): Promise<TurnResult> {
+    const { store } = this.#options;
+    const stored = await orAborted(readStoredRotation(store, this.mesh), call.signal);
+    if (!isUnderWay(stored.record)) return 'over';
+    if (stored.record.startedAt.getTime() !== this.#record.startedAt.getTime()) this.#holding = undefined;
+    this.#record = stored.record;
+
+    const seen = await survey(this.mesh, stored.record, this.#options, this.proof, call);
+    const { record, effect, holding, rule } = advance(stored.record, this.#holding, seen.facts);
+    this.#holding = holding;
+    const kept = this.#withWhatIsNeeded(record, effect === 'remove-old', seen);
+    const version = await this.#store(kept, stored.version);
+    if (rule !== undefined) this.#tell(rule);
+
+    if (effect !== 'issue-with-target') this.#arrange(seen, seen.facts.issuing);
+    else this.#keepAsTheyAre();
+    if (effect === undefined) return rule === undefined ? 'waiting' : 'changed';
+
+    const learnt = await seen.scene.carryOut(effect, call);
+    await this.#store({ ...this.#record, ...learnt }, version);
+    if (effect === 'issue-with-target') this.#arrange(seen, 'target');
+    return 'changed';
+  }
+
+  /** Intent first: what the next effect, or a way back from it, needs to know. */
+  #withWhatIsNeeded(record: RotationRecord, isRemoval: boolean, { scene, fleet }: Survey): RotationRecord {
+    if (isRemoval) return { ...record, ...scene.beforeRemoval(fleet.bundle) };
+    if (record.step === 'done') return { ...record, finishedWith: scene.signature };
+    return record;
+  }
+
+  /** @throws ConflictError when somebody else wrote it, NotFoundError when the mesh is gone */
+  async #store(record: RotationRecord, version: number): Promise<number> {
+    if (canonicalJson(record) === canonicalJson(this.#record)) return version;
+    const before = stateOf(this.#record);
+    const stored = await this.#options.store.putResource(
+      { ...rotationKey(this.mesh), body: writeRotationRecord(record), owned: true },
+      { expectedVersion: version, requires: [{ type: 'Mesh', mesh: '', name: this.mesh }] },
+    );
+    this.#record = record;
+    if (stateOf(record) !== before) this.#options.onChange();
+    return stored.version;
+  }
+
+  /** Who is made anew when. Made once for each way in which the rotation goes on, so that nobody loses his turn. */
+  #arrange({ scene, fleet }: Survey, issuing: Facts['issuing']): void {
+    const { options, paused, startedAt, direction, step } = this.#record;
+    const mode =
+      paused !== undefined || issuing !== 'target' || step === 'trusting'
+        ? 'hold'
+        : options.immediate
+          ? 'at-once'
+          : 'spread';
+    const key = canonicalJson([startedAt, direction, mode, issuing, options.maxPerSecond]);
+    if (key === this.#orderKey) return;
+    const old = fleet.members.filter(
+      ({ certificate }) => certificate !== undefined && scene.sideOf(certificate) === 'old',
+    );
+    const namesOf = (isOnline: boolean) =>
+      old.filter(({ online }) => online === isOnline).map(({ dataplane }) => dataplane);
+    this.#order = createReissueOrder({
+      mesh: this.mesh,
+      startedAt,
+      mode,
+      // What the issuing side has made stands by itself.
+      sideOf: mode === 'hold' ? (holder) => unless(issuing, scene.sideOf(holder)) : scene.sideOf,
+      first: namesOf(true),
+      last: namesOf(false),
+      beginAt: this.#options.clock.now(),
+      maxPerSecond: options.maxPerSecond,
+    });
+    this.#orderKey = key;
+    this.#options.onChange();
+  }
+
+  /** While the Mesh is being changed nobody knows who issues. */
+  #keepAsTheyAre(): void {
+    this.#order = holdBoth(this.mesh, this.#record);
+    this.#orderKey = '';
+  }
+
+  #tell(rule: string): void {
+    const { mesh } = this;
+    const { from, to, paused } = this.#record;
+    const fields = { mesh, from, to, state: stateOf(this.#record), rule };
+    if (paused?.why === undefined) this.#options.log.info(fields, 'rotation goes on');
+    else this.#options.log.warn({ ...fields, why: paused.why }, 'rotation has stopped by itself');
+  }
+
+  #tellProblem(error: unknown): void {
+    const problem = error instanceof CaError ? error.message : 'unexpected error: the log of mesh-ca tells more';
+    const { from, to } = this.#record;
+    if (problem !== this.#problem)
+      this.#options.log.warn(
+        { mesh: this.mesh, from, to, err: error },
+        'rotation waits: what it needs to know could not be read or written',
+      );
+    this.#problem = problem;
+  }
+}
+
+/** Nothing changes hands: until the first reading, and while who issues is being changed. */
+function holdBoth(mesh: string, { from, to, startedAt, options }: RotationRecord): ReissueOrder {
+  const sideOf = ({ backend }: CertificateHolder) => (backend === from || backend === to ? 'old' : undefined);
+  const { maxPerSecond } = options;
+  return createReissueOrder({ mesh, startedAt, sideOf, mode: 'hold', first: [], beginAt: startedAt, maxPerSecond });
+}
+
+function unless<T>(excluded: unknown, value: T): T | undefined {
+  return value === excluded ? undefined : value;
+}
