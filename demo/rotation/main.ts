@@ -8,27 +8,38 @@ import { createScreen } from '../support/screen.ts';
 import { listenForStop, StoppedError } from '../support/stop-signals.ts';
 import { makeTempFolder } from '../support/temp-folder.ts';
 import { createLiveScreen } from './live-line.ts';
-import { rotateUnderLoad } from './scenario.ts';
-import { showReport, statusText } from './show-report.ts';
+import type { LoadSummary } from './load-counts.ts';
+import { rotateUnchecked, rotateUnderLoad } from './scenario.ts';
+import { showReasons, showReport, statusText } from './show-report.ts';
 
-/** `npm run demo:rotation`: three rotations of the CA below real Envoys under load. Exit code 1 when a single request fails. */
-async function runDemo(demo: Demo, status: (text: string) => void): Promise<void> {
+/**
+ * `npm run demo:rotation`: three rotations of the CA below real Envoys under load. Exit code 1 when a single request fails. `-- --unchecked` shows what the
+ * rotation prevents: one change of the CA without waiting for anybody, where requests do fail.
+ */
+async function runDemo(demo: Demo, status: (text: string) => void, unchecked: boolean): Promise<void> {
   await access(join(ROOT, 'dist/src/cli/main.js')).catch(() => {
     throw new Error('mesh-ca is not built: run `npm run build`');
   });
+  if (unchecked) {
+    const { load, recoveredAfterMs = Number.NaN } = await rotateUnchecked(demo);
+    showReasons(demo.screen, load);
+    throw new Error(`${failed(load)} until ${recoveredAfterMs} ms after everybody could learn of the change`);
+  }
   demo.screen.step('three rotations of the CA of a mesh, under load, while one proxy lags and mesh-ca is restarted');
   const report = await rotateUnderLoad({ demo, show: (view, load) => status(statusText(view, load.total())) });
   showReport(demo.screen, report);
-  if (report.load.failures > 0) throw new Error(`${report.load.failures} of ${report.load.requests} requests failed`);
+  if (report.load.failures > 0) throw new Error(failed(report.load));
 }
+
+const failed = ({ failures, requests }: LoadSummary) => `${failures} of ${requests} requests failed`;
 
 const signal = listenForStop();
 const screen = createLiveScreen(createScreen(process.stdout, process.stderr, process.env), process.stdout);
 const closers = new Closers();
 try {
-  parseArgs({ options: {} });
+  const { values } = parseArgs({ options: { unchecked: { type: 'boolean', default: false } } });
   const folder = await makeTempFolder(closers);
-  await runDemo({ screen, closers, signal, folder }, screen.status);
+  await runDemo({ screen, closers, signal, folder }, screen.status, values.unchecked);
 } catch (error) {
   screen.clear();
   // Ctrl-C reaches the children, too; what they fail with may be here before our own signal.

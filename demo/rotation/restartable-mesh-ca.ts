@@ -22,7 +22,7 @@ export interface RestartableMeshCa {
 
 const CALL_TIMEOUT_MS = 20_000;
 
-export async function startRestartableMeshCa({ closers, signal, folder }: Demo): Promise<RestartableMeshCa> {
+export async function startRestartableMeshCa({ screen, closers, signal, folder }: Demo): Promise<RestartableMeshCa> {
   const apiPort = await findFixedPort();
   const sdsPort = await findFixedPort();
   const ports = ['--api-port', String(apiPort), '--sds-port', String(sdsPort)];
@@ -37,6 +37,7 @@ export async function startRestartableMeshCa({ closers, signal, folder }: Demo):
     });
 
   const tally = new CertificateTally();
+  screen.command(`mesh-ca serve --data-dir data ${ports.join(' ')}`);
   let server = await start();
   let client = connect(server);
   const count = async () => tally.read((await client.send('GET', '/metrics')).text);

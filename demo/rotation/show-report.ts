@@ -2,7 +2,7 @@ import { type RotationView, shareOf } from '../../src/cli/rotation-view.ts';
 import { formatTable } from '../../src/cli/table.ts';
 import type { Screen } from '../support/screen.ts';
 import { waitedFor } from './follow.ts';
-import type { LoadCounts } from './load-counts.ts';
+import type { LoadCounts, LoadSummary } from './load-counts.ts';
 import type { RotatedUnderLoad, ScenarioReport } from './scenario.ts';
 
 /** How it stands, in one line. */
@@ -31,7 +31,11 @@ export function showReport(screen: Pick<Screen, 'heading' | 'plain'>, report: Sc
   for (const { from, to, seconds } of rotations) {
     screen.plain(`${from} -> ${to}: ${seconds.map(([state, one]) => `${state} ${one.toFixed(1)} s`).join(', ')}`);
   }
-  for (const { reason, count } of load.reasons) screen.plain(`${count} times: ${reason}`);
+  showReasons(screen, load);
+}
+
+export function showReasons(screen: Pick<Screen, 'plain'>, { reasons }: LoadSummary): void {
+  for (const { reason, count } of reasons) screen.plain(`${count} times: ${reason}`);
 }
 
 function row({ from, to, load, seconds, certificates, awayMs, waitedFor }: RotatedUnderLoad): string[] {

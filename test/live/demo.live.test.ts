@@ -1,68 +1,18 @@
-import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { findProcessesOfGroup } from '../support/process-group.ts';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type RunningDemo, runDemo } from '../support/run-demo.ts';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const DEMO_TIMEOUT_MS = 120_000;
-
-interface RunningDemo {
-  readonly pid: number;
-  output(): string;
-  /** Waits for a text in the output. */
-  says(text: string): Promise<void>;
-  /** Sends the signal to the demo and its children, as a terminal does, or to the demo alone. */
-  signal(name: NodeJS.Signals, to: 'group' | 'demo'): void;
-  readonly exitCode: Promise<number | null>;
-  /** Processes and temporary folders that are still there, once the operating system had a moment. */
-  leftovers(): Promise<string[]>;
-}
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-/** The demo in a process group and a folder for temporary files of its own, so that whatever it leaves behind is found. */
 async function startDemo(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<RunningDemo> {
-  const temporary = await mkdtemp(join(tmpdir(), 'mesh-ca-test-'));
-  const child = spawn(process.execPath, ['--import', 'tsx', 'demo/main.ts', ...args], {
-    cwd: ROOT,
-    env: { ...process.env, ...env, TMPDIR: temporary },
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const pid = child.pid ?? 0;
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-  }
-  const exitCode = new Promise<number | null>((resolve) => child.once('close', resolve));
-  cleanups.push(async () => {
-    if ((await findProcessesOfGroup(pid)).length > 0) process.kill(-pid, 'SIGKILL');
-    await rm(temporary, { recursive: true, force: true });
-  });
-  return {
-    pid,
-    output: () => output,
-    says: (text) => vi.waitFor(() => expect(output).toContain(text), { timeout: DEMO_TIMEOUT_MS, interval: 20 }),
-    signal: (name, to) => void process.kill(to === 'group' ? -pid : pid, name),
-    exitCode,
-    leftovers: async () => {
-      const find = async () => [
-        ...(await findProcessesOfGroup(pid)),
-        ...(await readdir(temporary)).filter((name) => name.startsWith('mesh-ca')),
-      ];
-      await vi.waitFor(async () => expect(await find()).toEqual([]), { timeout: 3_000 }).catch(() => {});
-      return find();
-    },
-  };
+  const demo = await runDemo({ program: 'demo/main.ts', args, env, timeoutMs: DEMO_TIMEOUT_MS });
+  cleanups.push(demo.cleanUp);
+  return demo;
 }
 
 describe('npm run demo', { timeout: DEMO_TIMEOUT_MS }, () => {
