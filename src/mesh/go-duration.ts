@@ -33,5 +33,5 @@ export function parseGoDuration(text: string): number | undefined {
     if (ns > MAX_NS) return undefined;
   } while (PART.lastIndex < parts.length);
   const ms = Number(ns) / 1_000_000;
-  return sign === '-' ? -ms : ms;
+  return sign === '-' && ms > 0 ? -ms : ms;
 }
