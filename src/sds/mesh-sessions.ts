@@ -1,0 +1,148 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+import { NotFoundError } from '../issuer/errors.ts';
+import type { CallOptions } from '../issuer/issuer.ts';
+import { MeshTrust } from './mesh-trust.ts';
+import type { ProxyName } from './proxy-name.ts';
+import type { SdsStream } from './sds-stream.ts';
+import { Session } from './session.ts';
+import type { SessionsOptions } from './sessions.ts';
+
+/** Data planes of a mesh that are worked on at a time: those whose proxy waits, and those that are only looked at. A mesh does not wait for another. */
+const URGENT_AT_ONCE = 32;
+const LOOKS_AT_ONCE = 16;
+/** Sessions that a new bundle is sent to before others get their turn. */
+const CHUNK = 200;
+const RETRY_BASE_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
+const READ_MS = 30_000;
+
+export interface MeshSessionsOptions extends SessionsOptions {
+  readonly mesh: string;
+  readonly closing: AbortSignal;
+  readonly onDueChanged: (session: Session) => void;
+}
+
+/** The data planes of a mesh that are connected, and the bundle that they share. */
+export class MeshSessions {
+  readonly sessions = new Map<string, Session>();
+  readonly #options: MeshSessionsOptions;
+  readonly #trust: MeshTrust;
+  readonly #urgent: LimitFunction = pLimit(URGENT_AT_ONCE);
+  readonly #looks: LimitFunction = pLimit(LOOKS_AT_ONCE);
+  /** Waiting for their turn. */
+  readonly #waiting = new Set<Session>();
+  readonly #hurrying = new Set<Session>();
+  #refreshing: { again: boolean } | undefined;
+  #sending: { again: boolean } | undefined;
+
+  constructor(options: MeshSessionsOptions) {
+    this.#options = options;
+    this.#trust = new MeshTrust(options.settings.sdsTrustName);
+    void this.refresh();
+  }
+
+  join(who: ProxyName, stream: SdsStream): Session {
+    const known = this.sessions.get(who.dataplane);
+    const session =
+      known ??
+      new Session(who, {
+        ...this.#options,
+        trust: this.#trust,
+        readTrust: (options) => this.#readTrust(options),
+        onTrust: () => void this.#fanOut(),
+        onWork: (one, urgent) => this.#work(one, urgent),
+      });
+    this.sessions.set(who.dataplane, session);
+    session.join(stream);
+    return session;
+  }
+
+  /** Each of them looks at its certificate, in turn. */
+  look(): void {
+    for (const session of this.sessions.values()) session.look();
+  }
+
+  end(error: unknown): void {
+    for (const session of [...this.sessions.values()]) session.end(error);
+  }
+
+  /** Reads the bundle; when it is news, sends it to all at once, and has each look at its certificate after that. Tries until it is known. */
+  async refresh(): Promise<void> {
+    if (this.#refreshing !== undefined) {
+      this.#refreshing.again = true;
+      return;
+    }
+    const refreshing = { again: true };
+    this.#refreshing = refreshing;
+    for (let failures = 0; refreshing.again && !this.#options.closing.aborted; ) {
+      refreshing.again = false;
+      try {
+        await this.#read();
+        failures = 0;
+      } catch (error) {
+        if (this.#options.closing.aborted || (failures > 0 && this.sessions.size === 0)) break;
+        if (error instanceof NotFoundError) {
+          this.end(error);
+          break;
+        }
+        this.#options.log.warn({ mesh: this.#options.mesh, err: error }, 'SDS: trust bundle not read');
+        await this.#pause(Math.min(RETRY_BASE_MS * 2 ** failures, LONGEST_RETRY_MS));
+        failures += 1;
+        refreshing.again = true;
+      }
+    }
+    this.#refreshing = undefined;
+  }
+
+  async #read(): Promise<void> {
+    const { bundles, mesh, clock, closing } = this.#options;
+    const deadline = clock.deadline(READ_MS, closing);
+    try {
+      const bundle = await bundles.get(mesh, deadline);
+      if (this.#trust.note(bundle)) await this.#fanOut();
+    } finally {
+      deadline.clear();
+    }
+  }
+
+  /** Some backends tell their roots only with a certificate, so a bundle that cannot be had is no reason to ask for none. */
+  async #readTrust(options: CallOptions): Promise<void> {
+    if (this.#trust.current !== undefined) return;
+    const bundle = await this.#options.bundles.get(this.#options.mesh, options).catch((): undefined => undefined);
+    if (bundle !== undefined && this.#trust.note(bundle)) void this.#fanOut();
+  }
+
+  async #fanOut(): Promise<void> {
+    if (this.#sending !== undefined) {
+      this.#sending.again = true;
+      return;
+    }
+    const sending = { again: true };
+    this.#sending = sending;
+    while (sending.again) {
+      sending.again = false;
+      let sent = 0;
+      for (const session of this.sessions.values()) {
+        session.flushTrust();
+        sent += 1;
+        if (sent % CHUNK === 0) await this.#pause(1);
+      }
+    }
+    this.#sending = undefined;
+    this.look();
+  }
+
+  #work(session: Session, urgent: boolean): void {
+    const [line, limit] = urgent ? [this.#hurrying, this.#urgent] : [this.#waiting, this.#looks];
+    if (line.has(session) || (!urgent && this.#hurrying.has(session))) return;
+    line.add(session);
+    void limit(async () => {
+      line.delete(session);
+      if (session.streams.size > 0 && !this.#options.closing.aborted) await session.work();
+    });
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await this.#options.clock.sleep(ms, this.#options.closing).catch(() => {});
+  }
+}

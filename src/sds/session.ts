@@ -1,0 +1,387 @@
+import type { CertificateAnswer } from '../issuance/certificate-request.ts';
+import {
+  AccessDeniedError,
+  CaError,
+  IssuerResponseError,
+  NotFoundError,
+  UnauthenticatedError,
+} from '../issuer/errors.ts';
+import type { CallOptions, Tags } from '../issuer/issuer.ts';
+import { parseDataplane, tagsOf } from '../mesh/dataplane.ts';
+import { createTags } from '../mesh/tags.ts';
+import { type HeldCertificate, heldCertificate, isVerifiable, pemOf } from './held-certificate.ts';
+import type { MeshTrust } from './mesh-trust.ts';
+import { type Any, identitySecret } from './protocol.ts';
+import type { ProxyName } from './proxy-name.ts';
+import type { Offer, SdsStream } from './sds-stream.ts';
+import type { SessionsOptions } from './sessions.ts';
+import type { Taken } from './subscriptions.ts';
+import { bundleVersionOf, identityVersion, type Kind } from './versions.ts';
+
+/** Longest wait for one certificate; backends have their own, shorter ones. */
+const ISSUE_MS = 120_000;
+const RETRY_BASE_MS = 1_000;
+const LONGEST_RETRY_MS = 60_000;
+/** Credentials that were looked at so recently are not looked at again. */
+const PROVEN_FOR_MS = 60_000;
+/** A certificate that is due at once after it was found to stand is not asked for in a loop. */
+const LEAST_WAIT_MS = 1_000;
+
+export interface SessionEnvironment extends SessionsOptions {
+  readonly trust: MeshTrust;
+  readonly closing: AbortSignal;
+  /** A bundle came with a certificate. */
+  readonly onTrust: () => void;
+  /** Waits until the bundle is known, or cannot be had. */
+  readonly readTrust: (options: CallOptions) => Promise<void>;
+  /** Tell the agenda that `dueAtMs` has changed. */
+  readonly onDueChanged: (session: Session) => void;
+  /** Have `work` called soon. */
+  readonly onWork: (session: Session, urgent: boolean) => void;
+}
+
+/**
+ * One data plane and its streams: Envoy opens one for each secret. They share one certificate and one key, which lives here only and ends with the last
+ * stream.
+ */
+export class Session implements Offer {
+  readonly who: ProxyName;
+  readonly streams = new Map<SdsStream, () => void>();
+  dueAtMs = Number.POSITIVE_INFINITY;
+  readonly #env: SessionEnvironment;
+  #held: HeldCertificate | undefined;
+  /** The bundle that `#held` was checked against, and the outcome. */
+  #checked: { readonly version: string; readonly ok: boolean } | undefined;
+  /** Something may have changed that certificates are made by. */
+  #mustAsk = true;
+  #working: Promise<void> | undefined;
+  #workAgain = false;
+  #renewAtMs = Number.POSITIVE_INFINITY;
+  #failures = 0;
+  /** What was told to Holders last. */
+  #acceptedVersion = 0;
+  #usedSerial: string | undefined;
+
+  constructor(who: ProxyName, env: SessionEnvironment) {
+    this.who = who;
+    this.#env = env;
+  }
+
+  join(stream: SdsStream): void {
+    this.streams.set(stream, this.#env.lastSeen.hold(this.who.mesh, this.who.dataplane));
+  }
+
+  leave(stream: SdsStream): void {
+    this.streams.get(stream)?.();
+    if (!this.streams.delete(stream)) return;
+    this.#noteTrust();
+    this.#noteUse();
+  }
+
+  /** What a request of one of its streams meant. */
+  taken(stream: SdsStream, { accepted, refused, stale }: Taken): void {
+    if (stale) return;
+    if (refused !== undefined) this.#noteRefusal(refused);
+    if (stream.subscriptions.wants('trust')) this.#noteTrust();
+    if (stream.subscriptions.wants('identity')) {
+      if (accepted === 'identity') this.#noteUse();
+      const standing = this.#held?.privateKeyDer === undefined ? undefined : this.#held.version;
+      if (!stream.isAllowed || stream.subscriptions.isOwed('identity', standing)) this.#env.onWork(this, true);
+    }
+    stream.flush(this);
+    this.#schedule();
+  }
+
+  /** Backends, bundle, tags or plan may have changed: the certificate is looked at again. */
+  look(urgent = false): void {
+    this.#mustAsk = true;
+    if (this.#wanting().length > 0) this.#env.onWork(this, urgent);
+  }
+
+  /** The Dataplane was changed, or is gone: what it said is told again, in case that it was forgotten. */
+  dataplaneChanged(): void {
+    this.#acceptedVersion = 0;
+    this.#usedSerial = undefined;
+    this.#noteTrust();
+    this.#noteUse();
+    this.look(true);
+  }
+
+  /** Its time has come: the certificate is due, or what was refused is tried once more. */
+  due(): void {
+    this.dueAtMs = Number.POSITIVE_INFINITY;
+    if (this.nowMs() >= this.#renewAtMs) this.look();
+    this.flush();
+    this.#schedule();
+  }
+
+  /** Trust goes first. */
+  flush(): void {
+    for (const stream of this.streams.keys()) if (stream.subscriptions.wants('trust')) stream.flush(this);
+    for (const stream of this.streams.keys()) if (stream.subscriptions.wants('identity')) stream.flush(this);
+  }
+
+  flushTrust(): void {
+    for (const stream of this.streams.keys()) if (stream.subscriptions.wants('trust')) stream.flush(this);
+  }
+
+  end(error: unknown): void {
+    for (const stream of [...this.streams.keys()]) stream.end(error);
+  }
+
+  /** Makes sure that the data plane has a certificate that stands. Never runs twice at a time. */
+  work(): Promise<void> {
+    if (this.#working !== undefined) {
+      this.#workAgain = true;
+      return this.#working;
+    }
+    this.#working = this.#workOnce().finally(() => {
+      this.#working = undefined;
+      if (!this.#workAgain) return;
+      this.#workAgain = false;
+      if (this.streams.size > 0) this.#env.onWork(this, true);
+    });
+    return this.#working;
+  }
+
+  newest(kind: Kind): string | undefined {
+    if (kind === 'trust') return this.#env.trust.current?.version;
+    return this.#stands() ? this.#held?.version : undefined;
+  }
+
+  canSend(kind: Kind): boolean {
+    return kind === 'trust' || this.#held?.privateKeyDer !== undefined;
+  }
+
+  content(kind: Kind): Any {
+    const { trust, settings } = this.#env;
+    if (kind === 'trust' && trust.current !== undefined) return trust.current.secret;
+    const held = this.#held;
+    if (held?.privateKeyDer === undefined) throw new Error(`there is no ${kind} secret to send`);
+    return identitySecret(settings.sdsIdentityName, { ...held, privateKeyDer: held.privateKeyDer });
+  }
+
+  nowMs(): number {
+    return this.#env.clock.now().getTime();
+  }
+
+  async #workOnce(): Promise<void> {
+    const { clock, closing, log } = this.#env;
+    const deadline = clock.deadline(ISSUE_MS, closing);
+    try {
+      await this.#ensure(deadline);
+      this.#failures = 0;
+    } catch (error) {
+      if (closing.aborted || this.streams.size === 0) return;
+      if (error instanceof NotFoundError) return this.#endWanting(error);
+      this.#failures += 1;
+      const waitMs = this.#retryMs(error);
+      this.#renewAtMs = this.nowMs() + waitMs;
+      const code = error instanceof CaError ? error.code : 'ERR_INTERNAL';
+      log.warn({ ...this.who, code, err: error, retryAfterMs: waitMs }, 'SDS: no certificate for a data plane');
+    } finally {
+      deadline.clear();
+      this.#schedule();
+    }
+  }
+
+  async #ensure(options: CallOptions): Promise<void> {
+    await this.#checkProofs(options);
+    if (this.#wanting().length === 0) return;
+    const tags = await this.#allowedTags();
+    const wanting = this.#wanting();
+    if (wanting.length === 0) return;
+    await this.#env.readTrust(options);
+    if (this.#held === undefined) await this.#adopt(wanting);
+    // One that is not known to be bad is judged by whoever issues.
+    const held = this.#stands() || this.#checked?.ok !== false ? this.#held : undefined;
+    const isKeyMissing =
+      held?.privateKeyDer === undefined &&
+      wanting.some(({ subscriptions }) => subscriptions.isOwed('identity', held?.version));
+    if (isKeyMissing || held === undefined || this.#mustAsk || this.nowMs() >= this.#renewAtMs) {
+      const current = isKeyMissing || held === undefined ? {} : { currentPem: pemOf(held) };
+      this.#mustAsk = false;
+      try {
+        const request = { ...this.who, ...current, ...(tags && { tags }) };
+        this.#take(await this.#env.certificates.issue(request, options));
+      } catch (error) {
+        this.#mustAsk = true;
+        throw error;
+      }
+    }
+    this.flush();
+    this.#noteUse();
+  }
+
+  #take(answer: CertificateAnswer): void {
+    const { trust, holders, log } = this.#env;
+    const renewAtMs = answer.renewAt.getTime();
+    if (answer.outcome !== 'issued') {
+      this.#renewAtMs = Math.max(renewAtMs, this.nowMs() + LEAST_WAIT_MS);
+      return;
+    }
+    if (answer.privateKeyDer === undefined) throw new IssuerResponseError('a certificate came without its key');
+    const issued = heldCertificate(answer, answer.privateKeyDer);
+    if (trust.note(answer.bundle)) this.#env.onTrust();
+    const known = trust.current;
+    if (known === undefined || !isVerifiable(issued, known, this.#env.clock.now())) {
+      throw new IssuerResponseError(`the new certificate ${issued.serialNumber} is not valid under the trust bundle`);
+    }
+    this.#held = issued;
+    this.#checked = { version: known.version, ok: true };
+    this.#renewAtMs = Math.max(renewAtMs, this.nowMs() + LEAST_WAIT_MS);
+    this.#usedSerial = undefined;
+    holders.sent(this.who.mesh, this.who.dataplane, issued.serialNumber);
+    log.debug({ ...this.who, serialNumber: issued.serialNumber }, 'SDS: new certificate for a data plane');
+  }
+
+  /** Ends the streams whose credentials prove nothing any more. */
+  async #checkProofs(options: CallOptions): Promise<void> {
+    for (const stream of this.#wanting()) {
+      try {
+        stream.proof.checkTime();
+        if (this.nowMs() - stream.provenAtMs < PROVEN_FOR_MS) continue;
+        await stream.proof.again(options);
+        stream.provenAtMs = this.nowMs();
+      } catch (error) {
+        if (!(error instanceof UnauthenticatedError)) throw error;
+        this.#refuse(stream, error);
+      }
+    }
+  }
+
+  /**
+   * Ends the streams whose credentials do not cover the tags.
+   * @returns undefined: those of the Dataplane resource
+   * @throws NotFoundError when there are none
+   */
+  async #allowedTags(): Promise<Tags | undefined> {
+    const { mesh, dataplane } = this.who;
+    const stored = await this.#env.store.getResource({ type: 'Dataplane', mesh, name: dataplane });
+    const tags =
+      stored === undefined
+        ? this.#proxyTags()
+        : tagsOf(parseDataplane(JSON.parse(stored.body), { mesh, name: dataplane }));
+    for (const stream of this.#wanting()) {
+      try {
+        stream.proof.allow(tags, stored === undefined ? 'proxy' : 'resource');
+        stream.isAllowed = true;
+      } catch (error) {
+        if (!(error instanceof AccessDeniedError)) throw error;
+        this.#refuse(stream, error);
+      }
+    }
+    return stored === undefined ? tags : undefined;
+  }
+
+  /** What the proxy that came last says. */
+  #proxyTags(): Tags {
+    const { mesh, dataplane } = this.who;
+    const told = this.#wanting().at(-1)?.node.tags;
+    if (told !== undefined && told.size > 0) return createTags(told);
+    throw new NotFoundError(
+      `there is no data plane "${dataplane}" in mesh "${mesh}", and the proxy's node.metadata.tags name no tags`,
+      {
+        fix: 'put the Dataplane first: mesh-ca apply -f DATAPLANE.yaml; or set node.metadata.tags in the bootstrap, such as {"kuma.io/service": "NAME"}',
+      },
+    );
+  }
+
+  /** After a restart: the certificate that the proxy says it holds, if it is the one that we answered last. */
+  async #adopt(wanting: readonly SdsStream[]): Promise<void> {
+    const claims = new Set(wanting.flatMap(({ subscriptions }) => subscriptions.held('identity')?.version ?? []));
+    if (claims.size === 0) return;
+    const record = await this.#env.store.getCertificate(this.who.mesh, this.who.dataplane);
+    if (record === undefined || !claims.has(identityVersion(record.serialNumber))) return;
+    this.#held = heldCertificate(record, undefined);
+    this.#checked = undefined;
+    this.#mustAsk = true;
+  }
+
+  /** It may be sent, or used on: not expired, and verifiable under the newest bundle. */
+  #stands(): boolean {
+    const held = this.#held;
+    if (held === undefined || this.#env.clock.now() >= held.notAfter) return false;
+    const trust = this.#env.trust.current;
+    if (trust === undefined) return false;
+    if (this.#checked?.version !== trust.version) {
+      this.#checked = { version: trust.version, ok: isVerifiable(held, trust, this.#env.clock.now()) };
+    }
+    return this.#checked.ok;
+  }
+
+  #wanting(): SdsStream[] {
+    return [...this.streams.keys()].filter(({ subscriptions }) => subscriptions.wants('identity'));
+  }
+
+  #endWanting(error: CaError): void {
+    for (const stream of this.#wanting()) this.#refuse(stream, error);
+  }
+
+  #refuse(stream: SdsStream, error: CaError): void {
+    stream.isAllowed = false;
+    this.#env.log.warn({ ...this.who, code: error.code, err: error }, 'SDS: stream of a data plane ended');
+    stream.end(error);
+    this.leave(stream);
+  }
+
+  /** The oldest version that all of its streams hold is what the data plane trusts. */
+  #noteTrust(): void {
+    const { trust, holders, log } = this.#env;
+    const { mesh, dataplane } = this.who;
+    let least = Number.POSITIVE_INFINITY;
+    for (const { subscriptions } of this.streams.keys()) {
+      if (!subscriptions.wants('trust')) continue;
+      const held = subscriptions.held('trust');
+      // What it says it holds from before counts when it is what we have, to the byte.
+      if (held === undefined || (held.claimed && held.version !== trust.current?.version)) return;
+      least = Math.min(least, bundleVersionOf(held.version));
+    }
+    if (least === Number.POSITIVE_INFINITY || least <= this.#acceptedVersion) return;
+    this.#acceptedVersion = least;
+    holders.accepted(mesh, dataplane, least).catch((error: unknown) => {
+      this.#acceptedVersion = 0;
+      log.warn({ mesh, dataplane, err: error }, 'SDS: what a data plane trusts was not stored');
+    });
+  }
+
+  #noteUse(): void {
+    const held = this.#held;
+    const wanting = this.#wanting();
+    if (held === undefined || wanting.length === 0 || this.#usedSerial === held.serialNumber) return;
+    if (!wanting.every(({ subscriptions }) => subscriptions.held('identity')?.version === held.version)) return;
+    this.#usedSerial = held.serialNumber;
+    this.#env.holders.uses(this.who.mesh, this.who.dataplane, held.serialNumber);
+  }
+
+  #noteRefusal({ kind, version, message }: NonNullable<Taken['refused']>): void {
+    const { holders, log } = this.#env;
+    const refusal =
+      kind === 'trust'
+        ? ({ what: 'trust bundle', version: String(bundleVersionOf(version)), message } as const)
+        : ({ what: 'certificate', version: version.slice(1), message } as const);
+    // What it refuses it does not hold.
+    if (kind === 'trust') this.#acceptedVersion = 0;
+    holders.refused(this.who.mesh, this.who.dataplane, refusal);
+    log.warn(
+      { ...this.who, refused: refusal.what, version: refusal.version, reason: message },
+      'SDS: refused by a proxy',
+    );
+  }
+
+  #schedule(): void {
+    const retries = [...this.streams.keys()].flatMap(({ subscriptions }) => subscriptions.retryAtMs() ?? []);
+    const renewAtMs = this.#wanting().length === 0 ? Number.POSITIVE_INFINITY : this.#renewAtMs;
+    const dueAtMs = Math.min(renewAtMs, ...retries);
+    if (dueAtMs === this.dueAtMs) return;
+    this.dueAtMs = dueAtMs;
+    this.#env.onDueChanged(this);
+  }
+
+  #retryMs(error: unknown): number {
+    const jitter = 0.5 + this.#env.random.uniform() / 2;
+    const told = error instanceof CaError ? error.retryAfterMs : undefined;
+    if (told !== undefined) return Math.max(told, LEAST_WAIT_MS) * (1.5 - jitter / 2);
+    return Math.min(RETRY_BASE_MS * 2 ** this.#failures, LONGEST_RETRY_MS) * jitter;
+  }
+}
