@@ -14,7 +14,7 @@ const MOST_CERTIFICATES = 256;
 
 /**
  * Whether the mesh has one service at most, and nothing is wrong with it (Kong Mesh 2.6.0: a change "is allowed when there is only one service and no
- * existing certificate issues"): all unexpired certificates carry together one `spiffe://` identity, and every data plane that is online uses a
+ * existing certificate issues"): all unexpired certificates carry together one `spiffe://` identity, and every data plane that is online has a
  * certificate of a backend of the mesh and trusts the roots of the backend that issues, or never told a bundle, because it gets it with its certificate.
  */
 export async function isSingleService(
@@ -28,7 +28,7 @@ export async function isSingleService(
   if (issuing === undefined) return false;
   const trusts = createTrustCheck(issuing);
   const isWell = ({ certificate, unheard, refusal, heldVersion, heldRoots }: FleetMember) =>
-    certificate?.inUse === true &&
+    certificate !== undefined &&
     !unheard &&
     refusal === undefined &&
     names.has(certificate.backend) &&

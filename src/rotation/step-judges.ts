@@ -45,8 +45,10 @@ function judgeSwitch(look: Look, { from, to }: Of<'switch'>): TooSoon | undefine
   };
 }
 
-/** The same for a backend that goes on under its name with another CA. */
+/** The same for a backend that goes on under its name with another CA. With the one that it had, nothing changes. */
 function judgeReplacement(look: Look, { backend, index }: Of<'replace'>): TooSoon | undefined {
+  const told = fingerprintsOf(look.fleet.bundle, backend);
+  if (provenOf(look, backend).every((root) => told?.has(root) === true)) return undefined;
   const { online, notTrusting } = measureTrust(look, backend);
   if (online === 0 || notTrusting.length === 0) return undefined;
   const { name } = look.step.after;
@@ -80,12 +82,18 @@ function judgeRemoval(look: Look, { backend, index, to }: Of<'remove'>): TooSoon
 }
 
 /** Who trusts what a backend signs: under the roots that it has in the bundle, and under those that it has just proven. */
-function measureTrust({ step, fleet }: Look, backend: string): Readiness {
-  const proven = step.provenRoots.get(backend)?.map(fingerprintSha256) ?? [];
+function measureTrust(look: Look, backend: string): Readiness {
+  const { fleet } = look;
+  const proven = provenOf(look, backend);
   const told = fingerprintsOf(fleet.bundle, backend) ?? [];
   const toRoots = new Set([...told, ...proven]);
   const change = { from: backend, to: backend, toRoots: toRoots.size === 0 ? undefined : toRoots, isOld: () => false };
   return measure(fleet, change, {});
+}
+
+/** SHA-256 (hex) of the roots of its test certificate; empty when it was not proven now. */
+function provenOf({ step }: Look, backend: string): readonly string[] {
+  return step.provenRoots.get(backend)?.map(fingerprintSha256) ?? [];
 }
 
 function trustWords(notTrusting: readonly Blocker[], online: number): string {
