@@ -28,10 +28,11 @@ export function configureEnvoyBootstrap(command: Command, io: CliIo): void {
     )
     .option('--dataplane-token-file <file>', 'data plane token; Envoy reads the file when it starts')
     .option('--inline-token', 'put the token itself into the bootstrap, for Envoys that cannot read it (needs --write)')
-    .option('--sds-address <host:port>', 'where the SDS of mesh-ca answers', readEndpoint, {
-      host: '127.0.0.1',
-      port: 5678,
-    })
+    .addOption(
+      new Option('--sds-address <host:port>', 'where the SDS of mesh-ca answers')
+        .argParser(readEndpoint)
+        .default({ host: '127.0.0.1', port: 5678 }, '127.0.0.1:5678'),
+    )
     .option('--sds-ca-file <file>', 'CA of the certificate of mesh-ca; without it SDS is plain text, on this machine')
     .addOption(
       new Option('--sds-auth <how>', 'how the proxy proves who it is')

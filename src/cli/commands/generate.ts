@@ -29,6 +29,7 @@ const claimsSchema = z.object({ jti: z.string(), exp: z.number().max(8.64e12) })
 export function configureGenerate(command: Command, io: CliIo): void {
   const token = command.command('dataplane-token').description('make a token by which a proxy proves who it is');
   token
+    .showHelpAfterError('(mesh-ca generate dataplane-token --help tells more)')
     .option('--name <dataplane>', 'only for the data plane of this name')
     .option('--tag <tag=value>', 'only with this value of the tag; repeatable, or values divided by commas', collectTag)
     .addOption(
