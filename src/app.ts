@@ -9,6 +9,7 @@ import { createOpenApi } from './http/openapi.ts';
 import type { Route } from './http/route.ts';
 import { certificateRoutes } from './http/routes/certificates.ts';
 import { resourceRoutes } from './http/routes/resources.ts';
+import { rotationRoutes } from './http/routes/rotation.ts';
 import { serviceRoutes } from './http/routes/service.ts';
 import { tokenRoutes } from './http/routes/tokens.ts';
 import { trustRoutes } from './http/routes/trust.ts';
@@ -22,7 +23,7 @@ import { createEndpointQueues } from './issuance/queue/endpoint-queues.ts';
 import { ConfigError, IssuerUnavailableError } from './issuer/errors.ts';
 import type { CallOptions } from './issuer/issuer.ts';
 import { createDataplaneRules } from './resources/dataplane-rules.ts';
-import { createMeshRules } from './resources/mesh-rules.ts';
+import { createMeshRules, type MeshStep } from './resources/mesh-rules.ts';
 import { Overviews } from './resources/overview.ts';
 import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
@@ -30,6 +31,8 @@ import { createTrialLine } from './resources/trial-line.ts';
 import { validateMesh } from './resources/validate-mesh.ts';
 import { countLacking } from './rotation/count-lacking.ts';
 import { Fleets } from './rotation/fleets.ts';
+import { Rotations } from './rotation/rotations.ts';
+import { createStepRules } from './rotation/step-rules.ts';
 import { createCalmLog } from './runtime/calm-log.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
 import type { Log } from './runtime/log.ts';
@@ -37,6 +40,7 @@ import { createMetrics } from './runtime/metrics.ts';
 import { createSystemRandom, type Random } from './runtime/random.ts';
 import type { Settings } from './runtime/settings.ts';
 import { createSharedResources } from './runtime/shared-resources.ts';
+import type { SdsServer } from './sds/sds-server.ts';
 import { openStore } from './store/open-store.ts';
 import { createDataplaneTokens } from './tokens/dataplane-tokens.ts';
 import { createHolders } from './trust/holders.ts';
@@ -108,7 +112,6 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     profile: settings.certificateProfile,
     keyType: settings.dpKeyType,
   };
-  const certificates = new Certificates({ ...asking, store, backends, bundles, guards, queues });
   const prove = (backend: Backend, options: CallOptions) => proveBackend(backend, asking, options);
   const proofs = new Proofs({
     store,
@@ -130,17 +133,30 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
       }
     },
   });
+  const rotations = new Rotations({
+    ...{ store, backends, bundles, proofs, fleets, holders, clock, log },
+    builtinRootRenewal: settings.builtinRootRenewal,
+  });
+  const certificates = new Certificates({
+    ...{ ...asking, store, backends, bundles, guards, queues },
+    plans: rotations.plans,
+  });
+  const stepRules = createStepRules({ fleets, store });
   const canary = new Canary({ ...asking, ...settings, store, backends, proofs });
   metrics.readFrom(createBackendReadings({ backends, guards, queues, proofs }));
   const line = createTrialLine({ clock });
   const zone = { zoneName: settings.zoneName };
+  const checkStep = async (step: MeshStep, options: CallOptions) => {
+    rotations.guard(step.before, step.after);
+    await stepRules.check(step, options);
+  };
   const resources = new Resources(store, {
     Mesh: createMeshRules({
       store,
       backends,
       prove,
       line,
-      checkStep: async () => {},
+      checkStep,
       note: (proof) => proofs.note(proof),
     }),
     Secret: createSecretRules(store, backends),
@@ -160,6 +176,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     ...certificateRoutes({ certificates, lastSeen, holders }),
     ...trustRoutes({ bundles, holders, lastSeen }),
     ...resourceRoutes({ resources, overviews, zone }),
+    ...rotationRoutes({ rotations }),
     ...tokenRoutes({ tokens }),
     ...validationRoutes({
       backends,
@@ -187,12 +204,38 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     metrics,
   });
 
+  let sds: SdsServer | undefined;
+  /** Whether proxies hold what they should may be different after a mesh, or a rotation in it, has changed. */
+  const onMeshChange = (listener: (mesh: string) => void) => {
+    const ends = [
+      rotations.onChange(listener),
+      store.onChange((change) => {
+        if (change.kind === 'resource' && change.key.type === 'Mesh') listener(change.key.name);
+      }),
+    ];
+    return () => {
+      for (const end of ends) end();
+    };
+  };
+  /** `host:port`; undefined when it is switched off. */
+  const startSds = async (): Promise<string | undefined> => {
+    if (settings.sdsPort === undefined) return undefined;
+    const { createSdsServer } = await import('./sds/sds-server.ts');
+    sds = createSdsServer({
+      ...{ certificates, bundles, backends, store, holders, lastSeen, tokens, clock, random, log, onMeshChange },
+      settings: { ...settings, sdsPort: settings.sdsPort },
+    });
+    const { host, port } = await sds.listen();
+    return hostAndPort(host, port);
+  };
+
   let closing: Promise<void> | undefined;
   const closeAll = async () => {
     stopping.abort(new IssuerUnavailableError('mesh-ca is stopping', { retryAfterMs: 1000 }));
     // Long polls end first, or they would hold the server open; what answers need goes after them, the store last.
     bundles.endWaits();
-    await server.close(settings.shutdownTimeoutMs);
+    await Promise.all([server.close(settings.shutdownTimeoutMs), sds?.close(settings.shutdownTimeoutMs)]);
+    await rotations.close();
     await canary.close();
     await proofs.close();
     await certificates.close();
@@ -210,17 +253,24 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   try {
     await guards.restore();
     await proofs.restore();
+    await rotations.restore();
     canary.start();
+    rotations.start();
     const { host, port } = await server.listen(settings.apiHost, settings.apiPort);
-    const address = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    const address = `http://${hostAndPort(host, port)}`;
+    const sdsAddress = await startSds();
     if (apiToken === undefined && !settings.localhostIsAdmin) {
       log.warn({}, 'nobody is admin: set localhostIsAdmin or apiTokenFile');
     }
-    return { address, addresses: { api: address }, close };
+    return { address, addresses: { api: address, ...(sdsAddress && { sds: sdsAddress }) }, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+function hostAndPort(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 async function readToken(path: string): Promise<string> {
