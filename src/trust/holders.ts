@@ -38,6 +38,13 @@ export interface Holders {
   onChange(listener: (mesh: string) => void): () => void;
 }
 
+export interface HoldersOptions {
+  readonly store: Pick<Store, 'recordTrustStatement'>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Data planes that are remembered. */
+  readonly most?: number;
+}
+
 /** Data planes about which something is remembered; the one changed longest ago goes first. */
 const MOST = 200_000;
 
@@ -55,7 +62,7 @@ interface Said {
 }
 
 /** Statements about bundles are stored; refusals and the use of certificates are in memory only: after a restart SDS clients tell them again. */
-export function createHolders({ store, clock }: { readonly store: Store; readonly clock: Clock }): Holders {
+export function createHolders({ store, clock, most = MOST }: HoldersOptions): Holders {
   const said = new Map<string, Said>();
   const listeners = new Set<(mesh: string) => void>();
   const tell = (mesh: string) => {
@@ -69,7 +76,7 @@ export function createHolders({ store, clock }: { readonly store: Store; readonl
     said.delete(key);
     if (after.refusal !== undefined || after.use !== undefined) said.set(key, after);
     const [oldest] = said.keys();
-    if (said.size > MOST && oldest !== undefined) said.delete(oldest);
+    if (said.size > most && oldest !== undefined) said.delete(oldest);
     tell(mesh);
   };
   const acceptedKind = (mesh: string, dataplane: string, what: Refusal['what']): Partial<Said> =>

@@ -44,4 +44,24 @@ describe('a data plane', () => {
     for (const name of ['a', 'b', 'a', 'c']) lastSeen.note('m', name);
     expect(['a', 'b', 'c'].map((name) => get(name) !== undefined)).toEqual([true, false, true]);
   });
+
+  it('is told with all others of its mesh, and when each was seen', () => {
+    const { lastSeen, at } = start();
+    lastSeen.note('m', 'asked');
+    lastSeen.note('m', 'polled-before');
+    lastSeen.note('m2', 'of-another-mesh');
+    lastSeen.note('m', 'forgotten');
+    lastSeen.forget('m', 'forgotten');
+    lastSeen.hold('m2', 'holds-in-another-mesh');
+    lastSeen.hold('m', 'polled-before');
+    lastSeen.hold('m', 'holds');
+    at(300);
+    const seen = [...lastSeen.ofMesh('m')].map(([name, seenAt]) => [name, seenAt.getTime()]);
+    expect(seen.sort()).toEqual([
+      ['asked', 0],
+      ['holds', 300],
+      ['polled-before', 300],
+    ]);
+    expect(lastSeen.ofMesh('none').size).toBe(0);
+  });
 });
