@@ -55,10 +55,14 @@ export async function readStoredGenerations(
   context: IssuerContext,
   call: CallOptions,
 ): Promise<StoredGenerations | undefined> {
-  const secret = await orAborted(secrets.read(caSecretNames(context).generations), call.signal);
+  const read = () => orAborted(secrets.read(caSecretNames(context).generations), call.signal);
+  const secret = await read();
   if (secret !== undefined) return parseSecret(secret, context);
   const pems = await readCaPems(secrets, context, call);
-  return pems && { signing: 1, all: [{ number: 1, pems }], secret };
+  // Kuma's two are only replaced while ours is there: what was read of them is of one piece if it still is not.
+  const since = await read();
+  if (since !== undefined) return parseSecret(since, context);
+  return pems && { signing: 1, all: [{ number: 1, pems }], secret: undefined };
 }
 
 function parseSecret(secret: Buffer, context: IssuerContext): StoredGenerations {

@@ -2,6 +2,7 @@ import { ConflictError } from '../issuer/errors.ts';
 import type { SecretAccess } from '../issuer/issuer.ts';
 import { parseSecret, type Secret, secretToJson } from '../mesh/secret.ts';
 import type { PutResource, ResourceKey, Store, StoredResource } from '../store/store.ts';
+import { isSameData } from './is-same-data.ts';
 
 /** The secrets of one mesh as adapters see them. */
 export function createSecretAccess(store: Store, mesh: string): SecretAccess {
@@ -23,7 +24,7 @@ export function createSecretAccess(store: Store, mesh: string): SecretAccess {
     async replace(name, before, after) {
       const stored = await store.getResource(keyOf(name));
       const found = stored && parse(stored);
-      if (found === undefined ? before !== undefined : before === undefined || !found.data.equals(before)) return false;
+      if (!isSameData(found?.data, before)) return false;
       try {
         await store.putResource(ownedBy({ ...found, type: 'Secret', mesh, name, data: after }), {
           expectedVersion: stored?.version ?? 0,

@@ -1,4 +1,5 @@
 import type { SecretAccess } from '../issuer/issuer.ts';
+import { isSameData } from './is-same-data.ts';
 
 export interface UnstoredSecrets {
   readonly access: SecretAccess;
@@ -11,20 +12,23 @@ export function createUnstoredSecrets(stored: SecretAccess): UnstoredSecrets {
   /** Undefined: removed. */
   const changed = new Map<string, Buffer | undefined>();
   const writes: (() => Promise<boolean>)[] = [];
-  const read = async (name: string) => (changed.has(name) ? changed.get(name) : stored.read(name));
+  /** @param found what is stored */
+  const now = (name: string, found: Buffer | undefined) => (changed.has(name) ? changed.get(name) : found);
   return {
     access: {
       onChange: stored.onChange,
-      read,
+      read: async (name) => now(name, await stored.read(name)),
       async createTogether(secrets) {
-        for (const name of secrets.keys()) if ((await read(name)) !== undefined) return false;
+        const found = new Map<string, Buffer | undefined>();
+        for (const name of secrets.keys()) found.set(name, await stored.read(name));
+        for (const [name, one] of found) if (now(name, one) !== undefined) return false;
         for (const [name, data] of secrets) changed.set(name, data);
         writes.push(() => stored.createTogether(secrets));
         return true;
       },
       async replace(name, before, after) {
-        const found = await read(name);
-        if (found === undefined ? before !== undefined : before === undefined || !found.equals(before)) return false;
+        const found = now(name, await stored.read(name));
+        if (!isSameData(found, before)) return false;
         changed.set(name, after);
         writes.push(() => stored.replace(name, before, after));
         return true;

@@ -21,6 +21,7 @@ import { violationsByField } from '../support/violations-by-field.ts';
 const CONTEXT = { mesh: 'default', backend: 'ca-1' };
 const CERT = 'default.ca-builtin-cert-ca-1';
 const KEY = 'default.ca-builtin-key-ca-1';
+const GENERATIONS = 'default.ca-builtin-gens-ca-1';
 const EC = { caCert: { keyType: 'EC-P256' } };
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -138,8 +139,8 @@ describe('the conf of builtin', () => {
     );
   });
 
-  it('uses the two secrets that the product page names', () => {
-    expect(module.usedSecrets(module.parseConf({}, CONTEXT), CONTEXT)).toEqual([CERT, KEY]);
+  it('uses the two secrets that the product page names, and one of ours', () => {
+    expect(module.usedSecrets(module.parseConf({}, CONTEXT), CONTEXT)).toEqual([CERT, KEY, GENERATIONS]);
   });
 });
 
@@ -258,7 +259,7 @@ describe('the CA of builtin', () => {
     const deps = createTestDeps();
     let first = true;
     const read = async (name: string) => {
-      if (!first) return deps.secrets.read(name);
+      if (!first || name !== CERT) return deps.secrets.read(name);
       first = false;
       for (const [key, value] of Object.entries(secrets)) deps.stored.set(key, value);
       return undefined;
@@ -328,7 +329,7 @@ describe('certificates of builtin', () => {
     expect(error).toBeInstanceOf(IssuerDeniedError);
     expect(error).toMatchObject({
       message: expect.stringContaining('expired at 2036-'),
-      fix: expect.stringContaining('rotate'),
+      fix: expect.stringContaining('mesh-ca rotate default --to ca-1'),
     });
   });
 
@@ -359,15 +360,15 @@ describe('certificates of builtin', () => {
 
   it('read the CA once, also when a hundred are asked for at the start', async () => {
     const { deps } = await started();
-    let reads = 0;
+    const reads: string[] = [];
     const read = async (name: string) => {
-      reads += 1;
+      reads.push(name);
       return deps.secrets.read(name);
     };
     const issuer = create({ ...deps, secrets: { ...deps.secrets, read } });
     const request = await requestFor(IDENTITY, 'EC-P256', 60);
     await Promise.all(Array.from({ length: 100 }, () => issuer.sign(request, live())));
-    expect(reads).toBe(2);
+    expect(reads.sort()).toEqual([CERT, GENERATIONS, GENERATIONS, KEY]);
   });
 
   it('are not failed for all by the one caller who hangs up', async () => {

@@ -1,3 +1,4 @@
+import { isSameData } from '../../src/backends/is-same-data.ts';
 import { ConfigError } from '../../src/issuer/errors.ts';
 import type { IssuerDeps } from '../../src/issuer/issuer.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
@@ -158,8 +159,7 @@ export function createTestDeps(options: TestDepsOptions<IssuerDeps['clock']> = {
       },
       async replace(name, before, after) {
         writes.count += 1;
-        const found = stored.get(name);
-        if (found === undefined ? before !== undefined : before === undefined || !found.equals(before)) return false;
+        if (!isSameData(stored.get(name), before)) return false;
         stored.set(name, Buffer.from(after));
         return true;
       },
