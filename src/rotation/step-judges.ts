@@ -45,10 +45,9 @@ function judgeSwitch(look: Look, { from, to }: Of<'switch'>): TooSoon | undefine
   };
 }
 
-/** The same for a backend that goes on under its name with another CA. With the one that it had, nothing changes. */
+/** The same for a backend that goes on under its name with another CA. */
 function judgeReplacement(look: Look, { backend, index }: Of<'replace'>): TooSoon | undefined {
-  const told = fingerprintsOf(look.fleet.bundle, backend);
-  if (provenOf(look, backend).every((root) => told?.has(root) === true)) return undefined;
+  if (keepsItsCa(look, backend)) return undefined;
   const { online, notTrusting } = measureTrust(look, backend);
   if (online === 0 || notTrusting.length === 0) return undefined;
   const { name } = look.step.after;
@@ -79,6 +78,19 @@ function judgeRemoval(look: Look, { backend, index, to }: Of<'remove'>): TooSoon
     blockers,
     fix: `mesh-ca rotate ${name} shows who still needs "${backend}": apply again when nobody is left${forceWords}`,
   };
+}
+
+/**
+ * Whether the backend issues under what it issued under before: all that it has in the bundle, or what certificates of it stand under. A root that is
+ * in the bundle and neither may be one that has only just joined.
+ */
+function keepsItsCa(look: Look, backend: string): boolean {
+  const proven = new Set(provenOf(look, backend));
+  const told = fingerprintsOf(look.fleet.bundle, backend);
+  if (told === undefined || ![...proven].every((root) => told.has(root))) return false;
+  const own = look.fleet.members.filter(({ certificate }) => certificate?.backend === backend);
+  const standing = new Set(own.flatMap(({ certificate }) => certificate?.rootHashes ?? []));
+  return told.size === proven.size || [...proven].every((root) => standing.has(root));
 }
 
 /** Who trusts what a backend signs: under the roots that it has in the bundle, and under those that it has just proven. */

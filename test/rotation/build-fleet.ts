@@ -10,17 +10,24 @@ export const READ_AT = NOON;
 const EXPIRED_AT = new Date(READ_AT.getTime() - 1000);
 const MINUTE_MS = 60_000;
 
-const roots = new Map<string, TestCertificate>();
+/** What was made already: signing and reading certificates takes longest. */
+const made = {
+  roots: new Map<string, TestCertificate>(),
+  leaves: new Map<string, Buffer>(),
+  bundles: new Map<string, TrustBundle>(),
+};
+
+function once<V>(known: Map<string, V>, key: string, make: () => V): V {
+  const value = known.get(key) ?? make();
+  known.set(key, value);
+  return value;
+}
 
 /** A root of this name, the same each time; one whose name begins with `expired` has expired. */
 export function testRoot(name: string): TestCertificate {
-  let root = roots.get(name);
-  if (root === undefined) {
-    const notAfter = name.startsWith('expired') ? EXPIRED_AT : undefined;
-    root = buildCertificate({ key: testKey('EC-P256'), commonName: name, ...(notAfter && { notAfter }) });
-    roots.set(name, root);
-  }
-  return root;
+  const notAfter = name.startsWith('expired') ? EXPIRED_AT : undefined;
+  const options = { key: testKey('EC-P256'), commonName: name, ...(notAfter && { notAfter }) };
+  return once(made.roots, name, () => buildCertificate(options));
 }
 
 export function rootDer(name: string): Buffer {
@@ -36,14 +43,15 @@ export function rootHash(name: string): string {
 
 /** A leaf with these URI SANs, DER. */
 export function leafDer(...uriSans: readonly string[]): Buffer {
-  return buildLeaf({ key: testKey('EC-P256'), commonName: '', uriSans }).certificate.der;
+  const options = { key: testKey('EC-P256'), commonName: '', uriSans };
+  return once(made.leaves, uriSans.join(' '), () => buildLeaf(options).certificate.der);
 }
 
 /** Backend -> names of its roots. */
 export type BundleSpec = Readonly<Record<string, readonly string[]>>;
 
 export function buildBundle(version: number, spec: BundleSpec): TrustBundle {
-  return readBundle('default', version, bodyOf(spec));
+  return once(made.bundles, JSON.stringify([version, spec]), () => readBundle('default', version, bodyOf(spec)));
 }
 
 export function bodyOf(spec: BundleSpec): string {
