@@ -280,6 +280,11 @@ describe('the proof of who the proxy is', () => {
 
   it.each<[string, string[], string]>([
     ['no token', [], 'mesh-ca generate dataplane-token -m default --name web-1 --valid-for 720h --write web-1.token'],
+    [
+      'no token that names its tags',
+      ['--tag', 'kuma.io/service=a', '--tag', 'kuma.io/service=b'],
+      'mesh-ca generate dataplane-token -m default --name web-1 --tag kuma.io/service=a,b --valid-for 720h',
+    ],
     ['another machine without TLS', [...TOKEN, '--sds-address', '192.0.2.9:5678'], '--sds-ca-file FILE'],
     ['a name that may be another machine', [...TOKEN, '--sds-address', '127.0.0.1.example:5678'], '--sds-ca-file FILE'],
     ['mtls without TLS', ['--sds-auth', 'mtls'], '--sds-ca-file FILE'],

@@ -79,7 +79,7 @@ Examples:
 async function bootstrap(context: ClientContext, dataplane: string, options: BootstrapOptions): Promise<void> {
   const { api, io, mesh, output } = context;
   const { tag, write } = options;
-  const sds = await readSds(options, mesh, dataplane);
+  const sds = await readSds(options, { mesh, dataplane, tags: tag ?? {} });
   const { mode, known } = await withProgress(io, `reading data plane ${dataplane}`, async () => ({
     mode: options.mode ?? (await readMode(api, mesh)),
     known: await readProxy(api, mesh, dataplane),

@@ -40,7 +40,10 @@ export function readEndpoint(text: string): Endpoint {
 }
 
 /** @throws CliError when what is needed to be believed by mesh-ca, or to believe it, is missing */
-export async function readSds(options: SdsOptions, mesh: string, dataplane: string): Promise<SdsServer> {
+export async function readSds(
+  options: SdsOptions,
+  { mesh, dataplane, tags }: { mesh: string; dataplane: string; tags: Readonly<Record<string, readonly string[]>> },
+): Promise<SdsServer> {
   const { sdsAddress, sdsAuth, sdsCaFile, sdsCertFile, sdsKeyFile, dataplaneTokenFile } = options;
   if (sdsCaFile === undefined && (sdsAuth === 'mtls' || !isLoopback(sdsAddress.host))) {
     throw usage(
@@ -66,11 +69,14 @@ export async function readSds(options: SdsOptions, mesh: string, dataplane: stri
       );
     return { ...server, client: { certificateFile: resolve(sdsCertFile), keyFile: resolve(sdsKeyFile) } };
   }
-  if (dataplaneTokenFile === undefined)
+  if (dataplaneTokenFile === undefined) {
+    // Tags that no Dataplane resource tells are believed when the token names them.
+    const named = Object.entries(tags).map(([tag, values]) => ` --tag ${tag}=${values.join(',')}`);
     throw usage(
       'a data plane token is needed to be believed by mesh-ca',
-      `mesh-ca generate dataplane-token -m ${mesh} --name ${dataplane} --valid-for 720h --write ${dataplane}.token, then --dataplane-token-file ${dataplane}.token`,
+      `mesh-ca generate dataplane-token -m ${mesh} --name ${dataplane}${named.join('')} --valid-for 720h --write ${dataplane}.token, then --dataplane-token-file ${dataplane}.token`,
     );
+  }
   return { ...server, token: await readToken(dataplaneTokenFile, options) };
 }
 
