@@ -41,11 +41,11 @@ export interface Holders {
 export interface HoldersOptions {
   readonly store: Pick<Store, 'recordTrustStatement'>;
   readonly clock: Pick<Clock, 'now'>;
-  /** Data planes that are remembered. */
+  /** Data planes of one mesh that are remembered. */
   readonly most?: number;
 }
 
-/** Data planes about which something is remembered; the one changed longest ago goes first. */
+/** Data planes of one mesh about which something is remembered; the one changed longest ago goes first. */
 const MOST = 200_000;
 
 interface Use {
@@ -63,24 +63,32 @@ interface Said {
 
 /** Statements about bundles are stored; refusals and the use of certificates are in memory only: after a restart SDS clients tell them again. */
 export function createHolders({ store, clock, most = MOST }: HoldersOptions): Holders {
-  const said = new Map<string, Said>();
+  // Two maps, because a rotation looks up every data plane of a mesh each second: a key made of both names would cost more than the look.
+  const meshes = new Map<string, Map<string, Said>>();
+  const saidBy = (mesh: string, dataplane: string) => meshes.get(mesh)?.get(dataplane);
   const listeners = new Set<(mesh: string) => void>();
   const tell = (mesh: string) => {
     for (const listener of listeners) listener(mesh);
   };
+  const remove = (mesh: string, dataplane: string) => {
+    const said = meshes.get(mesh);
+    if (said?.delete(dataplane) === true && said.size === 0) meshes.delete(mesh);
+  };
   const change = (mesh: string, dataplane: string, changed: Partial<Said>) => {
-    const key = keyOf(mesh, dataplane);
-    const before = said.get(key) ?? { refusal: undefined, use: undefined };
+    const before = saidBy(mesh, dataplane) ?? { refusal: undefined, use: undefined };
     const after = { ...before, ...changed };
     // Deleted first, so that the map's order is that of the last change.
-    said.delete(key);
-    if (after.refusal !== undefined || after.use !== undefined) said.set(key, after);
-    const [oldest] = said.keys();
-    if (said.size > most && oldest !== undefined) said.delete(oldest);
+    remove(mesh, dataplane);
+    if (after.refusal !== undefined || after.use !== undefined) {
+      const said = meshes.get(mesh) ?? new Map<string, Said>();
+      meshes.set(mesh, said.set(dataplane, after));
+      const [oldest] = said.keys();
+      if (said.size > most && oldest !== undefined) said.delete(oldest);
+    }
     tell(mesh);
   };
   const acceptedKind = (mesh: string, dataplane: string, what: Refusal['what']): Partial<Said> =>
-    said.get(keyOf(mesh, dataplane))?.refusal?.what === what ? { refusal: undefined } : {};
+    saidBy(mesh, dataplane)?.refusal?.what === what ? { refusal: undefined } : {};
   return {
     async accepted(mesh, dataplane, version) {
       try {
@@ -94,27 +102,27 @@ export function createHolders({ store, clock, most = MOST }: HoldersOptions): Ho
     refused(mesh, dataplane, refusal) {
       change(mesh, dataplane, { refusal: { ...refusal, at: clock.now() } });
     },
-    refusal: (mesh, dataplane) => said.get(keyOf(mesh, dataplane))?.refusal,
+    refusal: (mesh, dataplane) => saidBy(mesh, dataplane)?.refusal,
     sent(mesh, dataplane, serialNumber) {
       change(mesh, dataplane, { use: { serialNumber, state: 'pending', acknowledges: true, at: clock.now() } });
     },
     uses(mesh, dataplane, serialNumber) {
-      const acknowledges = said.get(keyOf(mesh, dataplane))?.use?.acknowledges ?? false;
+      const acknowledges = saidBy(mesh, dataplane)?.use?.acknowledges ?? false;
       const use = { serialNumber, state: 'confirmed', acknowledges, at: clock.now() } as const;
       change(mesh, dataplane, { ...acceptedKind(mesh, dataplane, 'certificate'), use });
     },
     useOf(mesh, dataplane, serialNumber) {
-      const use = said.get(keyOf(mesh, dataplane))?.use;
+      const use = saidBy(mesh, dataplane)?.use;
       if (use === undefined) return 'unknown';
       if (use.serialNumber === serialNumber) return use.state;
       return use.acknowledges ? 'pending' : 'unknown';
     },
     usesOther(mesh, dataplane, serialNumber) {
-      const use = said.get(keyOf(mesh, dataplane))?.use;
+      const use = saidBy(mesh, dataplane)?.use;
       return use?.state === 'confirmed' && use.serialNumber !== serialNumber ? use.at : undefined;
     },
     forget(mesh, dataplane) {
-      said.delete(keyOf(mesh, dataplane));
+      remove(mesh, dataplane);
       tell(mesh);
     },
     onChange(listener) {
@@ -122,8 +130,4 @@ export function createHolders({ store, clock, most = MOST }: HoldersOptions): Ho
       return () => void listeners.delete(listener);
     },
   };
-}
-
-function keyOf(mesh: string, dataplane: string): string {
-  return `${mesh}/${dataplane}`;
 }
