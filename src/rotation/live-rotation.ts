@@ -62,8 +62,11 @@ export class LiveRotation {
 
   /** Somebody else has stored another record: what was seen before is seen again. */
   replace(record: RotationRecord): void {
+    const isAnother = stateOf(record) !== stateOf(this.#record);
     this.#record = record;
     this.#holding = undefined;
+    // Nobody is made anew any more, from this moment on.
+    if (isAnother) this.#keepAsTheyAre();
   }
 
   /** One reading, and what follows from it. Never rejects: what fails is told by `problem`, and tried again in the next turn. */
