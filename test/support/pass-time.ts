@@ -32,3 +32,16 @@ export async function passTime(
   }
   await settle();
 }
+
+/** Turns the clock, a second at a time, until the work has ended: what waits for time and for I/O in turn. */
+export async function turnUntil<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
+  let hasEnded = false;
+  const ended = work.finally(() => {
+    hasEnded = true;
+  });
+  while (!hasEnded) {
+    clock.advance(1000);
+    await settle();
+  }
+  return ended;
+}
