@@ -98,14 +98,17 @@ export class Fleets {
   }
 
   #held(mesh: string, holder: CertificateHolder, nowMs: number): HeldCertificate {
+    const { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter } = holder;
+    const use = this.#options.holders.useOf(mesh, dataplane, serialNumber);
+    const inUse = use === 'confirmed' || (use === 'unknown' && this.#isSettled(mesh, holder, nowMs));
+    return { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter, inUse };
+  }
+
+  /** Over HTTP nobody acknowledges: whoever got a certificate uses it a while later, unless it has said since that it uses another one. */
+  #isSettled(mesh: string, { dataplane, serialNumber, issuedAt }: CertificateHolder, nowMs: number): boolean {
     const { holders, settleMs } = this.#options;
-    const { dataplane, serialNumber } = holder;
-    const use = holders.useOf(mesh, dataplane, serialNumber);
-    const isSettled = () => {
-      const doubtMs = holders.usesOther(mesh, dataplane, serialNumber)?.getTime() ?? 0;
-      return Math.max(holder.issuedAt.getTime(), doubtMs) + settleMs <= nowMs;
-    };
-    return { ...holder, inUse: use === 'confirmed' || (use === 'unknown' && isSettled()) };
+    const doubtMs = holders.usesOther(mesh, dataplane, serialNumber)?.getTime() ?? Number.NEGATIVE_INFINITY;
+    return Math.max(issuedAt.getTime(), doubtMs) + settleMs <= nowMs;
   }
 }
 
