@@ -86,9 +86,10 @@ export function createSdsServer(options: SdsServerOptions): SdsServer {
   };
 
   function serve(mode: Mode, call: Call): void {
-    if (closing.signal.aborted) return endCall(call, closing.signal.reason);
-    if (calls.size >= MAX_STREAMS) {
-      return endCall(call, new TooLargeError(`${MAX_STREAMS} streams are open already`));
+    const full = calls.size >= MAX_STREAMS;
+    if (closing.signal.aborted || full) {
+      endCall(call, full ? new TooLargeError(`${MAX_STREAMS} streams are open already`) : closing.signal.reason);
+      return;
     }
     calls.add(call);
     call.once('cancelled', () => {

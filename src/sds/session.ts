@@ -110,7 +110,11 @@ export class Session implements Offer {
   /** Its time has come: the certificate is due, or what was refused is tried once more. */
   due(): void {
     this.dueAtMs = Number.POSITIVE_INFINITY;
-    if (this.nowMs() >= this.#renewAtMs) this.look();
+    if (this.nowMs() >= this.#renewAtMs) {
+      // The work that follows sets it again.
+      this.#renewAtMs = Number.POSITIVE_INFINITY;
+      this.look();
+    }
     this.flush();
     this.#schedule();
   }
@@ -372,7 +376,7 @@ export class Session implements Offer {
   #schedule(): void {
     const retries = [...this.streams.keys()].flatMap(({ subscriptions }) => subscriptions.retryAtMs() ?? []);
     const renewAtMs = this.#wanting().length === 0 ? Number.POSITIVE_INFINITY : this.#renewAtMs;
-    const dueAtMs = Math.min(renewAtMs, ...retries);
+    const dueAtMs = Math.min(renewAtMs, ...retries.map((atMs) => Math.max(atMs, this.nowMs() + LEAST_WAIT_MS)));
     if (dueAtMs === this.dueAtMs) return;
     this.dueAtMs = dueAtMs;
     this.#env.onDueChanged(this);

@@ -24,7 +24,7 @@ export interface SessionsOptions {
   readonly random: Random;
   readonly log: Log;
   readonly settings: Pick<Settings, 'sdsIdentityName' | 'sdsTrustName'>;
-  /** Mesh, backends or the plan of a rotation may have changed. */
+  /** Something else than the Mesh itself changes what certificates are made: the plan of a rotation, a generation of a CA. */
   readonly onMeshChange: (listener: (mesh: string) => void) => () => void;
 }
 
@@ -45,6 +45,7 @@ export class Sessions {
       options.onMeshChange((mesh) => this.#meshChanged(mesh)),
       options.store.onChange((change) => {
         if (change.kind === 'unknown') for (const mesh of this.#meshes.keys()) this.#meshChanged(mesh);
+        else if (change.key.type === 'Mesh') this.#meshChanged(change.key.name);
         else if (change.key.type === 'Dataplane')
           this.#meshes.get(change.key.mesh)?.sessions.get(change.key.name)?.dataplaneChanged();
       }),

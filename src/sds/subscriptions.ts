@@ -105,7 +105,10 @@ export class Subscriptions {
 
   /** When something that was refused may be sent once more; undefined: nothing is. */
   retryAtMs(): number | undefined {
-    const times = KINDS.flatMap((kind) => this.#slots[kind]?.refused?.retryAtMs ?? []);
+    const times = KINDS.flatMap((kind) => {
+      const slot = this.#slots[kind];
+      return slot?.pending === undefined ? (slot?.refused?.retryAtMs ?? []) : [];
+    });
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
