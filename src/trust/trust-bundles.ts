@@ -168,22 +168,17 @@ export class TrustBundles {
     timeoutMs: number,
     options: CallOptions,
   ): Promise<TrustBundle | undefined> {
-    const deadline = this.#options.clock.deadline(timeoutMs, options.signal);
-    const { signal } = deadline;
-    try {
-      for (;;) {
-        const wait = this.#waits.begin(mesh, signal);
-        try {
-          const bundle = await this.get(mesh, options);
-          if (bundle.version !== version) return bundle;
-          if (signal.aborted || this.#waits.hasEnded) return undefined;
-          await wait.over;
-        } finally {
-          wait.end();
-        }
+    const endsAtMs = this.#options.clock.monotonicMs() + timeoutMs;
+    for (;;) {
+      // Begun before the look, so that no change comes between.
+      const wait = this.#waits.begin(mesh, endsAtMs, options.signal);
+      try {
+        const bundle = await this.get(mesh, options);
+        if (bundle.version !== version) return bundle;
+        if (!(await wait.over)) return undefined;
+      } finally {
+        wait.end();
       }
-    } finally {
-      deadline.clear();
     }
   }
 
