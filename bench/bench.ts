@@ -26,6 +26,10 @@ export interface Effort {
   /** Data planes whose certificates fall due while Vault is sealed, and for how long it is. */
   readonly outageDataplanes: number;
   readonly outageMs: number;
+  /** Data planes of a mesh whose CA is rotated. */
+  readonly rotated: number;
+  /** Streams that are open at once. */
+  readonly streams: number;
 }
 
 export const FULL: Effort = {
@@ -41,6 +45,8 @@ export const FULL: Effort = {
   herd: 10_000,
   outageDataplanes: 1000,
   outageMs: 20_000,
+  rotated: 10_000,
+  streams: 2000,
 };
 
 /** For work on the bench itself: its numbers mean little. */
@@ -57,6 +63,8 @@ export const QUICK: Effort = {
   herd: 1000,
   outageDataplanes: 200,
   outageMs: 6000,
+  rotated: 500,
+  streams: 200,
 };
 
 /** Connections of the load client. Each waits for its answer before it asks again. */

@@ -10,6 +10,7 @@ import { measureHerd } from './figures/herd.ts';
 import { measureIsolation } from './figures/isolation.ts';
 import { measureOpenBaoSign } from './figures/openbao-sign.ts';
 import { measureOutage } from './figures/outage.ts';
+import { measureRotation } from './figures/rotation.ts';
 import { measureStart } from './figures/start.ts';
 import { measureVault, measureVaultOverhead } from './figures/vault.ts';
 import { describeMachine, formatMachine } from './machine.ts';
@@ -27,6 +28,7 @@ const FIGURES = [
   'isolation',
   'herd',
   'outage',
+  'rotation',
   'start',
 ];
 const USAGE = `npm run bench -- [--quick] [${FIGURES.join('|')}]...\n`;
@@ -58,7 +60,7 @@ async function measureAll(
   const figures: Figure[] = [];
   let openbao: string | undefined;
   if (isWanted('builtin')) figures.push(await measureBuiltin(bench));
-  const needBao = ['openbao-sign', 'vault', 'vault-overhead', 'isolation', 'herd', 'outage'];
+  const needBao = ['openbao-sign', 'vault', 'vault-overhead', 'isolation', 'herd', 'outage', 'rotation'];
   if (needBao.some(isWanted)) {
     const bao = await startBao(bench);
     openbao = bao.version;
@@ -72,6 +74,7 @@ async function measureAll(
     if (isWanted('isolation')) figures.push(await measureIsolation(bench, bao));
     if (isWanted('herd')) figures.push(await measureHerd(bench, bao));
     if (isWanted('outage')) figures.push(await measureOutage(bench, bao));
+    if (isWanted('rotation')) figures.push(await measureRotation(bench, bao));
     await bao.close();
   }
   if (isWanted('certmanager')) figures.push(await measureCertManager(bench));

@@ -5,6 +5,8 @@ import type { Bench } from './bench.ts';
 
 export interface MeshCa {
   readonly address: string;
+  /** Of the Secret Discovery Service: `host:port`. */
+  readonly sdsAddress: string;
   readonly pid: number;
   /** From the start of the process to the line that says it is ready. */
   readonly readyMs: number;
@@ -46,20 +48,21 @@ export function startMeshCa(
     );
     const stop = createStop(child);
     cleanup.add(stop);
-    const address = await readAddress(child);
+    const addresses = await readAddresses(child);
     const readyMs = performance.now() - startedAt;
-    return { address, pid: child.pid ?? 0, readyMs, must: createMust(address), stop, kill: () => crash(child) };
+    const { address } = addresses;
+    return { ...addresses, pid: child.pid ?? 0, readyMs, must: createMust(address), stop, kill: () => crash(child) };
   };
   return core === 'servers' ? cores.forServers(start) : start();
 }
 
-function readAddress(child: ChildProcess): Promise<string> {
+function readAddresses(child: ChildProcess): Promise<Pick<MeshCa, 'address' | 'sdsAddress'>> {
   let output = '';
   return new Promise((resolve, reject) => {
     const read = (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-8000);
-      const found = /"addresses":\{"api":"([^"]+)"/.exec(output)?.[1];
-      if (found !== undefined) resolve(found);
+      const [, address, sdsAddress = ''] = /"addresses":\{"api":"([^"]+)"(?:,"sds":"([^"]+)")?/.exec(output) ?? [];
+      if (address !== undefined) resolve({ address, sdsAddress });
     };
     child.stdout?.on('data', read);
     child.stderr?.on('data', read);

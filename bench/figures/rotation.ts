@@ -1,0 +1,149 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createRequestReader } from '../../test/faults/request-reader.ts';
+import { startTcpProxy } from '../../test/support/tcp-proxy.ts';
+import { spreadOf } from '../ask-at-rate.ts';
+import type { Bao } from '../bao.ts';
+import type { Bench } from '../bench.ts';
+import type { Figure } from '../figure.ts';
+import { type MeshCa, startMeshCa } from '../mesh-ca.ts';
+import { putSecret } from '../meshes.ts';
+import { readUsage } from '../process-usage.ts';
+import { openSdsDataplanes, type SdsDataplanes } from '../sds-dataplanes.ts';
+import { setUpSign } from '../vault-mounts.ts';
+
+const ISSUING = /\/(sign|issue)\//;
+const LOOK_MS = 200;
+const DEADLINE_MS = 600_000;
+const KIB_PER_MB = 1024;
+
+const builtin = (name: string) => ({ name, type: 'builtin', conf: { caCert: { keyType: 'EC-P256' } } });
+
+/**
+ * A mesh of data planes that are connected by SDS is rotated from `builtin` to `vault`, old CA removed, by one call. They are as many streams as data planes;
+ * Vault is counted on the wire.
+ */
+export async function measureRotation(bench: Bench, bao: Bao): Promise<Figure> {
+  const { rotated } = bench.effort;
+  const pki = await setUpSign(bao, { mount: 'rotation' });
+  const { hostname: host, port } = new URL(bao.address);
+  const paths: string[] = [];
+  const proxy = await startTcpProxy(
+    { host, port: Number(port) },
+    { observe: () => createRequestReader(({ method, path }) => void paths.push(`${method} ${path.split('?', 1)[0]}`)) },
+  );
+  bench.cleanup.add(proxy.close);
+  const meshCa = await startMeshCa(bench, await bench.makeFolder(), { flags: ['--sds-auth', 'none'] });
+  const conf = {
+    address: `http://${proxy.host}:${proxy.port}`,
+    ...{ pki: pki.mount, role: pki.role, auth: { token: { secret: 'vault-token' } } },
+  };
+  const put = (backends: readonly object[]) =>
+    meshCa.must('PUT', '/meshes/default', {
+      ...{ type: 'Mesh', name: 'default' },
+      mtls: { enabledBackend: 'ca-1', backends },
+    });
+  await meshCa.must('PUT', '/meshes/default', { type: 'Mesh', name: 'default' });
+  await putSecret(meshCa, 'default', 'vault-token', pki.token);
+  await put([builtin('ca-1')]);
+  const alone = readUsage(meshCa.pid);
+
+  bench.say(`rotation: ${rotated} data planes connect`);
+  const startedAt = performance.now();
+  const dataplanes = openSdsDataplanes(meshCa.sdsAddress, 'default', rotated);
+  bench.cleanup.add(() => dataplanes.close());
+  await until(() => dataplanes.complete() === rotated, dataplanes);
+  const connectSeconds = seconds(startedAt);
+  await sleep(2000);
+  const connected = readUsage(meshCa.pid);
+
+  bench.say('rotation: a backend is added');
+  const known = new Set(dataplanes.bundles.keys());
+  await put([builtin('ca-1'), { name: 'vault-1', type: 'vault', conf: { fromCp: conf } }]);
+  const addedAt = performance.now();
+  const fanOut = await fanOutOf(dataplanes, known, rotated, addedAt);
+  const reissuedByAdding = dataplanes.certificates.filter((count) => count > 1).length;
+
+  bench.say('rotation: builtin -> vault');
+  const before = paths.filter((path) => ISSUING.test(path)).length;
+  const rotation = await rotate(meshCa, dataplanes);
+  const peak = readUsage(meshCa.pid);
+  const calls = paths.filter((path) => ISSUING.test(path)).length - before;
+  dataplanes.close();
+  await meshCa.stop();
+  const overAlone = (usage: typeof peak) =>
+    usage === undefined || alone === undefined ? Number.NaN : ((usage.peakRssMb - alone.rssMb) * KIB_PER_MB) / rotated;
+  return {
+    name: 'rotation',
+    measurements: [
+      {
+        name: `${rotated.toLocaleString('en')} data planes by SDS, builtin to vault`,
+        ...(peak === undefined ? {} : { rssMb: peak.rssMb, peakRssMb: peak.peakRssMb }),
+        details: {
+          connectSeconds,
+          connectedRssMb: connected?.rssMb,
+          kibPerConnectedDataplane: overAlone(connected),
+          rotationSeconds: rotation.seconds,
+          secondsPerState: rotation.perState,
+          certificatesEach: countsOf(dataplanes.certificates),
+          streamsEnded: dataplanes.ended.length,
+          reissuedByAdding,
+        },
+      },
+      { name: `a new bundle for ${rotated.toLocaleString('en')} streams`, ...fanOut },
+    ],
+    comparisons: [
+      { name: 'whole rotation, seconds', value: rotation.seconds, unit: '' },
+      // The proof of the new backend issues one, too.
+      { name: 'certificates asked of Vault a data plane', value: calls / rotated, unit: '', target: { under: 1.001 } },
+      { name: 'peak memory a data plane, KiB', value: overAlone(peak), unit: '', target: { under: 20 } },
+      { name: 'bundle fan-out, P99', value: fanOut.p99Ms, unit: 'ms', target: { under: 1000 } },
+      { name: 'certificates made anew by adding a backend', value: reissuedByAdding, unit: '', target: { under: 1 } },
+      { name: 'streams that ended by themselves', value: dataplanes.ended.length, unit: '', target: { under: 1 } },
+    ],
+  };
+}
+
+/** @returns how long after the first of them, and after `sinceMs` at the latest, each was sent a bundle that was not among `known` */
+async function fanOutOf(dataplanes: SdsDataplanes, known: ReadonlySet<string>, count: number, sinceMs: number) {
+  const ofNewest = () => [...dataplanes.bundles].filter(([version]) => !known.has(version)).at(-1)?.[1];
+  await until(() => ofNewest()?.size === count, dataplanes);
+  const sentAt = [...(ofNewest()?.values() ?? [])];
+  const from = sentAt.reduce((first, at) => Math.min(first, at), sinceMs);
+  return spreadOf(sentAt.map((at) => at - from));
+}
+
+async function rotate(meshCa: MeshCa, dataplanes: SdsDataplanes) {
+  const startedAt = performance.now();
+  await meshCa.must('PUT', '/meshes/default/_rotation', { to: 'vault-1', maxPerSecond: 10_000 });
+  const perState: Record<string, number> = {};
+  let [state, since] = ['', startedAt];
+  await until(async () => {
+    const view = JSON.parse(await meshCa.must('GET', '/meshes/default/_rotation')) as { state: string };
+    const now = performance.now();
+    if (view.state !== state) {
+      if (state !== '') perState[state] = (perState[state] ?? 0) + (now - since) / 1000;
+      [state, since] = [view.state, now];
+    }
+    return view.state === 'done';
+  }, dataplanes);
+  return { seconds: seconds(startedAt), perState };
+}
+
+async function until(isSo: () => boolean | Promise<boolean>, { ended }: SdsDataplanes): Promise<void> {
+  const startedAt = performance.now();
+  while (!(await isSo())) {
+    if (performance.now() - startedAt > DEADLINE_MS)
+      throw new Error(`not there after ${DEADLINE_MS} ms; ${ended[0] ?? ''}`);
+    await sleep(LOOK_MS);
+  }
+}
+
+function countsOf(values: readonly number[]): Readonly<Record<number, number>> {
+  const counts: Record<number, number> = {};
+  for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
+  return counts;
+}
+
+function seconds(sinceMs: number): number {
+  return (performance.now() - sinceMs) / 1000;
+}
