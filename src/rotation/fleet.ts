@@ -25,6 +25,8 @@ export interface FleetMember {
 export interface HeldCertificate extends CertificateHolder {
   /** False: it may still present the one before (SDS: not acknowledged; HTTP: answered less than `rotationSettle` ago and not sent as `current` since). */
   readonly inUse: boolean;
+  /** The one that it presents if it does not use this one. Undefined: nobody knows. */
+  readonly before?: CertificateHolder | undefined;
 }
 
 /** One version of the trust bundle. Never changes. */

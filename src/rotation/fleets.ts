@@ -3,7 +3,7 @@ import { NotFoundError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import { RESERVED_NAME } from '../mesh/identity.ts';
 import type { Clock } from '../runtime/clock.ts';
-import type { CertificateHolder, Store, TrustStatement } from '../store/store.ts';
+import type { CountedHolder, Store, TrustStatement } from '../store/store.ts';
 import type { Holders } from '../trust/holders.ts';
 import { bundleBody, readBundle, type TrustBundle } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
@@ -22,14 +22,23 @@ export interface FleetsOptions {
   readonly settleMs: number;
 }
 
+/** Meshes of which it is remembered who used what at the last reading; the one not read for longest goes first. */
+const MOST_MESHES = 100;
+
+type Used = ReadonlyMap<string, CountedHolder>;
+
 /** Nobody holds anything. */
 const NO_ROOTS: ReadonlySet<string> = new Set();
 
-/** Reads what is known of all data planes of a mesh. The store is the truth: nothing is kept between two readings but what never changes. */
+/**
+ * Reads what is known of all data planes of a mesh. The store is the truth. Kept between two readings are only versions of bundles, which never
+ * change, and who was seen to use which certificate: in a large mesh somebody always renews, and what he may still present is the one before.
+ */
 export class Fleets {
   readonly #options: FleetsOptions;
   readonly #versions: BundleVersions;
   readonly #startedAtMs: number;
+  readonly #used = new Map<string, Used>();
 
   /** The moment of this call is the start of the process. */
   constructor(options: FleetsOptions) {
@@ -52,7 +61,9 @@ export class Fleets {
 
     const readAt = clock.now();
     const known = joined(certificates, statements, lastSeen.ofMesh(mesh));
-    const members = known.map((one) => this.#member(mesh, one, rootsOf, readAt.getTime()));
+    const context = { mesh, rootsOf, nowMs: readAt.getTime(), wasUsed: this.#used.get(mesh) ?? new Map() };
+    const members = known.map((one) => this.#member(one, context));
+    this.#keepUsed(mesh, certificates, members, context.wasUsed);
     return { mesh, readAt, bundle, versions, members };
   }
 
@@ -80,7 +91,7 @@ export class Fleets {
     return found;
   }
 
-  #member(mesh: string, known: Known, rootsOf: ReadonlyMap<number, ReadonlySet<string>>, nowMs: number): FleetMember {
+  #member(known: Known, { mesh, rootsOf, nowMs, wasUsed }: ReadContext): FleetMember {
     const { dataplane, holder, statement } = known;
     const { onlineForMs, holders } = this.#options;
     const seenMs = lastSightMs(known);
@@ -93,35 +104,70 @@ export class Fleets {
       heldVersion: statement?.bundleVersion,
       heldRoots: (statement && rootsOf.get(statement.bundleVersion)) ?? NO_ROOTS,
       refusal: holders.refusal(mesh, dataplane),
-      certificate: certificate && this.#held(mesh, certificate, nowMs),
+      certificate: certificate && this.#held(mesh, certificate, wasUsed.get(dataplane), nowMs),
     };
   }
 
-  #held(mesh: string, holder: CertificateHolder, nowMs: number): HeldCertificate {
+  #held(mesh: string, holder: CountedHolder, used: CountedHolder | undefined, nowMs: number): HeldCertificate {
     const { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter } = holder;
     const use = this.#options.holders.useOf(mesh, dataplane, serialNumber);
     const inUse = use === 'confirmed' || (use === 'unknown' && this.#isSettled(mesh, holder, nowMs));
-    return { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter, inUse };
+    const before = !inUse && follows(holder, used) ? used : undefined;
+    return { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter, inUse, before };
   }
 
   /** Over HTTP nobody acknowledges: whoever got a certificate uses it a while later, unless it has said since that it uses another one. */
-  #isSettled(mesh: string, { dataplane, serialNumber, issuedAt }: CertificateHolder, nowMs: number): boolean {
+  #isSettled(mesh: string, { dataplane, serialNumber, issuedAt }: CountedHolder, nowMs: number): boolean {
     const { holders, settleMs } = this.#options;
     const doubtMs = holders.usesOther(mesh, dataplane, serialNumber)?.getTime() ?? Number.NEGATIVE_INFINITY;
     return Math.max(issuedAt.getTime(), doubtMs) + settleMs <= nowMs;
   }
+
+  #keepUsed(
+    mesh: string,
+    certificates: readonly CountedHolder[],
+    members: readonly FleetMember[],
+    wasUsed: Used,
+  ): void {
+    const doubtful = new Set<string>();
+    for (const { dataplane, certificate } of members) if (certificate?.inUse === false) doubtful.add(dataplane);
+    const used = new Map<string, CountedHolder>();
+    for (const holder of certificates) {
+      const before = wasUsed.get(holder.dataplane);
+      if (!doubtful.has(holder.dataplane)) used.set(holder.dataplane, holder);
+      else if (before !== undefined && follows(holder, before)) used.set(holder.dataplane, before);
+    }
+    // Deleted first, so that the map's order is that of the last reading.
+    this.#used.delete(mesh);
+    if (used.size > 0) this.#used.set(mesh, used);
+    const [oldest] = this.#used.keys();
+    if (this.#used.size > MOST_MESHES && oldest !== undefined) this.#used.delete(oldest);
+  }
+}
+
+/** No certificate was issued between the two. */
+function follows(holder: CountedHolder, before: CountedHolder | undefined): boolean {
+  return before?.regenerations === holder.regenerations - 1 && before.issuedAt <= holder.issuedAt;
+}
+
+interface ReadContext {
+  readonly mesh: string;
+  readonly rootsOf: ReadonlyMap<number, ReadonlySet<string>>;
+  readonly nowMs: number;
+  /** Data plane -> the certificate that it was seen to use. */
+  readonly wasUsed: Used;
 }
 
 interface Known {
   readonly dataplane: string;
-  holder: CertificateHolder | undefined;
+  holder: CountedHolder | undefined;
   statement: TrustStatement | undefined;
   seen: Date | undefined;
 }
 
 /** By data plane, sorted. Test certificates belong to nobody. */
 function joined(
-  certificates: readonly CertificateHolder[],
+  certificates: readonly CountedHolder[],
   statements: readonly TrustStatement[],
   seen: ReadonlyMap<string, Date>,
 ): readonly Known[] {

@@ -70,7 +70,8 @@ function waitForChange(change: Change, member: FleetMember): Wait | undefined {
   if (change.isOld(certificate)) {
     return online ? waitForNewCertificate(change, certificate) : waitForExpiry(change, certificate);
   }
-  if (!certificate.inUse) return waitForUse(member, certificate);
+  const { inUse, before } = certificate;
+  if (!inUse && (before === undefined || change.isOld(before))) return waitForUse(member, certificate);
   return unheard ? waitForWord() : undefined;
 }
 

@@ -111,6 +111,11 @@ export type CertificateHolder = Pick<
   'dataplane' | 'backend' | 'rootHashes' | 'serialNumber' | 'issuedAt' | 'notAfter'
 >;
 
+export interface CountedHolder extends CertificateHolder {
+  /** How many certificates this data plane got, this one included: n + 1 follows right after n. */
+  readonly regenerations: number;
+}
+
 /** What a data plane itself said about the trust bundle that it holds. */
 export interface TrustStatement {
   readonly mesh: string;
@@ -175,7 +180,7 @@ export interface Store {
   /** Sorted by data plane. */
   listCertificates(mesh: string): Promise<readonly StoredCertificate[]>;
   /** The same without certificates, many times cheaper: a rotation asks each second. Sorted by data plane. */
-  listHolders(mesh: string): Promise<readonly CertificateHolder[]>;
+  listHolders(mesh: string): Promise<readonly CountedHolder[]>;
   /**
    * Resolves once durable. Many calls at once share one commit. The Mesh of the record is always required; `requires` is for more, such as
    * the Dataplane whose tags stand in the certificate. (A data plane need not be stored to get one.)

@@ -479,8 +479,8 @@ export function testStore(name: string, create: (clock: Clock) => Promise<Store>
         await store.recordCertificate(buildRecord(last));
         const holders = await store.listHolders('default');
         expect(holders.map(({ dataplane }) => dataplane)).toEqual(names);
-        expect(holders.find(({ dataplane }) => dataplane === 'web-7')).toEqual(last);
-        expect(await store.listHolders('other')).toEqual([{ ...last, backend: 'ca-2' }]);
+        expect(holders.find(({ dataplane }) => dataplane === 'web-7')).toEqual({ ...last, regenerations: 2 });
+        expect(await store.listHolders('other')).toEqual([{ ...last, backend: 'ca-2', regenerations: 1 }]);
         expect(await store.listHolders('none')).toEqual([]);
       });
 

@@ -266,6 +266,72 @@ describe('a certificate is in use', () => {
   });
 });
 
+describe('the certificate before, while nobody knows whether the newest is in use,', () => {
+  const certificateBefore = async (world: World) => (await world.member('web'))?.certificate?.before;
+  const settle = (world: World) => world.clock.advance(SETTLE_MS);
+
+  it('is the one that it was seen to use, at every reading until the newest is in use', async () => {
+    const world = await startFleet();
+    await world.record('web', { serialNumber: '01', backend: 'ca-1' });
+    settle(world);
+    expect(await certificateBefore(world)).toBeUndefined();
+    await world.record('web', { serialNumber: '02', backend: 'vault-1' });
+    expect(await certificateBefore(world)).toMatchObject({ serialNumber: '01', backend: 'ca-1' });
+    expect(await certificateBefore(world)).toMatchObject({ serialNumber: '01' });
+    settle(world);
+    expect(await world.member('web')).toMatchObject({ certificate: { inUse: true, before: undefined } });
+    await world.record('web', { serialNumber: '03', backend: 'vault-1' });
+    expect(await certificateBefore(world)).toMatchObject({ serialNumber: '02', backend: 'vault-1' });
+  });
+
+  it('is the one that it acknowledged, over SDS', async () => {
+    const world = await startFleet();
+    for (const serialNumber of ['01', '02']) {
+      await world.record('web', { serialNumber });
+      world.holders.sent('default', 'web', serialNumber);
+      if (serialNumber === '01') world.holders.uses('default', 'web', serialNumber);
+      await world.read();
+    }
+    settle(world);
+    expect(await certificateBefore(world)).toMatchObject({ serialNumber: '01' });
+  });
+
+  it.each<[string, (world: World) => Promise<unknown>]>([
+    ['was never seen to be in use', async () => {}],
+    [
+      'was not the last: one in between was never seen to be in use',
+      async (world) => {
+        settle(world);
+        await world.read();
+        await world.record('web', { serialNumber: '02' });
+      },
+    ],
+    [
+      'was that of another data plane of the same name',
+      async (world) => {
+        settle(world);
+        await world.read();
+        await world.store.forgetDataplane('default', 'web');
+      },
+    ],
+  ])('is unknown when it %s', async (_, act) => {
+    const world = await startFleet();
+    await world.record('web', { serialNumber: '01' });
+    await act(world);
+    await world.record('web', { serialNumber: '03' });
+    expect(await world.member('web')).toMatchObject({ certificate: { inUse: false, before: undefined } });
+  });
+
+  it('is unknown after a start', async () => {
+    const world = await startFleet();
+    await world.record('web', { serialNumber: '01' });
+    settle(world);
+    await world.read();
+    await world.record('web', { serialNumber: '02' });
+    expect(await certificateBefore(await world.restart())).toBeUndefined();
+  });
+});
+
 describe('the bundle', () => {
   it('comes with its version and those before it, newest first', async () => {
     const { read } = await startFleet();

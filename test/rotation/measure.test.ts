@@ -18,6 +18,11 @@ function measured(
   return measure(fleet, backendChange(fleet.bundle, 'ca-1', 'vault-1'), { since });
 }
 
+function certificateOf(backend: string) {
+  const fleet = buildFleet({ bundles: BUNDLES, members: { any: { uses: backend } } });
+  return fleet.members[0]?.certificate;
+}
+
 describe('what a data plane is waited for', () => {
   const REFUSED = { what: 'trust bundle', message: 'no "start" line' } as const;
   const cases: Readonly<
@@ -73,6 +78,11 @@ describe('what a data plane is waited for', () => {
       list: 'notSwitched',
       words: 'its new certificate to be in use (sent, not acknowledged; refused it: "key does not match")',
     },
+    'an ACK, when it may present the one before, and that is an old one': {
+      member: { holds: 2, uses: 'vault-1', certificate: { inUse: false, before: certificateOf('ca-1') } },
+      list: 'notSwitched',
+      words: 'its new certificate to be in use (sent, not acknowledged)',
+    },
     'word from it, when nobody knows whether it got the new certificate': {
       member: { holds: 2, uses: 'vault-1', state: 'unheard' },
       list: 'notSwitched',
@@ -106,6 +116,14 @@ describe('what a data plane is waited for', () => {
       notTrusting: [],
       notSwitched: [],
       offlineOld: [],
+    });
+  });
+
+  it('is nothing, when it may present the one before, but that is a new one, too: it only renews', () => {
+    const certificate = { inUse: false, before: certificateOf('vault-1') };
+    expect(measured({ 'web-1': { holds: 2, uses: 'vault-1', certificate } })).toMatchObject({
+      ...{ usingNew: 1, usingOld: 0 },
+      notSwitched: [],
     });
   });
 

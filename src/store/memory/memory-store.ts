@@ -1,7 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type {
-  CertificateHolder,
   CertificateRecord,
+  CountedHolder,
   ListQuery,
   PutResource,
   ResourceKey,
@@ -228,15 +228,9 @@ function copyOf(record: CertificateRecord, regenerations: number): StoredCertifi
   };
 }
 
-function holderOf({
-  dataplane,
-  backend,
-  rootHashes,
-  serialNumber,
-  issuedAt,
-  notAfter,
-}: StoredCertificate): CertificateHolder {
-  return { dataplane, backend, rootHashes: [...rootHashes], serialNumber, issuedAt, notAfter };
+function holderOf(record: StoredCertificate): CountedHolder {
+  const { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter, regenerations } = record;
+  return { dataplane, backend, rootHashes: [...rootHashes], serialNumber, issuedAt, notAfter, regenerations };
 }
 
 /** Whose UTF-16 units sort before some that stand for smaller code points. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type {
-  CertificateHolder,
+  CountedHolder,
   ListQuery,
   ResourceKey,
   ResourcePage,
@@ -29,7 +29,7 @@ export interface Reader {
   countByBegin(query: BeginQuery): ReadonlyMap<string, number>;
   getCertificate(mesh: string, dataplane: string): StoredCertificate | undefined;
   listCertificates(mesh: string): Promise<readonly StoredCertificate[]>;
-  listHolders(mesh: string): Promise<readonly CertificateHolder[]>;
+  listHolders(mesh: string): Promise<readonly CountedHolder[]>;
   getStatement(mesh: string, dataplane: string): TrustStatement | undefined;
   listStatements(mesh: string): Promise<readonly TrustStatement[]>;
   getBundle(mesh: string): StoredTrustBundle | undefined;

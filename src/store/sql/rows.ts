@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type {
-  CertificateHolder,
   CertificateRecord,
+  CountedHolder,
   StoredCertificate,
   StoredResource,
   StoredTrustBundle,
@@ -85,6 +85,7 @@ export function certificateOf(mesh: string, row: Row): StoredCertificate {
 /** An entry of `listHolders`. Times in milliseconds. */
 type HolderJson = readonly [
   dataplane: string,
+  regenerations: number,
   record: readonly [
     backend: string,
     rootHashes: readonly string[],
@@ -95,10 +96,11 @@ type HolderJson = readonly [
 ];
 
 /** @param rows one row with all */
-export function holdersOf(_mesh: string, [row = []]: readonly Row[]): CertificateHolder[] {
+export function holdersOf(_mesh: string, [row = []]: readonly Row[]): CountedHolder[] {
   const entries = JSON.parse(textOf(row, 0)) as HolderJson[];
-  return entries.map(([dataplane, [backend, rootHashes, serialNumber, issuedAt, notAfter]]) => ({
+  return entries.map(([dataplane, regenerations, [backend, rootHashes, serialNumber, issuedAt, notAfter]]) => ({
     dataplane,
+    regenerations,
     backend,
     rootHashes,
     serialNumber,

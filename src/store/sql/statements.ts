@@ -32,8 +32,8 @@ export const READS = {
     GROUP BY 1`,
   getCertificate: `SELECT ${CERTIFICATE} WHERE c.mesh = ? AND c.dataplane = ?`,
   listCertificates: `SELECT ${CERTIFICATE} WHERE c.mesh = ? AND c.dataplane > ? ORDER BY c.dataplane LIMIT ?`,
-  listHolders: `SELECT CAST(json_group_array(json_array(dataplane, ${HOLDER})) AS BLOB) FROM
-    (SELECT dataplane, record FROM certificates WHERE mesh = ? AND dataplane > ? ORDER BY dataplane LIMIT ?)`,
+  listHolders: `SELECT CAST(json_group_array(json_array(dataplane, regenerations, ${HOLDER})) AS BLOB) FROM
+    (SELECT dataplane, regenerations, record FROM certificates WHERE mesh = ? AND dataplane > ? ORDER BY dataplane LIMIT ?)`,
   getStatement: `SELECT CAST(dataplane AS BLOB), bundle_version, stated_at FROM trust_statements
     WHERE mesh = ? AND dataplane = ?`,
   listStatements: `SELECT CAST(json_group_array(json_array(dataplane, bundle_version, stated_at)) AS BLOB) FROM
