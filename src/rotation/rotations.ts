@@ -53,8 +53,10 @@ const READ_EVERY_MS = 1_000;
 const READ_PAUSED_EVERY_MS = 10_000;
 /** Whatever happens, this long there is no other reading, */
 const SHORTEST_GAP_MS = 100;
-/** and readings take at most a tenth of the time. */
+/** and readings take at most a tenth of the time, */
 const GAP_PER_READING = 9;
+/** unless one took long for once: with the proof of a backend, or just after a start. */
+const LONGEST_GAP_MS = 2_000;
 
 /**
  * The managed rotations of all meshes: each is driven by a loop of its own that reads what is so, asks the machine (`machine.ts`) and carries out what
@@ -243,7 +245,8 @@ export class Rotations {
         return ended;
       });
       if (result === 'over') return;
-      const gapMs = Math.max(SHORTEST_GAP_MS, GAP_PER_READING * (clock.monotonicMs() - beganMs));
+      const tookMs = clock.monotonicMs() - beganMs;
+      const gapMs = Math.min(Math.max(SHORTEST_GAP_MS, GAP_PER_READING * tookMs), LONGEST_GAP_MS);
       const everyMs = live.record.paused === undefined ? READ_EVERY_MS : READ_PAUSED_EVERY_MS;
       await wait.pass(gapMs, result === 'changed' ? gapMs : Math.max(everyMs, gapMs));
     }
