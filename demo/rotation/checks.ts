@@ -76,14 +76,19 @@ export async function checkOldCaRefused(
   const asked = await callWitness(caller, proxies.witnessPort, witness.files());
   if (asked.status !== 200) throw new Error(`${caller.name} refuses a server with a new certificate: ${asked.text}`);
   const { status, text } = await callWitness(caller, proxies.witnessPort, witness.filesOf(old));
-  if (status !== 503 || !text.includes('CERTIFICATE_VERIFY_FAILED')) {
+  const asServer = /CERTIFICATE_VERIFY_FAILED[\w:]*?at_depth_\d:_(\w+)/.exec(text)?.[1];
+  if (status !== 503 || asServer === undefined) {
     throw new Error(`${caller.name} does not refuse a server with a certificate of ${old}: ${status} ${text}`);
   }
-  return { asClient, asServer: text };
+  return { asClient, asServer: asServer.replaceAll('_', ' ') };
 }
 
+/** TLS's alert where there is one. */
 function refusalOf(call: Promise<unknown>, otherwise: string): Promise<string> {
-  return call.then(() => Promise.reject(new Error(otherwise)), messageOf);
+  return call.then(
+    () => Promise.reject(new Error(otherwise)),
+    (error: unknown) => /\balert [a-z ]+/.exec(messageOf(error))?.[0] ?? messageOf(error),
+  );
 }
 
 async function callWitness(

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Agent, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { STREAM_PATH } from './echo-service.ts';
@@ -35,6 +36,7 @@ const REASON_MAX = 240;
  */
 export function startLoad(calls: readonly Call[]): Load {
   const stopping = new AbortController();
+  setMaxListeners(0, stopping.signal);
   const total = new LoadCounts();
   let part = new LoadCounts();
   const sink: Sink = {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -34,6 +35,8 @@ async function runDemo(demo: Demo, status: (text: string) => void, unchecked: bo
 const failed = ({ failures, requests }: LoadSummary) => `${failures} of ${requests} requests failed`;
 
 const signal = listenForStop();
+// Every server and every wait listens for the end.
+setMaxListeners(0, signal, process);
 const screen = createLiveScreen(createScreen(process.stdout, process.stderr, process.env), process.stdout);
 const closers = new Closers();
 try {

@@ -37,10 +37,10 @@ export interface RotateOptions {
 }
 
 /** Slow enough that a rotation can be met while it makes certificates anew, one after the other. */
-const MAX_PER_SECOND = 1;
+const MAX_PER_SECOND = 2;
 const LAGGARD: ProxyName = 'laggard';
 /** For how long the rotation is seen to wait. */
-const WAITS_MS = 1_500;
+const WAITS_MS = 1_200;
 const STATE_WITHIN_MS = 30_000;
 
 /**
@@ -94,7 +94,9 @@ export async function rotate(plan: RotationPlan, options: RotateOptions): Promis
   const done = await until('done', ({ state }) => state === 'done');
   await checkOnlyNewCa(world, to.name, signal);
   const refusal = await checkOldCaRefused(world, from.name, signal);
-  screen.step(`done: all proxies show and trust ${to.name} alone; ${from.name} is refused (${refusal.asServer})`);
+  screen.step(`done: all proxies show and trust ${to.name} alone
+a client with a certificate of ${from.name} is refused: ${refusal.asClient}
+a server with one, too: ${refusal.asServer}`);
   return {
     ...{ from: from.name, to: to.name, seconds: secondsPerState(done), awayMs },
     waitedFor: `${waitsIn}: ${blocker?.waitingFor}`,

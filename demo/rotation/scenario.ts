@@ -48,7 +48,11 @@ export async function rotateUnderLoad({ demo, show }: ScenarioOptions): Promise<
   let from = BUILTIN;
   for (const plan of plans(world.backends)) {
     demo.screen.heading(`${from.name} (${from.type}) -> ${plan.to.name} (${plan.to.type})`);
-    const report = await rotate(plan, { demo, world, from, show: (view) => show(view, load) });
+    const options = { demo, world, from, show: (view: RotationView) => show(view, load) };
+    const report = await rotate(plan, options).catch((error: unknown) => {
+      if (!demo.signal.aborted) tellLastLines(demo, world);
+      throw error;
+    });
     rotations.push({ ...report, load: load.nextPart().summary() });
     from = plan.to;
   }
@@ -57,6 +61,11 @@ export async function rotateUnderLoad({ demo, show }: ScenarioOptions): Promise<
   const [problem] = world.witness.problems();
   if (problem !== undefined) throw new Error(`the data plane that speaks HTTP was told: ${problem}`);
   return { rotations, load: load.total().summary(), restarts: rotations.length };
+}
+
+function tellLastLines({ screen }: Demo, { meshCa }: World): void {
+  screen.heading("The last lines of mesh-ca's log");
+  for (const line of meshCa.lastLines()) screen.plain(line);
 }
 
 export interface UncheckedReport {
