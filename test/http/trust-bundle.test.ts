@@ -1,6 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/runtime/clock.ts';
+import { createCsr } from '../../src/x509/create-csr.ts';
+import { generateKeyPair } from '../../src/x509/key-pair.ts';
+import { encodePem } from '../../src/x509/pem.ts';
 import { builtinMesh, dataplane, startTestApp, type TestApp } from '../support/test-app.ts';
 
 let test: TestApp;
@@ -81,6 +84,34 @@ describe('a trust bundle', () => {
 
   it('of a mesh that is not there is 404', async () => {
     expect((await bundle('none')).status).toBe(404);
+  });
+});
+
+describe('a backend that joins', () => {
+  it('changes the bundle only: no data plane gets another certificate, however it asks', async () => {
+    await put('joined', ['a']);
+    await test.ok('PUT', '/meshes/joined/dataplanes/web', dataplane('joined', 'web', { 'kuma.io/service': 'web' }));
+    const names = { uriSans: ['spiffe://joined/web', 'kuma://kuma.io/service/web'], dnsNames: [], commonName: '' };
+    const csr = encodePem('CERTIFICATE REQUEST', createCsr(await generateKeyPair('EC-P256'), names));
+    const issue = async (body: object) => {
+      const { json } = await test.ok('POST', '/meshes/joined/dataplanes/web/_certificate', body);
+      const bundle = String(json.trustBundle?.pem).split('BEGIN').length - 1;
+      return { outcome: json.outcome, certificate: json.certificate, trustBundle: json.trustBundle, bundle };
+    };
+    const first = await issue({ csr });
+    expect(first).toMatchObject({ outcome: 'issued', bundle: 1, trustBundle: { version: '1' } });
+    for (const [version, ...all] of [
+      ['2', 'a', 'b'],
+      ['3', 'a', 'b', 'c'],
+      ['4', 'a', 'c'],
+    ] as const) {
+      await put('joined', all);
+      const wanted = { certificate: first.certificate, bundle: all.length, trustBundle: { version } };
+      expect(await issue({ csr })).toMatchObject({ ...wanted, outcome: 'reused' });
+      expect(await issue({ csr, current: first.certificate })).toMatchObject({ ...wanted, outcome: 'kept' });
+    }
+    const { json } = await test.ok('GET', '/meshes/joined/dataplanes/web/_overview');
+    expect(json.dataplaneInsight?.mTLS).toMatchObject({ certificateRegenerations: 1, issuedBackend: 'a' });
   });
 });
 
