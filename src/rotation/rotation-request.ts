@@ -89,21 +89,20 @@ function otherUnderWay(mesh: string, { from, to }: RotationRecord, wanted: strin
 
 function changed(record: RotationRecord, request: RotationRequest, now: Date): RotationRecord {
   const { paused: before, ...rest } = record;
-  const { options } = record;
-  const next: RotationRecord = {
-    ...rest,
-    ...(isPausedBy(request, record) && { paused: before ?? { at: now } }),
-    options: {
-      keepOld: request.keepOld ?? options.keepOld,
-      maxPerSecond: request.maxPerSecond ?? options.maxPerSecond,
-      immediate: request.immediate ?? options.immediate,
-    },
+  const { keepOld, maxPerSecond, immediate } = record.options;
+  const options = {
+    keepOld: request.keepOld ?? keepOld,
+    maxPerSecond: request.maxPerSecond ?? maxPerSecond,
+    immediate: request.immediate ?? immediate,
   };
-  return canonicalJson(next) === canonicalJson(record) ? record : withHistory(next, now);
-}
-
-function isPausedBy({ paused }: RotationRequest, record: RotationRecord): boolean {
-  return paused ?? record.paused !== undefined;
+  const isPaused = request.paused ?? before !== undefined;
+  const isSame =
+    isPaused === (before !== undefined) &&
+    options.keepOld === keepOld &&
+    options.maxPerSecond === maxPerSecond &&
+    options.immediate === immediate;
+  if (isSame) return record;
+  return withHistory({ ...rest, ...(isPaused && { paused: before ?? { at: now } }), options }, now);
 }
 
 function started(request: RotationRequest, { mesh, now }: StartFacts): RotationRecord {
