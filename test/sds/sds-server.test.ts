@@ -223,7 +223,7 @@ describe('the streams of one data plane', () => {
   it('count as seen until the last one is over', async () => {
     const stream = world.connect().open({ node: NODE, names: TRUST });
     await stream.next();
-    await world.pass(3_600_000);
+    await world.oversleep(3_600_000);
     expect(world.lastSeen.get('default', 'web-1')).toEqual(world.clock.now());
     stream.cancel();
     await world.until(() => world.server.readings().streams === 0, 'end');
@@ -247,10 +247,10 @@ describe('a certificate', () => {
     await world.putMesh('ca-2', ['ca-2']);
     const stream = world.connect().open({ node: NODE, names: IDENTITY });
     const first = await stream.next();
-    await world.pass(12 * 3_600_000);
+    await world.oversleep(12 * 3_600_000);
     await world.quiet();
     expect(stream.received).toHaveLength(1);
-    await world.pass(8 * 3_600_000);
+    await world.oversleep(8 * 3_600_000);
     expect(serialOf(await stream.next())).not.toBe(serialOf(first));
   });
 
@@ -271,7 +271,7 @@ describe('a certificate', () => {
     const client = world.connect();
     await client.open({ node: NODE, names: IDENTITY }).next();
     world.fake.failure = new IssuerUnavailableError('is down');
-    await world.pass(25 * 3_600_000);
+    await world.oversleep(25 * 3_600_000);
     const late = client.open({ node: NODE, names: IDENTITY });
     await world.quiet();
     expect(late.received).toEqual([]);

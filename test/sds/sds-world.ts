@@ -20,7 +20,7 @@ import { decodePem } from '../../src/x509/pem.ts';
 import { createFakeClock, createTestDeps } from '../conformance/issuer-deps.ts';
 import { createFakeCa, createFakeIssuer } from '../fakes/fake-issuer.ts';
 import { createListLog, type LogLine } from '../support/list-log.ts';
-import { passTime } from '../support/pass-time.ts';
+import { passTime, settle } from '../support/pass-time.ts';
 import { dataplane } from '../support/test-app.ts';
 import { createSdsClient, type SdsClient } from './sds-client.ts';
 
@@ -101,6 +101,9 @@ export async function createSdsWorld(settings: WorldSettings = {}) {
     get server() {
       return server;
     },
+    get port() {
+      return port;
+    },
     async putDataplane(name: string, tags: Readonly<Record<string, string>>, mesh = 'default') {
       const { networking } = dataplane(mesh, name, tags) as { networking: object };
       await store.putResource({ type: 'Dataplane', mesh, name, body: JSON.stringify({ networking }) });
@@ -111,13 +114,27 @@ export async function createSdsWorld(settings: WorldSettings = {}) {
       clients.push(client);
       return client;
     },
+    /** Closes the clients, and waits until the server has noticed. */
+    async disconnect() {
+      for (const client of clients.splice(0)) client.close();
+      await this.until(() => server.readings().streams === 0, 'no stream left');
+    },
     /** Another server on the same store, as after a restart of mesh-ca: nothing that was in memory of the room is left. */
     async restart() {
       await server.close(1000);
       server = createSdsServer(serverOptions);
       port = (await server.listen()).port;
     },
+    async putSecret(name: string, data: string | Buffer, mesh = 'default') {
+      const body = JSON.stringify({ data: Buffer.from(data).toString('base64') });
+      await store.putResource({ type: 'Secret', mesh, name, body });
+    },
     pass: (ms: number) => passTime(clock, ms),
+    /** Time goes by while the machine sleeps: each timer that is due by then fires once, late. */
+    async oversleep(ms: number) {
+      clock.advance(ms);
+      await settle();
+    },
     /** Waits until it is so; sockets and the work behind them go on meanwhile. */
     async until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
       for (let tries = 0; !(await isSo()); tries += 1) {
