@@ -35,8 +35,8 @@ const proofBody = z.object({
   rootExpiresAt: instant.exactOptional(),
 });
 
-/** What is stored of a proof; mesh and backend are its key. */
-export function writeProofBody({ mesh: _mesh, backend: _backend, ...body }: Proof): string {
+/** What is stored of a proof; mesh and backend are its key, and its roots stand in the trust bundle. */
+export function writeProofBody({ mesh: _mesh, backend: _backend, roots: _roots, ...body }: Proof): string {
   return JSON.stringify(body);
 }
 

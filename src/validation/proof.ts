@@ -26,7 +26,7 @@ export interface Proof {
   readonly caExpiresAt?: Date;
   /** When the root that it ends in does. */
   readonly rootExpiresAt?: Date;
-  /** The roots that the test certificate ends in, DER. Not kept over a restart. */
+  /** The roots that came with the test certificate, DER: every certificate of the backend wants them in the bundle. Not kept over a restart. */
   readonly roots?: readonly Buffer[];
 }
 

@@ -75,9 +75,14 @@ async function casOf(
   checks: readonly ProofCheck[],
 ): Promise<Pick<Proof, 'caExpiresAt' | 'rootExpiresAt' | 'roots'>> {
   if (checks.find(({ name }) => name === 'certificate.chain')?.status !== 'passed') return {};
-  const cas = casAbove(await test.certificates());
+  const certificates = await test.certificates();
+  const cas = casAbove(certificates);
   const root = cas?.at(-1);
   if (cas === undefined || root === undefined) return {};
   const earliest = cas.reduce((a, b) => (b.notAfter < a.notAfter ? b : a));
-  return { caExpiresAt: earliest.notAfter, rootExpiresAt: root.notAfter, roots: [root.der] };
+  return {
+    caExpiresAt: earliest.notAfter,
+    rootExpiresAt: root.notAfter,
+    roots: certificates.roots.map(({ der }) => der),
+  };
 }
