@@ -147,7 +147,7 @@ export class Fleets {
 
 /** No certificate was issued between the two. */
 function follows(holder: CountedHolder, before: CountedHolder | undefined): boolean {
-  return before?.regenerations === holder.regenerations - 1 && before.issuedAt <= holder.issuedAt;
+  return before?.regenerations === holder.regenerations - 1;
 }
 
 interface ReadContext {

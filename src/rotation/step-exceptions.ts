@@ -55,7 +55,7 @@ export const STEP_EXCEPTIONS: readonly StepException[] = [
   },
   {
     name: 'every root of the backend that issues has expired, and so has that of every certificate: nothing is left to break',
-    ofChange: (look, change) => change.kind !== 'remove' && isAllExpired(look),
+    ofChange: isAllExpired,
   },
   {
     name: 'a single service whose data planes have no trouble with their certificates: no other service is cut off',

@@ -182,6 +182,13 @@ describe('a step is allowed', () => {
       bundles: [{ [A]: ['expired'] }],
       members: { a: LATE, b: { ...LATE, uses: A } },
     },
+    'switching and removing at once, when the CA that issues has expired: recovery': {
+      before: { enabled: A, backends: [A] },
+      after: { enabled: B, backends: [B] },
+      proven: { [B]: ['b'] },
+      bundles: [{ [A]: ['expired'] }],
+      members: { a: LATE, b: { ...LATE, certificate: { inUse: false } } },
+    },
     'another CA behind the backend that issues, when the one before has expired: recovery': {
       before: { enabled: A, backends: [A] },
       after: { enabled: A, backends: [`${A}*`] },
