@@ -162,24 +162,31 @@ function stateText(view: RotationView): string {
 }
 
 /** Columns that align: how many of those online trust and use what. */
-function countRows({ to, state, dataplanes, canSwitch, canRemoveOld }: RotationView): (readonly [string, string])[] {
+function countRows(view: RotationView): (readonly [string, string])[] {
+  const { state, dataplanes } = view;
   const { online, trustingNew, usingNew, usingOld } = dataplanes;
   const width = String(online).length;
   const row = (name: string, count: number) => [name, `${String(count).padStart(width)} of ${online}`] as const;
   const counts = [row('TRUST NEW CA', trustingNew), row('USE NEW CA', usingNew), row('USE OLD CA', usingOld)];
-  // Step by step, what may be done next is the operator's to decide.
   if (state !== 'idle') return counts;
-  const yes = (may: boolean) => (may ? 'yes' : 'not yet');
-  return [...(to === undefined ? [] : counts), ['MAY SWITCH', yes(canSwitch)], ['MAY REMOVE OLD', yes(canRemoveOld)]];
+  return [...(view.to === undefined ? [] : counts), ['NEXT STEP', stepText(view)]];
+}
+
+/** What may be done next to the Mesh, step by step. */
+function stepText({ from = '', to, canSwitch, canRemoveOld }: RotationView): string {
+  if (canSwitch) return `${to} may become the enabled backend`;
+  if (canRemoveOld) return `${from} may be removed`;
+  return to === undefined ? 'add a backend to rotate to' : 'not yet: see who is waited for';
 }
 
 /** The commands that make sense now. */
-export function nextText({ mesh, state, to = 'BACKEND' }: RotationView): string {
-  const name = plainText(mesh);
+export function nextText(view: RotationView): string {
+  const { state } = view;
+  const name = plainText(view.mesh);
   const command = `mesh-ca rotate ${name}`;
   switch (state) {
     case 'idle':
-      return `${command} --to ${plainText(to)}`;
+      return nextStepText(view, command);
     case 'done':
       return `mesh-ca inspect dataplanes -m ${name}`;
     case 'paused':
@@ -189,6 +196,13 @@ export function nextText({ mesh, state, to = 'BACKEND' }: RotationView): string 
     default:
       return `${command} --watch, --pause or --rollback`;
   }
+}
+
+function nextStepText({ from = '', to, mesh, canSwitch, canRemoveOld }: RotationView, command: string): string {
+  const edit = `mesh-ca get mesh ${plainText(mesh)} -o yaml > mesh.yaml, edit it, mesh-ca apply -f mesh.yaml`;
+  if (canSwitch) return `${command} --to ${plainText(to ?? 'BACKEND')}, or set enabledBackend to it: ${edit}`;
+  if (canRemoveOld) return `take ${plainText(from)} out of the mesh: ${edit}`;
+  return to === undefined ? `${command} --to BACKEND` : `${command}, until nobody is waited for`;
 }
 
 /** What has come of it, how long each phase took, and what may be typed next. */

@@ -120,18 +120,33 @@ describe('rotate without an option', () => {
     );
   });
 
-  it('says that there is none, and what a change step by step may do', async () => {
-    show({ ...IDLE, canRemoveOld: true });
-    expect((await rotate('')).stdout).toBe(
-      lines(
-        'MESH             default',
-        'STATE            idle: no rotation is under way',
-        'DATA PLANES      118 of 120 are online',
-        'MAY SWITCH       not yet',
-        'MAY REMOVE OLD   yes',
-        'next: mesh-ca rotate default --to BACKEND',
-      ),
-    );
+  const edit = 'mesh-ca get mesh default -o yaml > mesh.yaml, edit it, mesh-ca apply -f mesh.yaml';
+  it.each<[string, object, string, string]>([
+    ['nothing to rotate to', {}, 'add a backend to rotate to', 'mesh-ca rotate default --to BACKEND'],
+    [
+      'a backend that may issue',
+      { from: 'ca-1', to: 'ca-2', canSwitch: true },
+      'ca-2 may become the enabled backend',
+      `mesh-ca rotate default --to ca-2, or set enabledBackend to it: ${edit}`,
+    ],
+    [
+      'a backend that may go',
+      { from: 'ca-1', to: 'ca-2', canRemoveOld: true },
+      'ca-1 may be removed',
+      `take ca-1 out of the mesh: ${edit}`,
+    ],
+    [
+      'somebody who is waited for',
+      { from: 'ca-1', to: 'ca-2' },
+      'not yet: see who is waited for',
+      'mesh-ca rotate default, until nobody is waited for',
+    ],
+  ])('says what may be done to the Mesh step by step: %s', async (_name, more, step, next) => {
+    show({ ...IDLE, ...more });
+    const { stdout } = await rotate('');
+    expect(stdout).toMatch(/^MESH .*default\nSTATE .*idle: no rotation is under way\n/);
+    expect(stdout).toMatch(new RegExp(`\nNEXT STEP +${step}\n`));
+    expect(stdout.endsWith(`\nnext: ${next}\n`)).toBe(true);
   });
 
   it.each<[string, RotationView, string, string]>([
