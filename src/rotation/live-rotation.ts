@@ -37,6 +37,7 @@ export class LiveRotation {
   /** What the order was made from. */
   #orderKey = '';
   #problem: string | undefined;
+  #hadConflict = false;
 
   constructor(mesh: string, record: RotationRecord, options: LiveRotationOptions) {
     this.mesh = mesh;
@@ -74,11 +75,14 @@ export class LiveRotation {
     try {
       const result = await this.#turn(call);
       this.#problem = undefined;
+      this.#hadConflict = false;
       return result;
     } catch (error) {
       this.#holding = undefined;
-      // The next turn reads everything again.
-      if (!call.signal.aborted && !(error instanceof ConflictError)) this.#tellProblem(error);
+      // Somebody else was first: the next turn reads everything again. If that does not help it is something else.
+      const isFirst = error instanceof ConflictError && !this.#hadConflict;
+      this.#hadConflict = error instanceof ConflictError;
+      if (!call.signal.aborted && !isFirst) this.#tellProblem(error);
       return 'waiting';
     }
   }
@@ -110,7 +114,11 @@ export class LiveRotation {
   /** Intent first: what the next effect, or a way back from it, needs to know. */
   #withWhatIsNeeded(record: RotationRecord, isRemoval: boolean, { scene, fleet }: Survey): RotationRecord {
     if (isRemoval) return { ...record, ...scene.beforeRemoval(fleet.bundle) };
-    if (record.step === 'done') return { ...record, finishedWith: scene.signature };
+    if (record.step === 'done') {
+      // Nobody goes back from here; it may hold keys and tokens.
+      const { removed: _, ...rest } = record;
+      return { ...rest, finishedWith: scene.signature };
+    }
     return record;
   }
 

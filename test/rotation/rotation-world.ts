@@ -45,6 +45,8 @@ export interface WorldParts {
   readonly builtinRootRenewal?: boolean;
   /** Between the store and the rotations: to let it fail. */
   readonly wrapStore?: (store: Store) => Store;
+  /** Between the data planes and the rotations: to let them look past each other. */
+  readonly wrapFleets?: (fleets: Fleets) => Pick<Fleets, 'read'>;
 }
 
 export function createUpstream(): Upstream {
@@ -106,7 +108,8 @@ export async function startRotationWorld(given: WorldParts = {}) {
   await proofs.restore();
   const rotations = new Rotations({
     store: seenStore,
-    ...{ backends, bundles, proofs, fleets, holders, clock, log },
+    ...{ backends, bundles, proofs, holders, clock, log },
+    fleets: given.wrapFleets?.(fleets) ?? fleets,
     builtinRootRenewal: given.builtinRootRenewal ?? false,
   });
   rotations.onChange((mesh) => changes.push(mesh));

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ConflictError } from '../../src/issuer/errors.ts';
 import {
   accepts,
   MESH,
@@ -111,6 +112,17 @@ describe('mesh-ca that is restarted', () => {
     expect(await world.view()).toMatchObject({ state: 'trusting', blockersTotal: 3 });
   });
 
+  it('has nothing of the old backend left in what is stored when all is done', async () => {
+    const stored = async () =>
+      (await world.store.getResource({ type: 'MeshRotation', mesh: MESH, name: 'rotation' }))?.body;
+    await world.put({ to: 'ca-2' });
+    await world.followUntil('draining', proxies);
+    await world.until('removing');
+    expect(await stored()).toContain('"removed"');
+    await world.followUntil('done', proxies);
+    expect(await stored()).not.toContain('"removed"');
+  });
+
   it('leaves no timer behind', async () => {
     await world.put({ to: 'ca-2' });
     await world.pass(3_000);
@@ -137,6 +149,27 @@ describe('a store that fails', () => {
     expect(world.lines.filter(({ message }) => message.startsWith('rotation waits'))).toHaveLength(1);
     isFailing = false;
     await world.followUntil('done', proxies);
+  });
+});
+
+describe('a CA that cannot make its next generation', () => {
+  it('keeps the rotation waiting, which says why', async () => {
+    await world.putMesh(['own']);
+    const make = world.upstream.generations;
+    Object.assign(make, {
+      set: () => {
+        throw new ConflictError('4 generations are trusted already', { fix: 'drop some' });
+      },
+    });
+    await world.put({ to: 'own' });
+    await world.pass(5_000);
+    expect(await world.view()).toMatchObject({
+      state: 'trusting',
+      problem: expect.stringMatching(/4 generations are trusted/),
+    });
+    Reflect.deleteProperty(make, 'set');
+    await world.followUntil('switching', proxies);
+    expect((await world.view()).problem).toBeUndefined();
   });
 });
 
