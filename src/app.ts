@@ -241,6 +241,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     await certificates.close();
     await queues.close();
     await guards.close();
+    tokens.close();
     await bundles.close();
     await backends.close();
     await store.close();

@@ -36,9 +36,6 @@ export function createSecretAccess(store: Store, mesh: string): SecretAccess {
         throw error;
       }
     },
-    async remove(names) {
-      for (const name of names) await store.deleteResource(keyOf(name));
-    },
   };
 }
 

@@ -9,11 +9,10 @@ export interface UnstoredSecrets {
 
 /** The same secrets, but what is written stays in memory until it is kept: a backend can be tried without a trace. */
 export function createUnstoredSecrets(stored: SecretAccess): UnstoredSecrets {
-  /** Undefined: removed. */
-  const changed = new Map<string, Buffer | undefined>();
+  const changed = new Map<string, Buffer>();
   const writes: (() => Promise<boolean>)[] = [];
   /** @param found what is stored */
-  const now = (name: string, found: Buffer | undefined) => (changed.has(name) ? changed.get(name) : found);
+  const now = (name: string, found: Buffer | undefined) => changed.get(name) ?? found;
   return {
     access: {
       onChange: stored.onChange,
@@ -32,10 +31,6 @@ export function createUnstoredSecrets(stored: SecretAccess): UnstoredSecrets {
         changed.set(name, after);
         writes.push(() => stored.replace(name, before, after));
         return true;
-      },
-      async remove(names) {
-        for (const name of names) changed.set(name, undefined);
-        writes.push(() => stored.remove(names).then(() => true));
       },
     },
     async keep() {

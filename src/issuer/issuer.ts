@@ -250,8 +250,6 @@ export interface SecretAccess {
   createTogether(secrets: ReadonlyMap<string, Buffer>): Promise<boolean>;
   /** Replaces one secret of the mesh's own, or makes it where `before` is undefined. False, and nothing stored, when it is no longer `before`. */
   replace(name: string, before: Buffer | undefined, after: Buffer): Promise<boolean>;
-  /** Removes secrets that an issuer has made; those that are gone already are passed over. */
-  remove(names: readonly string[]): Promise<void>;
   /** Calls `listener` after a secret of the mesh may have changed: read again what you follow. Returns what ends it; idempotent. */
   onChange(listener: () => void): () => void;
 }

@@ -34,13 +34,12 @@ function dyingAt(deps: TestDeps, n: number): IssuerDeps & { readonly calls: numb
       if (calls >= n) throw new Crash();
       return work(...args);
     };
-  const { read, createTogether, replace, remove, onChange } = deps.secrets;
+  const { read, createTogether, replace, onChange } = deps.secrets;
   const secrets: SecretAccess = {
     onChange,
     read: dying(read),
     createTogether: dying(createTogether),
     replace: dying(replace),
-    remove: dying(remove),
   };
   return {
     ...deps,

@@ -93,7 +93,7 @@ export interface TestDeps<C extends IssuerDeps['clock'] = FakeClock> extends Iss
   readonly clock: C;
   /** The secrets there are now. A test may change them. */
   readonly stored: Map<string, Buffer>;
-  /** How often something was to be created, replaced or removed. */
+  /** How often something was to be created or replaced. */
   readonly writes: { count: number };
   /** Requests that went out to the backend. */
   readonly requests: { count: number };
@@ -162,10 +162,6 @@ export function createTestDeps(options: TestDepsOptions<IssuerDeps['clock']> = {
         if (!isSameData(stored.get(name), before)) return false;
         stored.set(name, Buffer.from(after));
         return true;
-      },
-      async remove(names) {
-        writes.count += 1;
-        for (const name of names) stored.delete(name);
       },
     },
     async load(source, { signal }) {
