@@ -9,6 +9,8 @@ export interface Due {
 
 /** Looked at least so often: clocks are set. */
 const LONGEST_SLEEP_MS = 60_000;
+/** And at most so often: an item that is due again at once must not keep everything else from its turn. */
+const SHORTEST_SLEEP_MS = 20;
 
 /** When each of thousands is due, with one timer. */
 export class Agenda<T extends Due> {
@@ -45,15 +47,17 @@ export class Agenda<T extends Due> {
     const first = this.#heap.peek();
     if (first === undefined) return;
     const leftMs = first.dueAtMs - this.#clock.now().getTime();
-    this.#alarm.ringAt(this.#clock.monotonicMs() + Math.min(Math.max(leftMs, 0), LONGEST_SLEEP_MS));
+    this.#alarm.ringAt(this.#clock.monotonicMs() + Math.min(Math.max(leftMs, SHORTEST_SLEEP_MS), LONGEST_SLEEP_MS));
   }
 
   #ring(): void {
     const nowMs = this.#clock.now().getTime();
+    const due: T[] = [];
     for (let first = this.#heap.peek(); first !== undefined && first.dueAtMs <= nowMs; first = this.#heap.peek()) {
       this.#heap.delete(first);
-      this.#onDue(first);
+      due.push(first);
     }
+    for (const item of due) this.#onDue(item);
     this.#set();
   }
 }
