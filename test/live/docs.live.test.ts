@@ -78,4 +78,16 @@ describe('somebody who types every command of a page', { timeout: PAGE_TIMEOUT_M
       expect(output).toContain(shown);
     }
   });
+
+  it('rotates a mesh step by step, and then by itself: rotation.md', async () => {
+    const output = await follow('rotation.md');
+    expect(output.match(/refused, exit code 4/g)).toHaveLength(2);
+    for (const shown of [
+      'mtls.enabledBackend: cannot be "ca-2" yet',
+      'mtls.backends[0]: backend "ca-1" cannot be removed yet',
+      'ca-1 may be removed',
+      '✓ mesh market uses ca-3; ca-2 is removed',
+    ])
+      expect(output).toContain(shown);
+  });
 });
