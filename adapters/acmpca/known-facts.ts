@@ -8,7 +8,7 @@ import type { Caller } from './caller.ts';
 import { parseCertificates } from './chain.ts';
 import { type Outcome, toError, valueOrThrow } from './failure.ts';
 
-/** What is known of the CA, read at most once in ten minutes and corrected by what its answers teach. */
+/** What is known of the CA, read at most once in ten minutes (its certificates: once a minute) and corrected by what its answers teach. */
 export interface KnownFacts {
   /** @throws the error of a CA that is not ACTIVE, or that cannot be asked */
   get(signal: AbortSignal): Promise<CaFacts>;
@@ -34,6 +34,8 @@ export interface KnownFacts {
 }
 
 const MAX_AGE_MS = 600_000;
+/** The trust bundle is asked for each minute: a certificate that was imported anew is to be trusted before it signs. */
+const CERTIFICATES_MAX_AGE_MS = 40_000;
 const LOAD_TIMEOUT_MS = 15_000;
 
 export function createKnownFacts(
@@ -51,11 +53,14 @@ export function createKnownFacts(
     return { ok: true, value: parseCertificates(`${read.value.Certificate}\n${read.value.CertificateChain ?? ''}`) };
   }
 
-  const certificates = remember(async (signal) => {
-    const read = await readCertificates(signal);
-    if (!read.ok && read.failure.kind === 'denied' && learnt !== undefined) return learnt.certificates;
-    return valueOrThrow(read);
-  }, options);
+  const certificates = remember(
+    async (signal) => {
+      const read = await readCertificates(signal);
+      if (!read.ok && read.failure.kind === 'denied' && learnt !== undefined) return learnt.certificates;
+      return valueOrThrow(read);
+    },
+    { ...options, maxAgeMs: CERTIFICATES_MAX_AGE_MS },
+  );
 
   const facts = remember(async (signal) => {
     const [description, read] = await Promise.all([caller.describe(signal), readCertificates(signal)]);
@@ -76,8 +81,11 @@ export function createKnownFacts(
     get: (signal) => facts.get(signal),
     peek: () => facts.peek(),
     async certificates(signal) {
-      const known = facts.peek()?.certificates ?? [];
-      return known.length > 0 ? known : certificates.get(signal);
+      const told = await certificates.get(signal);
+      const [known] = facts.peek()?.certificates ?? [];
+      // Key and end of the CA may be others, too.
+      if (known !== undefined && told[0]?.der.equals(known.der) === false) facts.forget();
+      return told;
     },
     forget: () => facts.forget(),
     async confirms(path, signal) {
@@ -100,6 +108,7 @@ export function createKnownFacts(
       if (known === undefined) return;
       if (known.certificates.length === 0 || isKnown) {
         facts.set({ ...withLearnt({ ...known, certificates: [] }), certificates: learnt.certificates });
+        certificates.forget();
         return;
       }
       // Another CA stands under this ARN: what may be read is read again.

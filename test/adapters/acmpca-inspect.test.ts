@@ -14,6 +14,7 @@ import {
   errorOf,
   exception,
   faultOf,
+  hurriedClock,
   issuerOf,
   sign,
   startBench,
@@ -42,6 +43,20 @@ describe('the trust bundle', () => {
     const bench = await startBench();
     for (let i = 0; i < 5; i += 1) await bench.issuer.trustBundle(live());
     expect(bench.pca.calls).toHaveLength(1);
+  });
+
+  it('is read again each minute: a CA certificate that was imported anew is told before it has signed', async () => {
+    let aheadMs = 0;
+    const clock = { ...hurriedClock, monotonicMs: () => hurriedClock.monotonicMs() + aheadMs };
+    const bench = await startBench({}, {}, { clock });
+    await sign(bench);
+    const before = (await bench.issuer.trustBundle(live())).roots;
+    await bench.pca.ca.replace({ keyType: 'EC-P256' });
+    aheadMs = 60_000;
+    const after = (await bench.issuer.trustBundle(live())).roots;
+    expect(after).toEqual([bench.pca.ca.root]);
+    expect(after).not.toEqual(before);
+    expect((await sign(bench)).roots).toEqual(after);
   });
 
   it('tells the right that it takes, and how to go without', async () => {
