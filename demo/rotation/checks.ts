@@ -9,34 +9,43 @@ import type { World } from './world.ts';
 
 const bundleSchema = z.object({ roots: z.array(z.object({ backends: z.array(z.string()), pem: z.string() })) });
 
+/** PEM of each root in the bundle of the mesh, with the backends that it is of. */
+export async function readRoots({ meshCa }: World): Promise<readonly { backends: string[]; pem: string }[]> {
+  return (await meshCa.api().call(bundleSchema, 'GET', `/meshes/${MESH}/_trust-bundle`)).roots;
+}
+
 /**
  * After a rotation the mesh trusts the CA of `backend` alone, and so does each proxy, whose whole chain is under it.
  * @throws Error naming the proxy that is not so
  */
 export async function checkOnlyNewCa(world: World, backend: string, signal: AbortSignal): Promise<void> {
-  const { meshCa, proxies, witness } = world;
-  const { roots } = await meshCa.api().call(bundleSchema, 'GET', `/meshes/${MESH}/_trust-bundle`);
+  const roots = await readRoots(world);
   const others = roots.filter(({ backends }) => backends.join() !== backend);
   if (roots.length === 0 || others.length > 0) {
     throw new Error(`the trust bundle holds roots of ${others.flatMap((one) => one.backends).join(', ') || 'nobody'}`);
   }
-  const newRoots = roots.map(({ pem }) => pem);
-  for (const proxy of proxies.all) {
-    await checkTrusted(proxy, newRoots);
-    // The witness trusts the new roots and nothing else here, so the chain that the proxy shows is under them.
-    await callServer(
-      proxy.inboundPort,
-      { ...witness.files(), trustBundle: newRoots.join('') },
-      proxy.spiffeId,
-      signal,
-    ).catch((error: unknown) => {
-      throw new Error(`${proxy.name} does not show a chain under ${backend}: ${messageOf(error)}`);
+  const serialNumbers = roots.map(({ pem }) => serialNumberOf(pem));
+  for (const proxy of world.proxies.all) await checkTrusted(proxy, serialNumbers);
+  await checkChains(world, backend, signal);
+}
+
+/**
+ * Each proxy shows a chain under the roots of `backend`.
+ * @throws Error naming the proxy that does not
+ */
+export async function checkChains(world: World, backend: string, signal: AbortSignal): Promise<void> {
+  const roots = (await readRoots(world)).filter(({ backends }) => backends.includes(backend));
+  // The witness trusts these and nothing else.
+  const files = { ...world.witness.files(), trustBundle: roots.map(({ pem }) => pem).join('') };
+  for (const { name, inboundPort, spiffeId } of world.proxies.all) {
+    await callServer(inboundPort, files, spiffeId, signal).catch((error: unknown) => {
+      throw new Error(`${name} does not show a chain under ${backend}: ${messageOf(error)}`);
     });
   }
 }
 
-async function checkTrusted({ name, envoy }: MeshProxy, newRoots: readonly string[]): Promise<void> {
-  const wanted = newRoots.map(serialNumberOf).toSorted().join();
+async function checkTrusted({ name, envoy }: MeshProxy, serialNumbers: readonly string[]): Promise<void> {
+  const wanted = serialNumbers.toSorted().join();
   for (const { trusted, chain } of await envoy.certificates()) {
     const trusts = trusted
       .map(({ serialNumber }) => serialNumber)

@@ -106,7 +106,8 @@ export async function rotateUnchecked(demo: Demo): Promise<UncheckedReport> {
   return { load: during, recoveredAfterMs };
 }
 
-async function startUnderLoad(demo: Demo): Promise<{ readonly world: World; readonly load: Load }> {
+/** The world on its first CA, with load on it, which ends with the demo. */
+export async function startUnderLoad(demo: Demo): Promise<{ readonly world: World; readonly load: Load }> {
   const world = await startWorld(demo);
   const load = startLoad(world.proxies.calls);
   demo.closers.add('the load', load.stop);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { rotateUnchecked, rotateUnderLoad } from '../../../demo/rotation/scenario.ts';
 import { showReport } from '../../../demo/rotation/show-report.ts';
-import { type QuietDemo, startQuietDemo } from './start-scenario.ts';
+import { type QuietDemo, startQuietDemo } from './quiet-demo.ts';
 
 const TIMEOUT_MS = 120_000;
 
