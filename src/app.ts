@@ -47,6 +47,7 @@ import { createHolders } from './trust/holders.ts';
 import { TrustBundles } from './trust/trust-bundles.ts';
 import { createBackendReadings } from './validation/backend-readings.ts';
 import { Canary } from './validation/canary.ts';
+import type { Proof } from './validation/proof.ts';
 import { Proofs } from './validation/proofs.ts';
 import { proveBackend } from './validation/prove-backend.ts';
 import { VERSION } from './version.ts';
@@ -113,24 +114,22 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     keyType: settings.dpKeyType,
   };
   const prove = (backend: Backend, options: CallOptions) => proveBackend(backend, asking, options);
+  /** Some backends tell their roots with a certificate only; a rotation waits until they are trusted. */
+  const learnRoots = ({ ok, mesh, backend, roots }: Proof) => {
+    if (!ok || roots === undefined) return;
+    bundles.learn(mesh, backend, roots, { signal: stopping.signal }).catch((error: unknown) => {
+      if (!stopping.signal.aborted) log.warn({ mesh, backend, err: error }, 'roots of a proof did not join the bundle');
+    });
+  };
   const proofs = new Proofs({
     store,
     backends,
     clock,
     log,
     prove,
-    onProven: (backend, { ok, roots }) => {
-      if (ok) guards.recovered(backend);
-      // Before a certificate under them is asked for: a rotation waits for that.
-      if (ok && roots !== undefined) {
-        bundles.learn(backend.mesh, backend.name, roots, { signal: stopping.signal }).catch((error: unknown) => {
-          if (stopping.signal.aborted) return;
-          log.warn(
-            { mesh: backend.mesh, backend: backend.name, err: error },
-            'roots of a proof did not join the bundle',
-          );
-        });
-      }
+    onProven: (backend, proof) => {
+      if (proof.ok) guards.recovered(backend);
+      learnRoots(proof);
     },
   });
   const rotations = new Rotations({
@@ -157,7 +156,10 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
       prove,
       line,
       checkStep,
-      note: (proof) => proofs.note(proof),
+      note: (proof) => {
+        proofs.note(proof);
+        learnRoots(proof);
+      },
     }),
     Secret: createSecretRules(store, backends),
     Dataplane: createDataplaneRules(store, settings.zoneName, (mesh, dataplane) => {

@@ -155,7 +155,10 @@ class RouteCall implements Call {
       this.#signal = controller.signal;
       // Every line of a stream listens to it.
       setMaxListeners(0, controller.signal);
-      const gone = () => controller.abort(new HttpError(400, 'Bad Request', 'the caller is gone'));
+      const gone = () => {
+        // Every response closes; only one that is not all sent tells that nobody wants it any more.
+        if (!this.#response.writableFinished) controller.abort(new HttpError(400, 'Bad Request', 'the caller is gone'));
+      };
       if (this.#response.destroyed) gone();
       else this.#response.once('close', gone);
     }
