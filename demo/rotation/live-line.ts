@@ -8,6 +8,8 @@ export interface LiveScreen extends Screen {
   clear(): void;
 }
 
+/** Some terminals say that they have no columns at all. */
+const UNKNOWN_WIDTH = 80;
 const CLEAR_LINE = '\r\x1b[2K';
 
 /** Everything that `screen` prints goes above the last line. */
@@ -28,7 +30,7 @@ export function createLiveScreen(screen: Screen, stdout: NodeJS.WriteStream): Li
   function status(text: string): void {
     if (!isLive) return;
     // A line that wraps could not be taken back.
-    shown = text.slice(0, Math.max(0, (stdout.columns ?? 80) - 1));
+    shown = text.slice(0, Math.max(0, (stdout.columns || UNKNOWN_WIDTH) - 1));
     write(`${CLEAR_LINE}${shown}`);
   }
   return {

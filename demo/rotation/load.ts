@@ -162,5 +162,10 @@ function faultOf({ from, to }: Call, status: number, text: string): string | und
 }
 
 function reasonOf({ from, to }: Call, lane: string, fault: string): string {
-  return `${from.name} to ${to}, ${lane}: ${fault.trim()}`.slice(0, REASON_MAX);
+  return `${from.name} to ${to}, ${lane}: ${withoutFrame(fault).trim()}`.slice(0, REASON_MAX);
+}
+
+/** What Envoy puts around each of OpenSSL's words. */
+function withoutFrame(text: string): string {
+  return text.replace(/TLS_error:\|\d+:SSL_routines:OPENSSL_internal:/g, 'TLS ').replaceAll(':TLS_error_end', '');
 }

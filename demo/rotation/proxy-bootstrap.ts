@@ -106,12 +106,8 @@ function egress(peers: readonly PeerRoute[]): Json {
   };
 }
 
-/** What the caller is told when a peer cannot be reached: the flags and TLS's own reason, too. */
-const FAILURE_TEXT: Json = {
-  text_format_source: {
-    inline_string: '%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON%',
-  },
-};
+/** What the caller is told when a peer cannot be reached: the details hold TLS's own reason. */
+const FAILURE_TEXT: Json = { text_format_source: { inline_string: '%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%' } };
 
 function connectionManager(name: string, routes: readonly Json[], more: Json): Json {
   return {
