@@ -1,29 +1,21 @@
 import type { CertificateAnswer } from '../issuance/certificate-request.ts';
-import {
-  AccessDeniedError,
-  CaError,
-  IssuerResponseError,
-  NotFoundError,
-  UnauthenticatedError,
-} from '../issuer/errors.ts';
-import type { CallOptions, Tags } from '../issuer/issuer.ts';
-import { parseDataplane, tagsOf } from '../mesh/dataplane.ts';
-import { createTags } from '../mesh/tags.ts';
+import { CaError, IssuerResponseError, NotFoundError } from '../issuer/errors.ts';
+import type { CallOptions } from '../issuer/issuer.ts';
+import { allowTags, checkProofs } from './entitlement.ts';
 import { type HeldCertificate, heldCertificate, isVerifiable, pemOf } from './held-certificate.ts';
 import type { MeshTrust } from './mesh-trust.ts';
 import { type Any, identitySecret } from './protocol.ts';
 import type { ProxyName } from './proxy-name.ts';
 import type { Offer, SdsStream } from './sds-stream.ts';
 import type { SessionsOptions } from './sessions.ts';
+import { Statements } from './statements.ts';
 import type { Taken } from './subscriptions.ts';
-import { bundleVersionOf, identityVersion, type Kind } from './versions.ts';
+import { identityVersion, type Kind } from './versions.ts';
 
 /** Longest wait for one certificate; backends have their own, shorter ones. */
 const ISSUE_MS = 120_000;
 const RETRY_BASE_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
-/** Credentials that were looked at so recently are not looked at again. */
-const PROVEN_FOR_MS = 60_000;
 /** A certificate that is due at once after it was found to stand is not asked for in a loop. */
 const LEAST_WAIT_MS = 1_000;
 
@@ -49,6 +41,7 @@ export class Session implements Offer {
   readonly streams = new Map<SdsStream, () => void>();
   dueAtMs = Number.POSITIVE_INFINITY;
   readonly #env: SessionEnvironment;
+  readonly #statements: Statements;
   #held: HeldCertificate | undefined;
   /** The bundle that `#held` was checked against, and the outcome. */
   #checked: { readonly version: string; readonly ok: boolean } | undefined;
@@ -58,13 +51,11 @@ export class Session implements Offer {
   #workAgain = false;
   #renewAtMs = Number.POSITIVE_INFINITY;
   #failures = 0;
-  /** What was told to Holders last. */
-  #acceptedVersion = 0;
-  #usedSerial: string | undefined;
 
   constructor(who: ProxyName, env: SessionEnvironment) {
     this.who = who;
     this.#env = env;
+    this.#statements = new Statements(who, env);
   }
 
   join(stream: SdsStream): void {
@@ -74,17 +65,17 @@ export class Session implements Offer {
   leave(stream: SdsStream): void {
     this.streams.get(stream)?.();
     if (!this.streams.delete(stream)) return;
-    this.#noteTrust();
-    this.#noteUse();
+    this.#statements.trusts(this.streams.keys());
+    this.#statements.uses(this.#wanting(), this.#held);
   }
 
   /** What a request of one of its streams meant. */
   taken(stream: SdsStream, { accepted, refused, stale }: Taken): void {
     if (stale) return;
-    if (refused !== undefined) this.#noteRefusal(refused);
-    if (stream.subscriptions.wants('trust')) this.#noteTrust();
+    if (refused !== undefined) this.#statements.refuses(refused);
+    if (stream.subscriptions.wants('trust')) this.#statements.trusts(this.streams.keys());
     if (stream.subscriptions.wants('identity')) {
-      if (accepted === 'identity') this.#noteUse();
+      if (accepted === 'identity') this.#statements.uses(this.#wanting(), this.#held);
       const standing = this.#held?.privateKeyDer === undefined ? undefined : this.#held.version;
       if (!stream.isAllowed || stream.subscriptions.isOwed('identity', standing)) this.#env.onWork(this, true);
     }
@@ -100,10 +91,9 @@ export class Session implements Offer {
 
   /** The Dataplane was changed, or is gone: what it said is told again, in case that it was forgotten. */
   dataplaneChanged(): void {
-    this.#acceptedVersion = 0;
-    this.#usedSerial = undefined;
-    this.#noteTrust();
-    this.#noteUse();
+    this.#statements.repeat();
+    this.#statements.trusts(this.streams.keys());
+    this.#statements.uses(this.#wanting(), this.#held);
     this.look(true);
   }
 
@@ -190,9 +180,10 @@ export class Session implements Offer {
   }
 
   async #ensure(options: CallOptions): Promise<void> {
-    await this.#checkProofs(options);
+    const refuse = (stream: SdsStream, error: CaError) => this.#refuse(stream, error);
+    await checkProofs(this.#wanting(), this.nowMs(), options, refuse);
     if (this.#wanting().length === 0) return;
-    const tags = await this.#allowedTags();
+    const tags = await allowTags(this.who, this.#wanting(), this.#env.store, refuse);
     const wanting = this.#wanting();
     if (wanting.length === 0) return;
     await this.#env.readTrust(options);
@@ -214,11 +205,11 @@ export class Session implements Offer {
       }
     }
     this.flush();
-    this.#noteUse();
+    this.#statements.uses(this.#wanting(), this.#held);
   }
 
   #take(answer: CertificateAnswer): void {
-    const { trust, holders, log } = this.#env;
+    const { trust, log } = this.#env;
     const renewAtMs = answer.renewAt.getTime();
     if (answer.outcome !== 'issued') {
       this.#renewAtMs = Math.max(renewAtMs, this.nowMs() + LEAST_WAIT_MS);
@@ -234,61 +225,8 @@ export class Session implements Offer {
     this.#held = issued;
     this.#checked = { version: known.version, ok: true };
     this.#renewAtMs = Math.max(renewAtMs, this.nowMs() + LEAST_WAIT_MS);
-    this.#usedSerial = undefined;
-    holders.sent(this.who.mesh, this.who.dataplane, issued.serialNumber);
+    this.#statements.sent(issued);
     log.debug({ ...this.who, serialNumber: issued.serialNumber }, 'SDS: new certificate for a data plane');
-  }
-
-  /** Ends the streams whose credentials prove nothing any more. */
-  async #checkProofs(options: CallOptions): Promise<void> {
-    for (const stream of this.#wanting()) {
-      try {
-        stream.proof.checkTime();
-        if (this.nowMs() - stream.provenAtMs < PROVEN_FOR_MS) continue;
-        await stream.proof.again(options);
-        stream.provenAtMs = this.nowMs();
-      } catch (error) {
-        if (!(error instanceof UnauthenticatedError)) throw error;
-        this.#refuse(stream, error);
-      }
-    }
-  }
-
-  /**
-   * Ends the streams whose credentials do not cover the tags.
-   * @returns undefined: those of the Dataplane resource
-   * @throws NotFoundError when there are none
-   */
-  async #allowedTags(): Promise<Tags | undefined> {
-    const { mesh, dataplane } = this.who;
-    const stored = await this.#env.store.getResource({ type: 'Dataplane', mesh, name: dataplane });
-    const tags =
-      stored === undefined
-        ? this.#proxyTags()
-        : tagsOf(parseDataplane(JSON.parse(stored.body), { mesh, name: dataplane }));
-    for (const stream of this.#wanting()) {
-      try {
-        stream.proof.allow(tags, stored === undefined ? 'proxy' : 'resource');
-        stream.isAllowed = true;
-      } catch (error) {
-        if (!(error instanceof AccessDeniedError)) throw error;
-        this.#refuse(stream, error);
-      }
-    }
-    return stored === undefined ? tags : undefined;
-  }
-
-  /** What the proxy that came last says. */
-  #proxyTags(): Tags {
-    const { mesh, dataplane } = this.who;
-    const told = this.#wanting().at(-1)?.node.tags;
-    if (told !== undefined && told.size > 0) return createTags(told);
-    throw new NotFoundError(
-      `there is no data plane "${dataplane}" in mesh "${mesh}", and the proxy's node.metadata.tags name no tags`,
-      {
-        fix: 'put the Dataplane first: mesh-ca apply -f DATAPLANE.yaml; or set node.metadata.tags in the bootstrap, such as {"kuma.io/service": "NAME"}',
-      },
-    );
   }
 
   /** After a restart: the certificate that the proxy says it holds, if it is the one that we answered last. */
@@ -327,50 +265,6 @@ export class Session implements Offer {
     this.#env.log.warn({ ...this.who, code: error.code, err: error }, 'SDS: stream of a data plane ended');
     stream.end(error);
     this.leave(stream);
-  }
-
-  /** The oldest version that all of its streams hold is what the data plane trusts. */
-  #noteTrust(): void {
-    const { trust, holders, log } = this.#env;
-    const { mesh, dataplane } = this.who;
-    let least = Number.POSITIVE_INFINITY;
-    for (const { subscriptions } of this.streams.keys()) {
-      if (!subscriptions.wants('trust')) continue;
-      const held = subscriptions.held('trust');
-      // What it says it holds from before counts when it is what we have, to the byte.
-      if (held === undefined || (held.claimed && held.version !== trust.current?.version)) return;
-      least = Math.min(least, bundleVersionOf(held.version));
-    }
-    if (least === Number.POSITIVE_INFINITY || least <= this.#acceptedVersion) return;
-    this.#acceptedVersion = least;
-    holders.accepted(mesh, dataplane, least).catch((error: unknown) => {
-      this.#acceptedVersion = 0;
-      log.warn({ mesh, dataplane, err: error }, 'SDS: what a data plane trusts was not stored');
-    });
-  }
-
-  #noteUse(): void {
-    const held = this.#held;
-    const wanting = this.#wanting();
-    if (held === undefined || wanting.length === 0 || this.#usedSerial === held.serialNumber) return;
-    if (!wanting.every(({ subscriptions }) => subscriptions.held('identity')?.version === held.version)) return;
-    this.#usedSerial = held.serialNumber;
-    this.#env.holders.uses(this.who.mesh, this.who.dataplane, held.serialNumber);
-  }
-
-  #noteRefusal({ kind, version, message }: NonNullable<Taken['refused']>): void {
-    const { holders, log } = this.#env;
-    const refusal =
-      kind === 'trust'
-        ? ({ what: 'trust bundle', version: String(bundleVersionOf(version)), message } as const)
-        : ({ what: 'certificate', version: version.slice(1), message } as const);
-    // What it refuses it does not hold.
-    if (kind === 'trust') this.#acceptedVersion = 0;
-    holders.refused(this.who.mesh, this.who.dataplane, refusal);
-    log.warn(
-      { ...this.who, refused: refusal.what, version: refusal.version, reason: message },
-      'SDS: refused by a proxy',
-    );
   }
 
   #schedule(): void {

@@ -126,6 +126,18 @@ describe.each(['sotw', 'delta'] as const)('a %s stream', (mode) => {
     expect(await trusted()).toBe(2);
   });
 
+  it('still trusts what it took before when it refuses what comes next', async () => {
+    const stream = world.connect().open({ mode, node: NODE, names: TRUST, ack: false });
+    stream.ack(await stream.next());
+    await world.until(async () => (await trusted()) === 1, 'statement');
+    await world.putMesh('ca-1', ['ca-1', 'ca-2']);
+    stream.nack(await stream.next(), 'no');
+    await world.until(() => world.holders.refusal('default', 'web-1') !== undefined, 'refusal');
+    await world.quiet();
+    expect(world.holders.refusal('default', 'web-1')).toMatchObject({ version: '2', message: 'no' });
+    expect(await trusted()).toBe(1);
+  });
+
   it('is sent once more, a minute later, what it refused, and then after four minutes', async () => {
     const stream = world.connect().open({ mode, node: NODE, names: IDENTITY, ack: false });
     const first = await stream.next();
@@ -336,6 +348,12 @@ describe('a request that is refused', () => {
       { name: 'a foreign text', node: node('de fault.web'), code: status.INVALID_ARGUMENT, says: /node\.id/ },
       { name: 'an unknown mesh', node: node('none.web-1', WEB), code: status.NOT_FOUND, says: /no mesh "none"/ },
       { name: 'no tags', node: node('default.web-1'), code: status.NOT_FOUND, says: /node\.metadata\.tags/ },
+      {
+        name: 'tags that are none',
+        node: node('default.web-1', { 'kuma.io/service': 'a b' }),
+        code: status.INVALID_ARGUMENT,
+        says: /node\.metadata\.tags not accepted: tags\["kuma\.io\/service"\]/,
+      },
       { name: 'a long name', node: NODE, names: ['x'.repeat(300)], code: status.INVALID_ARGUMENT, says: /253/ },
       {
         name: 'too many names',
