@@ -241,8 +241,8 @@ function listenOn(server: Server, host: string, port: number): Promise<void> {
           cause: error,
           fix:
             error.code === 'EADDRINUSE'
-              ? 'stop what listens there, or choose another port (MESH_CA_SDS_PORT), or off'
-              : 'check sdsHost and sdsPort (MESH_CA_SDS_HOST, MESH_CA_SDS_PORT)',
+              ? 'stop what listens there, or choose another port: --sds-port PORT, or --sds-port off'
+              : 'check --sds-host and --sds-port',
         }),
       );
     server.once('error', onError);

@@ -208,18 +208,25 @@ describe('mesh-ca serve', () => {
     expect(stderr).not.toMatch(/\bat .*:\d+:\d+/);
   });
 
-  it('says what to do when its port is taken', async () => {
-    const { address } = await serve();
-    const { code, stderr } = await run([
-      'serve',
-      '--data-dir',
-      join(dir.path, 'other'),
-      '--api-port',
-      new URL(address).port,
-    ]);
-    expect(code).toBe(5);
-    expect(stderr).toMatch(/EADDRINUSE/);
-    expect(stderr).toMatch(/--api-port/);
+  it('says what to do when one of its ports is taken', async () => {
+    const first = await serve();
+    const sdsPort = /"sds":"127\.0\.0\.1:(\d+)"/.exec(first.output())?.[1] ?? '';
+    const cases = [
+      { ports: ['--api-port', new URL(first.address).port, '--sds-port', '0'], flag: '--api-port PORT' },
+      { ports: ['--api-port', '0', '--sds-port', sdsPort], flag: '--sds-port PORT, or --sds-port off' },
+    ];
+    for (const { ports, flag } of cases) {
+      const { code, stderr } = await run(['serve', '--data-dir', join(dir.path, 'other'), ...ports]);
+      expect(code).toBe(5);
+      expect(stderr).toMatch(/EADDRINUSE/);
+      expect(stderr).toContain(flag);
+      expect(stderr).not.toMatch(/\bat .*:\d+:\d+/);
+    }
+  });
+
+  it('opens no port for SDS when that is off', async () => {
+    const { output } = await serve('--sds-port', 'off');
+    expect(output()).toMatch(/"addresses":\{"api":"[^"]+"\}/);
   });
 });
 
