@@ -31,6 +31,8 @@ interface Held {
 }
 
 const ASK_EVERY_MS = 400;
+/** What is under way when mesh-ca is told to end may be answered by this. */
+const STOPPING = 503;
 
 /** Resolves when it holds a certificate and a bundle. It asks again and again, telling what it holds, until it is closed. */
 export async function startHttpDataplane(meshCa: RestartableMeshCa, path: string): Promise<HttpDataplane> {
@@ -68,7 +70,7 @@ export async function startHttpDataplane(meshCa: RestartableMeshCa, path: string
   const run = async () => {
     while (!stopping.signal.aborted) {
       await ask().catch((error: unknown) => {
-        if (error instanceof ApiError) problems.push(error.message);
+        if (error instanceof ApiError && error.status !== STOPPING) problems.push(error.message);
       });
       await sleep(ASK_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => {});
     }

@@ -8,7 +8,7 @@ import { Closers } from '../support/closers.ts';
 import { createScreen } from '../support/screen.ts';
 import { listenForStop, StoppedError } from '../support/stop-signals.ts';
 import { makeTempFolder } from '../support/temp-folder.ts';
-import { createLiveScreen } from './live-line.ts';
+import { createLiveScreen, type LiveScreen } from './live-line.ts';
 import type { LoadSummary } from './load-counts.ts';
 import { rotateUnchecked, rotateUnderLoad } from './scenario.ts';
 import { showReasons, showReport, statusText } from './show-report.ts';
@@ -17,7 +17,7 @@ import { showReasons, showReport, statusText } from './show-report.ts';
  * `npm run demo:rotation`: three rotations of the CA below real Envoys under load. Exit code 1 when a single request fails. `-- --unchecked` shows what the
  * rotation prevents: one change of the CA without waiting for anybody, where requests do fail.
  */
-async function runDemo(demo: Demo, status: (text: string) => void, unchecked: boolean): Promise<void> {
+async function runDemo(demo: Demo, live: LiveScreen, unchecked: boolean): Promise<void> {
   await access(join(ROOT, 'dist/src/cli/main.js')).catch(() => {
     throw new Error('mesh-ca is not built: run `npm run build`');
   });
@@ -28,7 +28,8 @@ async function runDemo(demo: Demo, status: (text: string) => void, unchecked: bo
     throw new Error(`${failed(load)} until laggard could learn of the change, ${end}`);
   }
   demo.screen.step('three rotations of the CA of a mesh, under load, while one proxy lags and mesh-ca is restarted');
-  const report = await rotateUnderLoad({ demo, show: (view, load) => status(statusText(view, load.total())) });
+  const report = await rotateUnderLoad({ demo, show: (view, load) => live.status(statusText(view, load.total())) });
+  live.clear();
   showReport(demo.screen, report);
   if (report.load.failures > 0) throw new Error(failed(report.load));
 }
@@ -43,7 +44,7 @@ const closers = new Closers();
 try {
   const { values } = parseArgs({ options: { unchecked: { type: 'boolean', default: false } } });
   const folder = await makeTempFolder(closers);
-  await runDemo({ screen, closers, signal, folder }, screen.status, values.unchecked);
+  await runDemo({ screen, closers, signal, folder }, screen, values.unchecked);
 } catch (error) {
   screen.clear();
   // Ctrl-C reaches the children, too; what they fail with may be here before our own signal.

@@ -158,7 +158,8 @@ function cluster(name: string, port: number, more: Json): Json {
   const endpoint = { address: socketAddress(port) };
   return {
     name,
-    connect_timeout: '5s',
+    // A busy machine is no failure of the mesh.
+    connect_timeout: '20s',
     load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint }] }] },
     ...more,
   };

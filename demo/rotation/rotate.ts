@@ -2,7 +2,7 @@ import type { RotationView } from '../../src/cli/rotation-view.ts';
 import type { Demo } from '../demo.ts';
 import { checkOldCaRefused, checkOnlyNewCa } from './checks.ts';
 import { followUntil, secondsPerState, startRotation, waitedFor } from './follow.ts';
-import { type Backend, putMesh } from './mesh.ts';
+import { type Backend, MESH, putMesh } from './mesh.ts';
 import type { ProxyName } from './proxies.ts';
 import type { World } from './world.ts';
 
@@ -63,7 +63,7 @@ export async function rotate(plan: RotationPlan, options: RotateOptions): Promis
     await until('all data planes trust the new CA', ({ canSwitch }) => canSwitch);
     proxies.network.freeze();
   }
-  screen.command(`mesh-ca rotate default --to ${to.name}`);
+  screen.command(`mesh-ca rotate ${MESH} --to ${to.name} --max-per-second ${MAX_PER_SECOND}`);
   await startRotation(meshCa, { to: to.name, maxPerSecond: MAX_PER_SECOND });
 
   const waitsIn = lagsBefore === 'trust' ? 'trusting' : 'switching';
@@ -83,7 +83,7 @@ export async function rotate(plan: RotationPlan, options: RotateOptions): Promis
     await restart();
     await until(`${waitsIn} waits for ${LAGGARD} after the restart`, waitsForLaggard);
   }
-  await staysSo(options, waitsForLaggard);
+  await staysSo(options, (view) => view.state === waitsIn && waitedFor(view).includes(LAGGARD));
   proxies.network.thaw();
   screen.step(`${LAGGARD}: its network moves again`);
   if (plan.restartIn !== waitsIn) {
