@@ -221,6 +221,7 @@ export class Certificates {
     const call = { signal: this.#closing.signal };
     const { issued, leaf, issuedAt, spkiDer, privateKeyDer } = await this.#ask(task, caller);
     const bundle = await bundles.include(from, backend, issued.roots, call);
+    await this.#requireStillEnabled(task);
     const record: CertificateRecord = {
       mesh: request.mesh,
       dataplane: request.dataplane,
@@ -244,6 +245,20 @@ export class Certificates {
       ...this.#answer({ ...task, bundle }, record, 'issued'),
       ...(privateKeyDer === undefined ? {} : { privateKeyDer }),
     };
+  }
+
+  /**
+   * A backend may take half a minute. When another one was enabled meanwhile, its roots may go before this certificate is used.
+   * @throws ConflictError: ask anew
+   */
+  async #requireStillEnabled({ request: { mesh }, backend, from }: Task): Promise<void> {
+    const { backends } = this.#options;
+    const now = backends.peek(mesh) ?? (await backends.get(mesh));
+    if (now === from || now.enabled?.name === backend.name) return;
+    throw new ConflictError(`backend "${backend.name}" of mesh "${mesh}" was replaced while it issued a certificate`, {
+      retryAfterMs: 1000,
+      fix: 'ask again',
+    });
   }
 
   /**

@@ -172,3 +172,34 @@ describe('stopping', () => {
     expect((await poll).status).toBe(304);
   });
 });
+
+describe('a certificate that was asked for before another backend was enabled', () => {
+  it('is not handed out: the old roots may go before it is used', async () => {
+    await put('ext', EXT, LOCAL);
+    let open: () => void = () => {};
+    backend.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const asked = issue('web');
+    await expect.poll(() => backend.signs).toBe(1);
+    await put('ca-1', EXT, LOCAL);
+    open();
+    const { status, json } = await asked;
+    expect([status, json.backend]).toEqual([201, 'ca-1']);
+    expect((await issue('web')).json).toMatchObject({ outcome: 'reused', backend: 'ca-1' });
+  });
+
+  it('is, when the backend has changed in what does not concern it', async () => {
+    await put('ext', EXT);
+    let open: () => void = () => {};
+    backend.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const asked = issue('web');
+    await expect.poll(() => backend.signs).toBe(1);
+    await put('ext', { ...EXT, mode: 'PERMISSIVE' }, LOCAL);
+    open();
+    expect((await asked).json.backend).toBe('ext');
+    expect(backend.signs).toBe(1);
+  });
+});
