@@ -1,4 +1,4 @@
-import { errors, jwtVerify, SignJWT } from 'jose';
+import type { errors as JoseErrors } from 'jose';
 import { z } from 'zod';
 import { RequestInvalidError, UnauthenticatedError } from '../issuer/errors.ts';
 import { checkExistingName } from '../mesh/names.ts';
@@ -70,6 +70,9 @@ const BACKDATE_MS = 5 * 60 * 1000;
 /** How much of a name of a mesh that a proxy sent is told. */
 const MAX_TOLD = 80;
 
+/** Loaded with the first token: it would make each start longer. */
+const loadJose = () => import('jose');
+
 /** The capitals are Kuma's; Go leaves nothing out, and writes an empty map as `{}` or null. */
 const claimsSchema = z.object({
   Name: z.string().nullish(),
@@ -90,6 +93,7 @@ export function createDataplaneTokens({ store, clock, random }: DataplaneTokensO
       if (!(validForMs >= LEAST_VALID_MS))
         throw new TypeError(`a token is valid for 1 s or more, not ${validForMs} ms`);
       const { kid, privateKey } = await signers.newest(mesh);
+      const { SignJWT } = await loadJose();
       const nowMs = clock.now().getTime();
       const token = await new SignJWT({ Name: name, Mesh: mesh, Tags: tags, Type: type })
         .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'JWT' })
@@ -142,19 +146,20 @@ async function provenClaims(
     if (key !== undefined) return key;
     throw refuse(`the data plane token is signed by a key that mesh "${mesh}" does not have`, mesh);
   };
+  const { errors, jwtVerify } = await loadJose();
   try {
     const { payload } = await jwtVerify(token, keyOf, { algorithms: [ALGORITHM], currentDate: now });
     const claims = claimsSchema.safeParse(payload);
     if (claims.success) return claims.data;
   } catch (error) {
     if (error instanceof UnauthenticatedError) throw error;
-    throw refuse(reasonOf(error), mesh);
+    throw refuse(reasonOf(error, errors), mesh);
   }
   throw refuse('it is signed as it should be, but not a data plane token', mesh);
 }
 
 /** jose's own messages may quote the token. */
-function reasonOf(error: unknown): string {
+function reasonOf(error: unknown, errors: typeof JoseErrors): string {
   if (error instanceof errors.JWTExpired) return 'the data plane token has expired';
   if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'nbf') {
     return 'the data plane token is not valid yet: a clock is wrong';
