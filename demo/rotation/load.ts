@@ -14,9 +14,7 @@ export interface Call {
 export interface Load {
   /** What came of all requests so far. */
   total(): LoadCounts;
-  /** What came of those that ended in the part that is counted now. */
-  part(): LoadCounts;
-  /** Begins another part, and gives the one that has ended. */
+  /** What came of those that ended since the last call, or since the start. */
   nextPart(): LoadCounts;
   /** Waits for requests under way. What they come to is counted. Idempotent. */
   stop(): Promise<void>;
@@ -57,7 +55,6 @@ export function startLoad(calls: readonly Call[]): Load {
   let stopped: Promise<void> | undefined;
   return {
     total: () => total,
-    part: () => part,
     nextPart: () => {
       const ended = part;
       part = new LoadCounts();
