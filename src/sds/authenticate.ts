@@ -23,6 +23,8 @@ export interface Credentials {
 
 /** What a stream has proven. */
 export interface Proof {
+  /** It is of this very data plane, not of its service, which may have others. */
+  readonly provesName: boolean;
   /**
    * Whether the proxy may have a certificate with these tags.
    * @param source `resource`: the operator wrote them; `proxy`: the proxy itself says so
@@ -53,7 +55,7 @@ export interface AuthenticateOptions {
 
 /** One way for each value of the setting `sdsAuth`. */
 export const AUTHENTICATE: Readonly<Record<Settings['sdsAuth'], (options: AuthenticateOptions) => Authenticate>> = {
-  none: () => async () => ({ allow() {}, checkTime() {}, async again() {} }),
+  none: () => async () => ({ provesName: true, allow() {}, checkTime() {}, async again() {} }),
   token: byToken,
   mtls: byCertificate,
 };
@@ -74,6 +76,7 @@ function byToken({ tokens, clock }: AuthenticateOptions): Authenticate {
     const claims = await tokens.verify(token, mesh);
     checkHolder(claims, dataplane, fix);
     return {
+      provesName: claims.name !== undefined,
       allow: (tags, source) => allowByClaims(claims, tags, source, { mesh, dataplane }),
       checkTime() {
         if (clock.now() >= claims.expiresAt)
@@ -148,6 +151,7 @@ function byCertificate(options: AuthenticateOptions): Authenticate {
       throw refuse('may not be used by clients (extended key usage clientAuth is missing)');
     if (!leaf.uriSans.some((uri) => uri.startsWith(service))) throw refuse(`has no SPIFFE ID of mesh "${mesh}"`);
     return {
+      provesName: false,
       allow(tags, source) {
         // What only the proxy tells must be what it has proven in full; where the operator wrote the tags, its services are enough.
         const wanted = uriSansOf(mesh, tags, profile).filter((uri) => source === 'proxy' || uri.startsWith(service));

@@ -2,6 +2,7 @@ import {
   AccessDeniedError,
   type CaError,
   ConfigError,
+  ConflictError,
   NotFoundError,
   RequestInvalidError,
   UnauthenticatedError,
@@ -20,17 +21,21 @@ export type Refuse = (stream: SdsStream, error: CaError) => void;
 /** Credentials that were looked at so recently are not looked at again. */
 const PROVEN_FOR_MS = 60_000;
 
-/** Refuses the streams whose credentials prove nothing any more: expired, revoked, under a root that is gone. */
+/**
+ * Refuses the streams whose credentials prove nothing any more: expired, revoked, under a root that is gone.
+ * @param again something may have changed that they are proven by
+ */
 export async function checkProofs(
   streams: readonly SdsStream[],
   nowMs: number,
+  again: boolean,
   options: CallOptions,
   refuse: Refuse,
 ): Promise<void> {
   for (const stream of streams) {
     try {
       stream.proof.checkTime();
-      if (nowMs - stream.provenAtMs < PROVEN_FOR_MS) continue;
+      if (!again && nowMs - stream.provenAtMs < PROVEN_FOR_MS) continue;
       await stream.proof.again(options);
       stream.provenAtMs = nowMs;
     } catch (error) {
@@ -40,46 +45,73 @@ export async function checkProofs(
   }
 }
 
+/** Who of a data plane's streams may be one of it. */
+export interface Entitlement {
+  /** Undefined: nobody says any. */
+  readonly tags: Tags | undefined;
+  /** They stand in the Dataplane resource. */
+  readonly isStored: boolean;
+  /** Those that may be none of its streams. */
+  readonly refused: ReadonlyMap<SdsStream, CaError>;
+}
+
 /**
- * Refuses the streams whose credentials do not cover the tags of their data plane, all of them when there are none; the others may be sent its key.
- * @returns undefined: those of the Dataplane resource
+ * The tags of a data plane, and the streams whose credentials do not cover them. Without a Dataplane resource each stream is judged by the tags that it
+ * tells itself, and all have to tell the same: those whose credentials name the data plane count most, then those that came first, so that nobody with
+ * a token of another service takes its place.
  */
-export async function allowTags(
+export async function entitle(
   who: ProxyName,
   streams: readonly SdsStream[],
   store: Pick<Store, 'getResource'>,
-  refuse: Refuse,
-): Promise<Tags | undefined> {
+): Promise<Entitlement> {
   const { mesh, dataplane } = who;
+  const refused = new Map<SdsStream, CaError>();
   const stored = await store.getResource({ type: 'Dataplane', mesh, name: dataplane });
-  let tags: Tags;
-  try {
-    tags =
-      stored === undefined
-        ? toldTags(who, streams)
-        : tagsOf(parseDataplane(JSON.parse(stored.body), { mesh, name: dataplane }));
-  } catch (error) {
-    if (!(error instanceof NotFoundError || error instanceof RequestInvalidError)) throw error;
-    for (const stream of streams) refuse(stream, error);
-    return undefined;
+  if (stored !== undefined) {
+    const tags = tagsOf(parseDataplane(JSON.parse(stored.body), { mesh, name: dataplane }));
+    for (const stream of streams) judge(stream, refused, () => stream.proof.allow(tags, 'resource'));
+    return { tags, isStored: true, refused };
   }
-  for (const stream of streams) {
-    try {
-      stream.proof.allow(tags, stored === undefined ? 'proxy' : 'resource');
-      stream.isAllowed = true;
-    } catch (error) {
-      if (!(error instanceof AccessDeniedError)) throw error;
-      refuse(stream, error);
-    }
+  let tags: Tags | undefined;
+  for (const stream of [...streams].sort((a, b) => Number(b.proof.provesName) - Number(a.proof.provesName))) {
+    judge(stream, refused, () => {
+      if (tellsNothing(stream)) {
+        if (stream.subscriptions.wants('identity') || !stream.proof.provesName) throw nobodyKnows(who);
+        return;
+      }
+      const own = readTags(stream.node.tags);
+      stream.proof.allow(own, 'proxy');
+      tags ??= own;
+      if (tagsKey(own) !== tagsKey(tags)) throw tellsOther(who);
+    });
   }
-  return stored === undefined ? tags : undefined;
+  return { tags, isStored: false, refused };
 }
 
-/** What the proxy that came last says of itself. */
-function toldTags({ mesh, dataplane }: ProxyName, streams: readonly SdsStream[]): Tags {
-  const told = streams.at(-1)?.node.tags;
-  if (told !== undefined && told.size > 0) return readTags(told);
-  throw new NotFoundError(
+/** Equal for equal tags. */
+export function tagsKey(tags: Tags): string {
+  return JSON.stringify([...tags]);
+}
+
+function judge(stream: SdsStream, refused: Map<SdsStream, CaError>, look: () => void): void {
+  try {
+    look();
+  } catch (error) {
+    const isRefusal =
+      error instanceof AccessDeniedError ||
+      error instanceof NotFoundError ||
+      error instanceof RequestInvalidError ||
+      error instanceof ConflictError;
+    if (!isRefusal) throw error;
+    refused.set(stream, error);
+  }
+}
+
+const tellsNothing = ({ node: { tags } }: SdsStream) => tags === undefined || tags.size === 0;
+
+function nobodyKnows({ mesh, dataplane }: ProxyName): NotFoundError {
+  return new NotFoundError(
     `there is no data plane "${dataplane}" in mesh "${mesh}", and the proxy's node.metadata.tags name no tags`,
     {
       fix: 'put the Dataplane first: mesh-ca apply -f DATAPLANE.yaml; or set node.metadata.tags in the bootstrap, such as {"kuma.io/service": "NAME"}',
@@ -87,7 +119,13 @@ function toldTags({ mesh, dataplane }: ProxyName, streams: readonly SdsStream[])
   );
 }
 
-function readTags(told: ReadonlyMap<string, readonly string[]>): Tags {
+function tellsOther({ mesh, dataplane }: ProxyName): ConflictError {
+  return new ConflictError(`data plane "${dataplane}" of mesh "${mesh}" is connected already, with other tags`, {
+    fix: 'end the proxy from before, or give each its own name; or put a Dataplane, whose tags count for all: mesh-ca apply -f DATAPLANE.yaml',
+  });
+}
+
+function readTags(told: ReadonlyMap<string, readonly string[]> = new Map()): Tags {
   try {
     return createTags(told);
   } catch (error) {

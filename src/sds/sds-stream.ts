@@ -11,7 +11,7 @@ export type Call = ServerDuplexStream<unknown, DiscoveryResponse | DeltaDiscover
 /** What a stream may be sent now. */
 export interface Offer {
   newest(kind: Kind): string | undefined;
-  canSend(kind: Kind): boolean;
+  canSend(kind: Kind, stream: SdsStream): boolean;
   content(kind: Kind): Any;
   nowMs(): number;
 }
@@ -31,8 +31,8 @@ export class SdsStream {
   readonly subscriptions: Subscriptions;
   readonly proof: Proof;
   readonly node: NodeInfo;
-  /** The proof covers the tags of the data plane: it may be sent the key. */
-  isAllowed = false;
+  /** The tags that its proof covers (`tagsKey`): it may be sent a key for them and for no others. Undefined: none. */
+  allowedFor: string | undefined;
   provenAtMs: number;
   readonly #options: SdsStreamOptions;
   /** A write that did not reach the connection yet; what comes meanwhile is sent after it, the newest only. */
@@ -52,7 +52,7 @@ export class SdsStream {
     if (this.#writing || this.#ended) return;
     const sending = this.subscriptions.next(
       (kind) => offer.newest(kind),
-      (kind) => (kind === 'trust' || this.isAllowed) && offer.canSend(kind),
+      (kind) => offer.canSend(kind, this),
       offer.nowMs(),
     );
     if (sending === undefined) return;

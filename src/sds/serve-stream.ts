@@ -77,14 +77,17 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
     const who = await options.readName(node.id);
     const proof = await options.authenticate(who, options.credentials(call), opening);
     if (gone.signal.aborted || options.closing.aborted) return;
-    if (sessions.streamsOf(who) >= MAX_STREAMS_OF_ONE) {
-      throw new TooLargeError(`data plane "${who.dataplane}" has ${MAX_STREAMS_OF_ONE} streams already`);
-    }
     const subscriptions = new Subscriptions(mode, options.names);
     const { names } = options;
     const onSent = (kind: Kind) => options.metrics.sent(kind);
-    stream = new SdsStream({ call, mode, names, subscriptions, proof, node, onSent }, clock.now().getTime());
-    session = sessions.join(who, stream);
+    const opened = new SdsStream({ call, mode, names, subscriptions, proof, node, onSent }, clock.now().getTime());
+    await sessions.admit(who, opened);
+    if (gone.signal.aborted || options.closing.aborted) return;
+    if (sessions.streamsOf(who).length >= MAX_STREAMS_OF_ONE) {
+      throw new TooLargeError(`data plane "${who.dataplane}" has ${MAX_STREAMS_OF_ONE} streams already`);
+    }
+    stream = opened;
+    session = sessions.join(who, opened);
   }
 
   function take(request: XdsRequest): void {

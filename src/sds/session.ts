@@ -1,7 +1,8 @@
 import type { CertificateAnswer } from '../issuance/certificate-request.ts';
-import { CaError, IssuerResponseError, NotFoundError } from '../issuer/errors.ts';
-import type { CallOptions } from '../issuer/issuer.ts';
-import { allowTags, checkProofs } from './entitlement.ts';
+import { CaError, ConflictError, IssuerResponseError, NotFoundError } from '../issuer/errors.ts';
+import type { CallOptions, Tags } from '../issuer/issuer.ts';
+import { uriSansOf } from '../mesh/identity.ts';
+import { checkProofs, entitle, tagsKey } from './entitlement.ts';
 import { type HeldCertificate, heldCertificate, isVerifiable, pemOf } from './held-certificate.ts';
 import type { MeshTrust } from './mesh-trust.ts';
 import { type Any, identitySecret } from './protocol.ts';
@@ -43,10 +44,14 @@ export class Session implements Offer {
   readonly #env: SessionEnvironment;
   readonly #statements: Statements;
   #held: HeldCertificate | undefined;
+  /** The tags that `#held` was made for (`tagsKey`). Undefined: it is not known. */
+  #heldFor: string | undefined;
   /** The bundle that `#held` was checked against, and the outcome. */
   #checked: { readonly version: string; readonly ok: boolean } | undefined;
   /** Something may have changed that certificates are made by. */
   #mustAsk = true;
+  /** Something may have changed that credentials are proven by. */
+  #mustProve = false;
   #working: Promise<void> | undefined;
   #workAgain = false;
   #renewAtMs = Number.POSITIVE_INFINITY;
@@ -77,7 +82,11 @@ export class Session implements Offer {
     if (stream.subscriptions.wants('identity')) {
       if (accepted === 'identity') this.#statements.uses(this.#wanting(), this.#held);
       const standing = this.#held?.privateKeyDer === undefined ? undefined : this.#held.version;
-      if (!stream.isAllowed || stream.subscriptions.isOwed('identity', standing)) this.#env.onWork(this, true);
+      if (stream.allowedFor === undefined || stream.subscriptions.isOwed('identity', standing))
+        this.#env.onWork(this, true);
+    } else {
+      // Its proof is not looked at meanwhile.
+      stream.allowedFor = undefined;
     }
     stream.flush(this);
     this.#schedule();
@@ -86,6 +95,7 @@ export class Session implements Offer {
   /** Backends, bundle, tags or plan may have changed: the certificate is looked at again. */
   look(urgent = false): void {
     this.#mustAsk = true;
+    this.#mustProve = true;
     if (this.#wanting().length > 0) this.#env.onWork(this, urgent);
   }
 
@@ -95,6 +105,7 @@ export class Session implements Offer {
     this.#statements.trusts(this.streams.keys());
     this.#statements.uses(this.#wanting(), this.#held);
     this.look(true);
+    this.#env.onWork(this, true);
   }
 
   /** Its time has come: the certificate is due, or what was refused is tried once more. */
@@ -143,8 +154,9 @@ export class Session implements Offer {
     return this.#stands() ? this.#held?.version : undefined;
   }
 
-  canSend(kind: Kind): boolean {
-    return kind === 'trust' || this.#held?.privateKeyDer !== undefined;
+  canSend(kind: Kind, { allowedFor }: SdsStream): boolean {
+    if (kind === 'trust') return true;
+    return this.#held?.privateKeyDer !== undefined && allowedFor !== undefined && allowedFor === this.#heldFor;
   }
 
   content(kind: Kind): Any {
@@ -180,12 +192,13 @@ export class Session implements Offer {
   }
 
   async #ensure(options: CallOptions): Promise<void> {
-    const refuse = (stream: SdsStream, error: CaError) => this.#refuse(stream, error);
-    await checkProofs(this.#wanting(), this.nowMs(), options, refuse);
-    if (this.#wanting().length === 0) return;
-    const tags = await allowTags(this.who, this.#wanting(), this.#env.store, refuse);
+    const again = this.#mustProve;
+    this.#mustProve = false;
+    await checkProofs(this.#wanting(), this.nowMs(), again, options, (stream, error) => this.#refuse(stream, error));
+    const { tags, isStored } = await this.#entitle();
     const wanting = this.#wanting();
-    if (wanting.length === 0) return;
+    if (wanting.length === 0 || tags === undefined) return;
+    const wanted = tagsKey(tags);
     await this.#env.readTrust(options);
     if (this.#held === undefined) await this.#adopt(wanting);
     // One that is not known to be bad is judged by whoever issues.
@@ -193,12 +206,16 @@ export class Session implements Offer {
     const isKeyMissing =
       held?.privateKeyDer === undefined &&
       wanting.some(({ subscriptions }) => subscriptions.isOwed('identity', held?.version));
-    if (isKeyMissing || held === undefined || this.#mustAsk || this.nowMs() >= this.#renewAtMs) {
+    const isDue = this.#mustAsk || this.#heldFor !== wanted || this.nowMs() >= this.#renewAtMs;
+    if (isKeyMissing || held === undefined || isDue) {
       const current = isKeyMissing || held === undefined ? {} : { currentPem: pemOf(held) };
       this.#mustAsk = false;
       try {
-        const request = { ...this.who, ...current, ...(tags && { tags }) };
-        this.#take(await this.#env.certificates.issue(request, options));
+        const request = { ...this.who, ...current, ...(isStored ? {} : { tags }) };
+        const answer = await this.#env.certificates.issue(request, options);
+        this.#checkIdentity(answer, tags);
+        this.#take(answer);
+        this.#heldFor = wanted;
       } catch (error) {
         this.#mustAsk = true;
         throw error;
@@ -206,6 +223,31 @@ export class Session implements Offer {
     }
     this.flush();
     this.#statements.uses(this.#wanting(), this.#held);
+  }
+
+  /** Ends the streams that may be none of this data plane; the others may be sent its key. */
+  async #entitle(): Promise<{ readonly tags: Tags | undefined; readonly isStored: boolean }> {
+    const streams = [...this.streams.keys()];
+    const { tags, isStored, refused } = await entitle(this.who, streams, this.#env.store);
+    for (const stream of streams) {
+      const error = refused.get(stream);
+      if (error !== undefined) this.#refuse(stream, error);
+      else if (tags !== undefined && stream.subscriptions.wants('identity')) stream.allowedFor = tagsKey(tags);
+    }
+    return { tags, isStored };
+  }
+
+  /**
+   * Nobody was asked whether he may have any other.
+   * @throws ConflictError when the Dataplane was changed since its tags were read
+   */
+  #checkIdentity({ uriSans }: CertificateAnswer, tags: Tags): void {
+    const { mesh, dataplane } = this.who;
+    const expected = uriSansOf(mesh, tags, this.#env.settings.certificateProfile, dataplane);
+    if (expected.length === uriSans.length && expected.every((san, i) => san === uriSans[i])) return;
+    throw new ConflictError(`data plane "${dataplane}" of mesh "${mesh}" was changed meanwhile`, {
+      retryAfterMs: 1000,
+    });
   }
 
   #take(answer: CertificateAnswer): void {
@@ -261,7 +303,7 @@ export class Session implements Offer {
   }
 
   #refuse(stream: SdsStream, error: CaError): void {
-    stream.isAllowed = false;
+    stream.allowedFor = undefined;
     this.#env.log.warn({ ...this.who, code: error.code, err: error }, 'SDS: stream of a data plane ended');
     stream.end(error);
     this.leave(stream);

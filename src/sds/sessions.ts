@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts';
 import type { Holders } from '../trust/holders.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { Agenda } from './agenda.ts';
+import { entitle } from './entitlement.ts';
 import { MeshSessions } from './mesh-sessions.ts';
 import type { ProxyName } from './proxy-name.ts';
 import type { SdsStream } from './sds-stream.ts';
@@ -23,7 +24,7 @@ export interface SessionsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly settings: Pick<Settings, 'sdsIdentityName' | 'sdsTrustName'>;
+  readonly settings: Pick<Settings, 'sdsIdentityName' | 'sdsTrustName' | 'certificateProfile'>;
   /** Something else than the Mesh itself changes what certificates are made: the plan of a rotation, a generation of a CA. */
   readonly onMeshChange: (listener: (mesh: string) => void) => () => void;
 }
@@ -59,8 +60,18 @@ export class Sessions {
     return size;
   }
 
-  streamsOf({ mesh, dataplane }: ProxyName): number {
-    return this.#meshes.get(mesh)?.sessions.get(dataplane)?.streams.size ?? 0;
+  streamsOf({ mesh, dataplane }: ProxyName): readonly SdsStream[] {
+    return [...(this.#meshes.get(mesh)?.sessions.get(dataplane)?.streams.keys() ?? [])];
+  }
+
+  /**
+   * Whether a stream may be one of its data plane, beside those that there are.
+   * @throws AccessDeniedError, NotFoundError, RequestInvalidError, ConflictError
+   */
+  async admit(who: ProxyName, stream: SdsStream): Promise<void> {
+    const { refused } = await entitle(who, [...this.streamsOf(who), stream], this.#options.store);
+    const error = refused.get(stream);
+    if (error !== undefined) throw error;
   }
 
   join(who: ProxyName, stream: SdsStream): Session {
