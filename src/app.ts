@@ -31,6 +31,7 @@ import { createTrialLine } from './resources/trial-line.ts';
 import { validateMesh } from './resources/validate-mesh.ts';
 import { countLacking } from './rotation/count-lacking.ts';
 import { Fleets } from './rotation/fleets.ts';
+import { createMeshReadings } from './rotation/mesh-readings.ts';
 import { Rotations } from './rotation/rotations.ts';
 import { createStepRules } from './rotation/step-rules.ts';
 import { createCalmLog } from './runtime/calm-log.ts';
@@ -143,6 +144,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   const stepRules = createStepRules({ fleets, store });
   const canary = new Canary({ ...asking, ...settings, store, backends, proofs });
   metrics.readFrom(createBackendReadings({ backends, guards, queues, proofs }));
+  metrics.readMeshesFrom(createMeshReadings({ bundles, rotations }));
   const line = createTrialLine({ clock });
   const zone = { zoneName: settings.zoneName };
   const checkStep = async (step: MeshStep, options: CallOptions) => {
@@ -225,8 +227,10 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     const { createSdsServer } = await import('./sds/sds-server.ts');
     sds = createSdsServer({
       ...{ certificates, bundles, backends, store, holders, lastSeen, tokens, clock, random, log, onMeshChange },
+      metrics: metrics.sds,
       settings: { ...settings, sdsPort: settings.sdsPort },
     });
+    metrics.readSdsFrom(sds.readings);
     const { host, port } = await sds.listen();
     return hostAndPort(host, port);
   };

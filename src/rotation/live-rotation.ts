@@ -3,11 +3,13 @@ import { createReissueOrder, type ReissueOrder } from '../issuance/reissue-plan.
 import { CaError, ConflictError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Log } from '../runtime/log.ts';
+import type { RotationReadings } from '../runtime/metrics.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
 import type { CertificateHolder } from '../store/store.ts';
 import type { Proofs } from '../validation/proofs.ts';
 import { advance, type Facts, type Holding } from './machine.ts';
 import { isUnderWay, type RotationRecord, rotationKey, stateOf, writeRotationRecord } from './rotation-record.ts';
+import { dataplanesOf } from './rotation-view.ts';
 import { readStoredRotation } from './stored-rotation.ts';
 import { type Survey, type SurveyOptions, survey } from './survey.ts';
 import { TargetProof } from './target-proof.ts';
@@ -37,6 +39,7 @@ export class LiveRotation {
   /** What the order was made from. */
   #orderKey = '';
   #problem: string | undefined;
+  #seen: RotationReadings['seen'];
   #hadConflict = false;
 
   constructor(mesh: string, record: RotationRecord, options: LiveRotationOptions) {
@@ -59,6 +62,12 @@ export class LiveRotation {
   /** What kept the last turn from its work; undefined when nothing did. */
   get problem(): string | undefined {
     return this.#problem;
+  }
+
+  /** What the last turn saw. */
+  get readings(): RotationReadings {
+    const state = stateOf(this.#record);
+    return this.#seen === undefined ? { state } : { state, seen: this.#seen };
   }
 
   /** Somebody else has stored another record: what was seen before is seen again. */
@@ -95,6 +104,7 @@ export class LiveRotation {
     this.#record = stored.record;
 
     const seen = await survey(this.mesh, stored.record, this.#options, this.proof, call);
+    this.#seen = { dataplanes: dataplanesOf(stored.record, seen), blockers: seen.blockers.length };
     const { record, effect, holding, rule } = advance(stored.record, this.#holding, seen.facts);
     this.#holding = holding;
     const kept = this.#withWhatIsNeeded(record, effect === 'remove-old', seen);

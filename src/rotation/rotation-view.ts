@@ -3,7 +3,7 @@ import type { Mesh } from '../mesh/mesh.ts';
 import type { CertificateHolder } from '../store/store.ts';
 import { backendChange } from './change.ts';
 import type { Fleet } from './fleet.ts';
-import { measure } from './measure.ts';
+import { createTrustCheck, measure } from './measure.ts';
 import type { Readiness } from './readiness.ts';
 import {
   type HistoryState,
@@ -59,10 +59,16 @@ interface UnderWay {
   readonly turnsEndAt: Date | undefined;
 }
 
+/** Data planes as a user counts them: "new" is the side of `to`, also while what is measured is the way back. */
+export function dataplanesOf(record: RotationRecord, { readiness, fleet }: Survey): RotationView['dataplanes'] {
+  const { total, online, trustingNew, usingNew, usingOld } = readiness;
+  return record.direction === 'back'
+    ? { total, online, trustingNew: trusting(fleet, record), usingNew: usingOld, usingOld: usingNew }
+    : { total, online, trustingNew, usingNew, usingOld };
+}
+
 export function viewOfRotation({ mesh, record, survey, problem, turnsEndAt }: UnderWay): RotationView {
-  const { readiness, facts, blockers, fleet } = survey;
-  const isBack = record.direction === 'back';
-  const { total, online, usingNew, usingOld } = readiness;
+  const { facts, blockers } = survey;
   const why = record.paused === undefined ? problem : record.paused.why;
   const eta = etaSeconds(record, survey, turnsEndAt);
   const isOver = record.step === 'done';
@@ -71,9 +77,7 @@ export function viewOfRotation({ mesh, record, survey, problem, turnsEndAt }: Un
     ...describe(record),
     ...(why !== undefined && !isOver && { problem: why }),
     ...(eta !== undefined && { etaSeconds: eta }),
-    dataplanes: isBack
-      ? { total, online, trustingNew: trusting(fleet, record), usingNew: usingOld, usingOld: usingNew }
-      : { total, online, trustingNew: readiness.trustingNew, usingNew, usingOld },
+    dataplanes: dataplanesOf(record, survey),
     blockers: isOver ? [] : blockers.slice(0, MOST_BLOCKERS),
     blockersTotal: isOver ? 0 : blockers.length,
     canSwitch: facts.issuing === 'old' && facts.trusted,
@@ -96,8 +100,8 @@ function describe(record: RotationRecord) {
 function trusting(fleet: Fleet, { kind, from, to, toRoots }: RotationRecord): number {
   const roots = kind === 'backend' ? backendChange(fleet.bundle, from, to).toRoots : new Set(toRoots);
   if (roots === undefined) return 0;
-  return fleet.members.filter(({ online, heldRoots }) => online && [...roots].every((root) => heldRoots.has(root)))
-    .length;
+  const trusts = createTrustCheck(roots);
+  return fleet.members.filter(({ online, heldRoots }) => online && trusts(heldRoots)).length;
 }
 
 function etaSeconds(
@@ -121,7 +125,7 @@ export function viewOfSteps(mesh: Mesh, fleet: Fleet): RotationView {
   const pair = pairOf(mesh, fleet);
   const enabled = mesh.mtls?.enabledBackend ?? '';
   const change = backendChange(fleet.bundle, pair?.from ?? '', pair?.to ?? enabled);
-  const readiness = measure(fleet, change, { since: fleet.readAt });
+  const readiness = measure(fleet, change, {});
   const { total, online, trustingNew, usingNew, usingOld, notTrusting, notSwitched, offlineOld } = readiness;
   const isSwitched = pair !== undefined && pair.to === enabled;
   const blockers = pair === undefined ? [] : isSwitched ? [...notSwitched, ...offlineOld] : notTrusting;

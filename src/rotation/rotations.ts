@@ -6,6 +6,7 @@ import { type CallOptions, isRenewer } from '../issuer/issuer.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import type { RotationReadings } from '../runtime/metrics.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
 import type { Store, StoreChange } from '../store/store.ts';
 import type { Holders } from '../trust/holders.ts';
@@ -124,6 +125,11 @@ export class Rotations {
     const live = this.#live.get(mesh);
     const found = await survey(mesh, record, this.#options, live?.proof, options);
     return viewOfRotation({ mesh, record, survey: found, problem: live?.problem, turnsEndAt: live?.order.endsAt });
+  }
+
+  /** All that is under way, by mesh, as it was seen last; nothing is read. */
+  readings(): ReadonlyMap<string, RotationReadings> {
+    return new Map([...this.#live].map(([mesh, { readings }]) => [mesh, readings]));
   }
 
   /**

@@ -8,16 +8,24 @@ import {
   DURATION_BUCKETS,
 } from './backend-metrics.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { createMeshGauges, type MeshReadings } from './mesh-gauges.ts';
 import { addProcessMetrics } from './process-metrics.ts';
+import { createSdsSeries, type SdsCounters, type SdsReadings } from './sds-metrics.ts';
 
 export type { BackendReadings } from './backend-gauges.ts';
 export type { BackendLabels, BackendMetrics } from './backend-metrics.ts';
+export type { MeshReadings, RotationReadings } from './mesh-gauges.ts';
 
 export interface Metrics {
   /** The same handle for the same labels. */
   backend(labels: BackendLabels): BackendMetrics;
   /** Tells where readings come from. The last one counts. */
   readFrom(read: (labels: BackendLabels) => BackendReadings | undefined): void;
+  /** Tells where readings of meshes come from. The last one counts. */
+  readMeshesFrom(read: () => Iterable<MeshReadings>): void;
+  /** Tells where readings of the Secret Discovery Service come from; never called where it is switched off, and there are no series of it. */
+  readSdsFrom(read: () => SdsReadings): void;
+  readonly sds: SdsCounters;
   /** Forgets every series of a backend that is gone. */
   removeBackend(labels: BackendLabels): void;
   /** `route` is a pattern such as `/meshes/{mesh}/secrets`, never a raw path. */
@@ -49,12 +57,16 @@ export function createMetrics({ clock = systemClock }: MetricsOptions = {}): Met
     buckets: DURATION_BUCKETS,
     registers: [registry],
   });
+  const setMeshGauges = createMeshGauges(registry);
+  const sdsSeries = createSdsSeries(registry);
   addProcessMetrics(registry);
 
   const backends = new Map<string, BackendSeries>();
   const routes = new Set<string>();
   const httpHandles = new Map<string, Histogram.Internal<string>>();
   let readBackend: (labels: BackendLabels) => BackendReadings | undefined = () => undefined;
+  let readMeshes: () => Iterable<MeshReadings> = () => [];
+  let readSds: (() => SdsReadings) | undefined;
 
   return {
     backend(given) {
@@ -69,6 +81,15 @@ export function createMetrics({ clock = systemClock }: MetricsOptions = {}): Met
     readFrom(read) {
       readBackend = read;
     },
+
+    readMeshesFrom(read) {
+      readMeshes = read;
+    },
+
+    readSdsFrom(read) {
+      readSds = read;
+    },
+    sds: sdsSeries.counters,
 
     removeBackend(labels) {
       const key = backendKey(labels);
@@ -92,6 +113,8 @@ export function createMetrics({ clock = systemClock }: MetricsOptions = {}): Met
     async text() {
       const readings = [...backends.values()].map(({ labels }) => [labels, readBackend(labels)] as const);
       backendSeries.setGauges(readings, clock.now());
+      setMeshGauges(readMeshes());
+      if (readSds !== undefined) sdsSeries.set(readSds());
       return registry.metrics();
     },
     contentType: registry.contentType,

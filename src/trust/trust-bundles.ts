@@ -182,6 +182,11 @@ export class TrustBundles {
     }
   }
 
+  /** The version of each mesh's bundle that this process knows; nothing is read. */
+  *versions(): Iterable<{ readonly mesh: string; readonly version: number }> {
+    for (const [mesh, { bundle }] of this.#meshes) if (bundle !== undefined) yield { mesh, version: bundle.version };
+  }
+
   /**
    * Calls `listener` once for each version of a mesh's bundle that this process comes to know, the first included, whoever made it; `get` then
    * answers with it, or with a later one. Returns what ends it; idempotent.

@@ -28,6 +28,11 @@ async function readFamilies(): Promise<Map<string, Family>> {
     credentialExpiresAt: now,
     proof: { ok: true, provenAt: now, durationMs: 1, caExpiresAt: now, rootExpiresAt: now },
   }));
+  const dataplanes = { online: 4, trustingNew: 3, usingNew: 2, usingOld: 1 };
+  metrics.readMeshesFrom(() => [
+    { mesh: 'm', bundleVersion: 3, rotation: { state: 'trusting', seen: { dataplanes, blockers: 1 } } },
+  ]);
+  metrics.readSdsFrom(() => ({ streams: 2, dataplanes: 1 }));
   const families = new Map<string, { help?: string; type?: string; samples: string[] }>();
   const familyOf = (name: string) => {
     const family = families.get(name) ?? { samples: [] };
@@ -77,11 +82,19 @@ describe('the text of all metrics', () => {
   it('gives everything about a backend the same three labels first, escaped', () => {
     const labels = '{mesh="m \\"quoted\\"\\n",backend="back\\\\slash",type="vault"';
     for (const [name, { samples }] of entries()) {
-      if (name.startsWith('mesh_ca_http_')) continue;
+      if (/^mesh_ca_(http|trust|rotation|sds)_/.test(name)) continue;
       for (const sample of samples) {
         const own = sample.includes('_bucket{') ? sample.replace(/\{le="[^"]+",/, '{') : sample;
         expect(own).toContain(labels);
       }
+    }
+  });
+
+  it('names the mesh in everything about a mesh, and no data plane anywhere', () => {
+    for (const [name, { samples }] of entries()) {
+      for (const sample of samples) expect(sample, name).not.toContain('dataplane="');
+      if (/^mesh_ca_(trust|rotation)_/.test(name))
+        for (const sample of samples) expect(sample, name).toContain('{mesh="m"');
     }
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type BackendReadings, createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
+import { type BackendReadings, createMetrics, type MeshReadings, type Metrics } from '../../src/runtime/metrics.ts';
 
 const CA = { mesh: 'default', backend: 'ca-1', type: 'builtin' };
 const OF_CA = '{mesh="default",backend="ca-1",type="builtin"}';
@@ -260,5 +260,75 @@ describe('readings', () => {
       `mesh_ca_backend_held_dataplanes${OF_CA} 0`,
       'mesh_ca_backend_held_dataplanes{mesh="other",backend="ca-1",type="builtin"} 3',
     ]);
+  });
+});
+
+describe('meshes', () => {
+  const rotation = {
+    state: 'switching',
+    seen: { dataplanes: { online: 7, trustingNew: 6, usingNew: 5, usingOld: 2 }, blockers: 2 },
+  };
+
+  it('have the version of their bundle, and what their rotation saw last', async () => {
+    const metrics = createMetrics();
+    metrics.readMeshesFrom(() => [{ mesh: 'default', bundleVersion: 12, rotation }]);
+    expect(await linesOf(metrics, 'mesh_ca_trust')).toEqual(['mesh_ca_trust_bundle_version{mesh="default"} 12']);
+    expect(await linesOf(metrics, 'mesh_ca_rotation')).toEqual([
+      'mesh_ca_rotation_state{mesh="default",state="switching"} 1',
+      'mesh_ca_rotation_dataplanes{mesh="default",what="online"} 7',
+      'mesh_ca_rotation_dataplanes{mesh="default",what="trusting_new"} 6',
+      'mesh_ca_rotation_dataplanes{mesh="default",what="using_new"} 5',
+      'mesh_ca_rotation_dataplanes{mesh="default",what="using_old"} 2',
+      'mesh_ca_rotation_blockers{mesh="default"} 2',
+    ]);
+  });
+
+  it('have no series of what is not known, and lose those that they had', async () => {
+    const metrics = createMetrics();
+    let readings: MeshReadings[] = [{ mesh: 'default', bundleVersion: 12, rotation }];
+    metrics.readMeshesFrom(() => readings);
+    expect(await linesOf(metrics, 'mesh_ca_rotation')).toHaveLength(6);
+    readings = [{ mesh: 'default', rotation: { state: 'paused' } }];
+    expect(await linesOf(metrics, 'mesh_ca_trust')).toEqual([]);
+    expect(await linesOf(metrics, 'mesh_ca_rotation')).toEqual([
+      'mesh_ca_rotation_state{mesh="default",state="paused"} 1',
+    ]);
+    readings = [];
+    expect(await linesOf(metrics, 'mesh_ca_rotation')).toEqual([]);
+  });
+
+  it('over the cap have no series', async () => {
+    const metrics = createMetrics();
+    const readings = Array.from({ length: 2_010 }, (_, i) => ({ mesh: `m${i}`, bundleVersion: 1 }));
+    metrics.readMeshesFrom(() => readings);
+    expect(await linesOf(metrics, 'mesh_ca_trust_bundle_version')).toHaveLength(2_000);
+  });
+});
+
+describe('the Secret Discovery Service', () => {
+  it('has no series where it is switched off', async () => {
+    expect(await linesOf(createMetrics(), 'mesh_ca_sds')).toEqual([]);
+  });
+
+  it('has all of them from the start where it is on, and counts what is sent and answered', async () => {
+    const metrics = createMetrics();
+    metrics.readSdsFrom(() => ({ streams: 4, dataplanes: 2 }));
+    expect((await linesOf(metrics, 'mesh_ca_sds')).sort()).toEqual([
+      'mesh_ca_sds_answers_total{kind="identity",result="ack"} 0',
+      'mesh_ca_sds_answers_total{kind="identity",result="nack"} 0',
+      'mesh_ca_sds_answers_total{kind="trust",result="ack"} 0',
+      'mesh_ca_sds_answers_total{kind="trust",result="nack"} 0',
+      'mesh_ca_sds_dataplanes 2',
+      'mesh_ca_sds_responses_total{kind="identity"} 0',
+      'mesh_ca_sds_responses_total{kind="trust"} 0',
+      'mesh_ca_sds_streams 4',
+    ]);
+    metrics.sds.sent('trust');
+    metrics.sds.sent('trust');
+    metrics.sds.answered('trust', 'nack');
+    const after = await linesOf(metrics, 'mesh_ca_sds');
+    expect(after).toContain('mesh_ca_sds_responses_total{kind="trust"} 2');
+    expect(after).toContain('mesh_ca_sds_answers_total{kind="trust",result="nack"} 1');
+    expect(after).toContain('mesh_ca_sds_answers_total{kind="identity",result="nack"} 0');
   });
 });
