@@ -79,9 +79,13 @@ describe('switches', () => {
     expect(await issueRefusal(pca, {})).toMatch(/^InternalFailure/);
     pca.fault = () => 'reset';
     expect(await issueRefusal(pca, {})).toMatch(/socket hang up|ECONNRESET/);
-    pca.fault = () => 'hang';
+    const caller = new AbortController();
+    pca.fault = () => {
+      caller.abort();
+      return 'hang';
+    };
     const waiting = refusal(
-      clientOf(pca).send(new IssueCertificateCommand(await order(pca.ca)), { abortSignal: AbortSignal.timeout(50) }),
+      clientOf(pca).send(new IssueCertificateCommand(await order(pca.ca)), { abortSignal: caller.signal }),
     );
     expect(await waiting).toMatch(/^AbortError/);
     pca.fault = () => undefined;
