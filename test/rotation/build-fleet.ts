@@ -1,6 +1,7 @@
 import type { BundleVersion, Fleet, FleetMember, HeldCertificate } from '../../src/rotation/fleet.ts';
 import type { Refusal } from '../../src/trust/holders.ts';
 import { bundleBody, readBundle, type TrustBundle } from '../../src/trust/trust-bundle.ts';
+import { TEST_START } from '../conformance/issuer-deps.ts';
 import { buildCertificate, buildLeaf, NOON, type TestCertificate } from '../x509/test-certificate.ts';
 import { testKey } from '../x509/test-keys.ts';
 
@@ -23,10 +24,12 @@ function once<V>(known: Map<string, V>, key: string, make: () => V): V {
   return value;
 }
 
-/** A root of this name, the same each time; one whose name begins with `expired` has expired. */
+const BRIEF = { notBefore: TEST_START, notAfter: new Date(TEST_START.getTime() + 5 * MINUTE_MS) };
+
+/** A root of this name, the same each time; one whose name begins with `expired` has expired, one with `brief` lives for five minutes from `TEST_START`. */
 export function testRoot(name: string): TestCertificate {
-  const notAfter = name.startsWith('expired') ? EXPIRED_AT : undefined;
-  const options = { key: testKey('EC-P256'), commonName: name, ...(notAfter && { notAfter }) };
+  const life = name.startsWith('expired') ? { notAfter: EXPIRED_AT } : name.startsWith('brief') ? BRIEF : {};
+  const options = { key: testKey('EC-P256'), commonName: name, ...life };
   return once(made.roots, name, () => buildCertificate(options));
 }
 

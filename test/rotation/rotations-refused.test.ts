@@ -165,4 +165,19 @@ describe('the renewal of builtin roots', () => {
       'root of builtin CA is near its end: its successor is made',
     );
   });
+
+  it.each([
+    ['a mesh that was there at the start', true],
+    ['a mesh that was made since', false],
+  ])('comes in time for a root that lives for minutes: %s', async (_, isBefore) => {
+    world.upstream.generations.set('own', ['brief-g1']);
+    if (isBefore) await world.putMesh(['own']);
+    world = await restart(world, { builtinRootRenewal: true });
+    await world.pass(1_000);
+    if (!isBefore) await world.putMesh(['own']);
+    await world.pass(3.9 * 60_000);
+    expect((await world.view()).state).toBe('idle');
+    await world.pass(36_000);
+    expect(await world.view()).toMatchObject({ kind: 'generation', to: 'own' });
+  });
 });
