@@ -173,10 +173,13 @@ function countRows(view: RotationView): (readonly [string, string])[] {
 }
 
 /** What may be done next to the Mesh, step by step. */
-function stepText({ from = '', to, canSwitch, canRemoveOld }: RotationView): string {
+function stepText({ from = '', to, enabledBackend, canSwitch, canRemoveOld }: RotationView): string {
   if (canSwitch) return `${to} may become the enabled backend`;
   if (canRemoveOld) return `${from} may be removed`;
-  return to === undefined ? 'add a backend to rotate to' : 'not yet: see who is waited for';
+  if (enabledBackend === undefined) return 'enable a backend: mTLS is off';
+  if (to === undefined) return 'add a backend to rotate to';
+  const step = enabledBackend === to ? `${from} may be removed` : `${to} may become the enabled backend`;
+  return `${step} once nobody is waited for`;
 }
 
 /** The commands that make sense now. */
@@ -198,11 +201,16 @@ export function nextText(view: RotationView): string {
   }
 }
 
-function nextStepText({ from = '', to, mesh, canSwitch, canRemoveOld }: RotationView, command: string): string {
+function nextStepText(view: RotationView, command: string): string {
+  const { from = '', to, enabledBackend, mesh, canSwitch, canRemoveOld } = view;
   const edit = `mesh-ca get mesh ${plainText(mesh)} -o yaml > mesh.yaml, edit it, mesh-ca apply -f mesh.yaml`;
   if (canSwitch) return `${command} --to ${plainText(to ?? 'BACKEND')}, or set enabledBackend to it: ${edit}`;
   if (canRemoveOld) return `take ${plainText(from)} out of the mesh: ${edit}`;
-  return to === undefined ? `${command} --to BACKEND` : `${command}, until nobody is waited for`;
+  if (enabledBackend === undefined) return `set mtls.enabledBackend: ${edit}`;
+  if (to === undefined) return `add a backend (${edit}), then ${command} --to BACKEND`;
+  return enabledBackend === to
+    ? `${command}, until nobody is waited for`
+    : `${command} --to ${plainText(to)}, which waits for them; or ${command}, until nobody is waited for`;
 }
 
 /** What has come of it, how long each phase took, and what may be typed next. */

@@ -20,6 +20,8 @@ export const rotationSchema = z.looseObject({
   direction: text,
   from: text,
   to: text,
+  /** With `idle`: who issues now; absent when mTLS is off. */
+  enabledBackend: text,
   startedAt: text,
   finishedAt: text,
   options: z

@@ -169,6 +169,7 @@ export const rotationAnswer = z.object({
   direction: z.enum(['forward', 'back']).optional(),
   from: z.string().optional(),
   to: z.string().optional(),
+  enabledBackend: z.string().optional().describe('With `idle`: who issues now; absent when mTLS is off'),
   startedAt: instant.optional(),
   finishedAt: instant.optional(),
   options: z.object({ keepOld: z.boolean(), maxPerSecond: z.number(), immediate: z.boolean() }).optional(),

@@ -28,6 +28,8 @@ export interface RotationView {
   /** Absent: the mesh has no backend, or only one. */
   readonly from?: string;
   readonly to?: string;
+  /** With `idle`: which of the two issues now; absent: mTLS is off. */
+  readonly enabledBackend?: string;
   readonly startedAt?: Date;
   readonly finishedAt?: Date;
   readonly options?: RotationOptions;
@@ -133,6 +135,7 @@ export function viewOfSteps(mesh: Mesh, fleet: Fleet): RotationView {
     mesh: mesh.name,
     state: 'idle',
     ...pair,
+    ...(enabled !== '' && { enabledBackend: enabled }),
     steps: [],
     dataplanes: { total, online, trustingNew, usingNew, usingOld },
     blockers: blockers.slice(0, MOST_BLOCKERS),

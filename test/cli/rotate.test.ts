@@ -122,7 +122,13 @@ describe('rotate without an option', () => {
 
   const edit = 'mesh-ca get mesh default -o yaml > mesh.yaml, edit it, mesh-ca apply -f mesh.yaml';
   it.each<[string, object, string, string]>([
-    ['nothing to rotate to', {}, 'add a backend to rotate to', 'mesh-ca rotate default --to BACKEND'],
+    ['mTLS that is off', {}, 'enable a backend: mTLS is off', `set mtls.enabledBackend: ${edit}`],
+    [
+      'nothing to rotate to',
+      { enabledBackend: 'ca-1' },
+      'add a backend to rotate to',
+      `add a backend (${edit}), then mesh-ca rotate default --to BACKEND`,
+    ],
     [
       'a backend that may issue',
       { from: 'ca-1', to: 'ca-2', canSwitch: true },
@@ -136,9 +142,15 @@ describe('rotate without an option', () => {
       `take ca-1 out of the mesh: ${edit}`,
     ],
     [
-      'somebody who is waited for',
-      { from: 'ca-1', to: 'ca-2' },
-      'not yet: see who is waited for',
+      'somebody who does not trust the next one',
+      { from: 'ca-1', to: 'ca-2', enabledBackend: 'ca-1' },
+      'ca-2 may become the enabled backend once nobody is waited for',
+      'mesh-ca rotate default --to ca-2, which waits for them; or mesh-ca rotate default, until nobody is waited for',
+    ],
+    [
+      'somebody who needs the last one',
+      { from: 'ca-1', to: 'ca-2', enabledBackend: 'ca-2' },
+      'ca-1 may be removed once nobody is waited for',
       'mesh-ca rotate default, until nobody is waited for',
     ],
   ])('says what may be done to the Mesh step by step: %s', async (_name, more, step, next) => {
