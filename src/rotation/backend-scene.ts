@@ -43,6 +43,7 @@ export async function readBackendScene(
 
   return {
     issuing: enabled === target ? 'target' : enabled === other ? 'old' : 'neither',
+    meshVersion: stored.version,
     hasTarget,
     hasOld: oldAt >= 0,
     signature: signatureOf(stored.mesh),

@@ -7,9 +7,10 @@ import type { RotationReadings } from '../runtime/metrics.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
 import type { CertificateHolder } from '../store/store.ts';
 import type { Proofs } from '../validation/proofs.ts';
-import { advance, type Facts, type Holding } from './machine.ts';
+import { advance, type Effect, type Facts, type Holding } from './machine.ts';
 import { isUnderWay, type RotationRecord, rotationKey, stateOf, writeRotationRecord } from './rotation-record.ts';
 import { dataplanesOf } from './rotation-view.ts';
+import type { Scene } from './scene.ts';
 import { readStoredRotation } from './stored-rotation.ts';
 import { type Survey, type SurveyOptions, survey } from './survey.ts';
 import { TargetProof } from './target-proof.ts';
@@ -107,7 +108,7 @@ export class LiveRotation {
     this.#seen = { dataplanes: dataplanesOf(stored.record, seen), blockers: seen.blockers.length };
     const { record, effect, holding, rule } = advance(stored.record, this.#holding, seen.facts);
     this.#holding = holding;
-    const kept = this.#withWhatIsNeeded(record, effect === 'remove-old', seen);
+    const kept = this.#withWhatIsNeeded(record, effect, seen);
     const version = await this.#store(kept, stored.version);
     if (rule !== undefined) this.#tell(rule);
 
@@ -115,15 +116,31 @@ export class LiveRotation {
     else this.#keepAsTheyAre();
     if (effect === undefined) return rule === undefined ? 'waiting' : 'changed';
 
-    const learnt = await seen.scene.carryOut(effect, call);
+    const learnt = await this.#carryOut(effect, seen.scene, version, call);
     await this.#store({ ...this.#record, ...learnt }, version);
     if (effect === 'issue-with-target') this.#arrange(seen, 'target');
     return 'changed';
   }
 
+  /** What is learnt of a switch is stored at once: who switches back in the next moment is not to be taken for a crash of ours. */
+  async #carryOut(effect: Effect, scene: Scene, version: number, call: CallOptions): Promise<Partial<RotationRecord>> {
+    if (effect !== 'issue-with-target') return scene.carryOut(effect, call);
+    try {
+      const learnt = await scene.carryOut(effect, call);
+      return { switchedAt: this.#options.clock.now(), ...learnt };
+    } catch (error) {
+      const { switchFrom: _, ...untouched } = this.#record;
+      // Somebody else wrote the Mesh first: it was not switched by us.
+      if (error instanceof ConflictError) await this.#store(untouched, version);
+      throw error;
+    }
+  }
+
   /** Intent first: what the next effect, or a way back from it, needs to know. */
-  #withWhatIsNeeded(record: RotationRecord, isRemoval: boolean, { scene, fleet }: Survey): RotationRecord {
-    if (isRemoval) return { ...record, ...scene.beforeRemoval(fleet.bundle) };
+  #withWhatIsNeeded(record: RotationRecord, effect: Effect | undefined, { scene, fleet }: Survey): RotationRecord {
+    const { meshVersion: switchFrom } = scene;
+    if (effect === 'remove-old') return { ...record, ...scene.beforeRemoval(fleet.bundle) };
+    if (effect === 'issue-with-target' && switchFrom !== undefined) return { ...record, switchFrom };
     if (record.step === 'done') {
       // Nobody goes back from here; it may hold keys and tokens.
       const { removed: _, ...rest } = record;

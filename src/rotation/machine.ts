@@ -10,6 +10,8 @@ export interface Facts {
   readonly atMs: number;
   /** Who issues in the Mesh, or which generation of the CA signs. `neither`: mTLS is off, or somebody else enabled a third one. */
   readonly issuing: 'target' | 'old' | 'neither';
+  /** Of the Mesh that says so. Absent: it is not the Mesh that says it. */
+  readonly meshVersion?: number;
   readonly hasTarget: boolean;
   readonly hasOld: boolean;
   /** The target has proven itself, and every online data plane holds its roots. */
@@ -51,6 +53,12 @@ const isBack = ({ direction }: RotationRecord) => direction === 'back';
 const canProvide = (record: RotationRecord) =>
   record.kind === 'generation' ? !isBack(record) : isBack(record) && record.removed !== undefined;
 
+/** The Mesh was written after the intent to switch it was stored, and not by somebody who was first: then the intent is taken back. */
+const wasWritten = ({ switchFrom }: RotationRecord, { meshVersion }: Facts) =>
+  switchFrom !== undefined && meshVersion !== undefined && meshVersion !== switchFrom;
+const wasSwitched = (record: RotationRecord, facts: Facts) =>
+  record.switchedAt !== undefined || wasWritten(record, facts);
+
 const ASTRAY: Rule = {
   name: 'somebody else changed who issues',
   when: ({ issuing }) => issuing === 'neither',
@@ -88,7 +96,7 @@ const RULES: Readonly<Record<RotationStep, readonly Rule[]>> = {
   ],
   switching: [
     ASTRAY,
-    { ...SWITCHED_BACK, when: ({ issuing }, { switchedAt }) => issuing === 'old' && switchedAt !== undefined },
+    { ...SWITCHED_BACK, when: (facts, record) => facts.issuing === 'old' && wasSwitched(record, facts) },
     // The intent is stored, the Mesh is as it was: we crashed between the two, or somebody came meanwhile who is not ready.
     {
       name: 'not switched yet, and somebody is not ready',

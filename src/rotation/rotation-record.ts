@@ -46,6 +46,8 @@ const recordSchema = z.object({
   fromRoots: fingerprints.exactOptional(),
   /** Of the new ones, of a generation only: those of a backend are whatever the bundle says. */
   toRoots: fingerprints.exactOptional(),
+  /** Version of the Mesh that is about to be switched, or was a moment ago: under another one it has been written since. Of backends only. */
+  switchFrom: z.int().min(0).exactOptional(),
   /** In this direction the target has been seen issuing. */
   switchedAt: instant.exactOptional(),
   /** The old backend as it stood in the Mesh, and where, once it may be gone. May hold keys and tokens. */

@@ -102,6 +102,8 @@ function changed(record: RotationRecord, request: RotationRequest, now: Date): R
     options.maxPerSecond === maxPerSecond &&
     options.immediate === immediate;
   if (isSame) return record;
+  // Whoever lets it go on has looked at what the Mesh is now.
+  if (before !== undefined && !isPaused) delete rest.switchFrom;
   return withHistory({ ...rest, ...(isPaused && { paused: before ?? { at: now } }), options }, now);
 }
 
@@ -147,7 +149,7 @@ export function applyRollBack(
       fix: `wait for the end, then make another one: mesh-ca rotate ${mesh} --to ${record.to}`,
     });
   }
-  const { paused: _paused, switchedAt: _switchedAt, ...rest } = record;
+  const { paused: _paused, switchedAt: _switchedAt, switchFrom: _switchFrom, ...rest } = record;
   return withHistory({ ...rest, direction: 'back', step: 'trusting', stepAt: now }, now);
 }
 

@@ -14,7 +14,7 @@ import type { RotationRecord } from './rotation-record.ts';
 export type Learnt = Pick<Partial<RotationRecord>, 'fromRoots' | 'toRoots' | 'removed'>;
 
 /** Where a change takes place, as it is now: the Mesh with its backends, or the generations of one CA. In the direction of the rotation. */
-export interface Scene extends Pick<Facts, 'issuing' | 'hasTarget' | 'hasOld'> {
+export interface Scene extends Pick<Facts, 'issuing' | 'hasTarget' | 'hasOld' | 'meshVersion'> {
   /** Equal for as long as the Mesh has the same backends, and the same one enabled. */
   readonly signature: string;
   /** The backend that has to prove itself before it issues. Undefined: there is none that could, or nothing to prove. */

@@ -53,6 +53,7 @@ export async function survey(
     at: clock.now(),
     atMs,
     issuing: scene.issuing,
+    ...(scene.meshVersion !== undefined && { meshVersion: scene.meshVersion }),
     hasTarget: scene.hasTarget,
     hasOld: scene.hasOld,
     trusted: readiness.notTrusting.length === 0 && proving.length === 0,
