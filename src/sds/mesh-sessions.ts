@@ -1,6 +1,7 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import { NotFoundError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
+import type { IssueRate } from './issue-rate.ts';
 import { MeshTrust } from './mesh-trust.ts';
 import type { ProxyName } from './proxy-name.ts';
 import type { SdsStream } from './sds-stream.ts';
@@ -18,6 +19,7 @@ const READ_MS = 30_000;
 
 export interface MeshSessionsOptions extends SessionsOptions {
   readonly mesh: string;
+  readonly rate: IssueRate;
   readonly closing: AbortSignal;
   readonly onDueChanged: (session: Session) => void;
 }

@@ -1,9 +1,10 @@
 import type { CertificateAnswer } from '../issuance/certificate-request.ts';
-import { CaError, ConflictError, IssuerResponseError, NotFoundError } from '../issuer/errors.ts';
+import { CaError, ConflictError, IssuerResponseError, NotFoundError, RateLimitedError } from '../issuer/errors.ts';
 import type { CallOptions, Tags } from '../issuer/issuer.ts';
 import { uriSansOf } from '../mesh/identity.ts';
 import { checkProofs, entitle, tagsKey } from './entitlement.ts';
 import { type HeldCertificate, heldCertificate, isVerifiable, pemOf } from './held-certificate.ts';
+import type { IssueRate } from './issue-rate.ts';
 import type { MeshTrust } from './mesh-trust.ts';
 import { type Any, identitySecret } from './protocol.ts';
 import type { ProxyName } from './proxy-name.ts';
@@ -22,6 +23,7 @@ const LEAST_WAIT_MS = 1_000;
 
 export interface SessionEnvironment extends SessionsOptions {
   readonly trust: MeshTrust;
+  readonly rate: IssueRate;
   readonly closing: AbortSignal;
   /** A bundle came with a certificate. */
   readonly onTrust: () => void;
@@ -209,6 +211,7 @@ export class Session implements Offer {
     const isDue = this.#mustAsk || this.#heldFor !== wanted || this.nowMs() >= this.#renewAtMs;
     if (isKeyMissing || held === undefined || isDue) {
       const current = isKeyMissing || held === undefined ? {} : { currentPem: pemOf(held) };
+      if (!('currentPem' in current)) this.#checkRate();
       this.#mustAsk = false;
       try {
         const request = { ...this.who, ...current, ...(isStored ? {} : { tags }) };
@@ -250,6 +253,17 @@ export class Session implements Offer {
     });
   }
 
+  /** @throws RateLimitedError when it has had too many that follow on none */
+  #checkRate(): void {
+    const waitMs = this.#env.rate.waitMs(this.who);
+    if (waitMs === 0) return;
+    const { mesh, dataplane } = this.who;
+    throw new RateLimitedError(`data plane "${dataplane}" of mesh "${mesh}" has got too many new certificates lately`, {
+      fix: 'look whether its proxy starts again and again, or whether others use its name',
+      retryAfterMs: waitMs,
+    });
+  }
+
   #take(answer: CertificateAnswer): void {
     const { trust, log } = this.#env;
     const renewAtMs = answer.renewAt.getTime();
@@ -265,6 +279,7 @@ export class Session implements Offer {
       throw new IssuerResponseError(`the new certificate ${issued.serialNumber} is not valid under the trust bundle`);
     }
     this.#held = issued;
+    this.#env.rate.note(this.who);
     this.#checked = { version: known.version, ok: true };
     this.#renewAtMs = Math.max(renewAtMs, this.nowMs() + LEAST_WAIT_MS);
     this.#statements.sent(issued);

@@ -10,6 +10,7 @@ import type { Holders } from '../trust/holders.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { Agenda } from './agenda.ts';
 import { entitle } from './entitlement.ts';
+import { IssueRate } from './issue-rate.ts';
 import { MeshSessions } from './mesh-sessions.ts';
 import type { ProxyName } from './proxy-name.ts';
 import type { SdsStream } from './sds-stream.ts';
@@ -34,12 +35,15 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #meshes = new Map<string, MeshSessions>();
   readonly #agenda: Agenda<Session>;
+  /** Survives the sessions. */
+  readonly #rate: IssueRate;
   readonly #closing = new AbortController();
   readonly #unsubscribe: readonly (() => void)[];
 
   constructor(options: SessionsOptions) {
     this.#options = options;
     setMaxListeners(0, this.#closing.signal);
+    this.#rate = new IssueRate(options.clock);
     this.#agenda = new Agenda(options.clock, (session) => session.due());
     this.#unsubscribe = [
       options.bundles.onChange((mesh) => void this.#meshes.get(mesh)?.refresh()),
@@ -80,6 +84,7 @@ export class Sessions {
       mesh = new MeshSessions({
         ...this.#options,
         mesh: who.mesh,
+        rate: this.#rate,
         closing: this.#closing.signal,
         onDueChanged: (session) => this.#agenda.put(session),
       });
