@@ -9,6 +9,7 @@ import { makeTempDir, type TempDir } from '../support/temp-dir.ts';
 import { startTestApp, type TestApp } from '../support/test-app.ts';
 
 const WITHIN_MS = 10_000;
+const CERTIFICATE = /-+BEGIN CERTIFICATE-+[^-]+/g;
 
 let bao: StartedOpenBao;
 let pki: Awaited<ReturnType<typeof setUpPki>>;
@@ -78,17 +79,21 @@ it('validations leave no token and no certificate behind, also where the caller 
   }).catch(() => expect(left).toEqual(before));
 });
 
-it('the key of a test certificate stands nowhere', async () => {
+it('a test certificate and its key stand nowhere', async () => {
   await test.ok('PUT', '/meshes/default', mesh());
   await test.ok('POST', '/meshes/default/_backends/vault-1/_validate');
   const resources = await test.ok('GET', '/meshes/default/dataplanes/_overview');
   expect(resources.json.total).toBe(0);
+  const bundle = (await test.ok('GET', '/meshes/default/_trust-bundle')).text;
   await test.app.close();
   const files = (await readdir(folder.path)).filter((name) => name.startsWith('ca.db'));
   const database = await Promise.all(files.map((name) => readFile(join(folder.path, name), 'latin1')));
   const all = [...database, ...test.log];
   expect(all.some((text) => text.includes('BackendProof'))).toBe(true);
-  const pem = ['PRIVATE KEY', 'BEGIN CERTIFICATE', 'MIGHAgEAMBMG'];
+  const roots = new Set(bundle.match(CERTIFICATE));
+  const certificates = all.flatMap((text) => text.replaceAll('\\n', '\n').match(CERTIFICATE) ?? []);
+  expect(certificates.filter((one) => !roots.has(one))).toEqual([]);
+  const pem = ['PRIVATE KEY', 'MIGHAgEAMBMG'];
   expect(all.flatMap((text) => pem.filter((begin) => text.includes(begin)))).toEqual([]);
   // How each PKCS#8 key on P-256 begins, in DER.
   const begin = (await generateKeyPair('EC-P256')).pkcs8Der.subarray(3, 29).toString('latin1');

@@ -286,7 +286,7 @@ describe('a client certificate', () => {
       },
       {
         name: 'expired',
-        credentials: using(await makePair({ uriSans: ['spiffe://default/web'] }, meshCa, 0)),
+        credentials: using(await makePair({ uriSans: ['spiffe://default/web'] }, meshCa, -0.01)),
         code: status.UNAUTHENTICATED,
         says: /ended at/,
       },
