@@ -84,8 +84,11 @@ export class LiveRotation {
   async turn(call: CallOptions): Promise<TurnResult> {
     try {
       const result = await this.#turn(call);
-      this.#problem = undefined;
-      this.#hadConflict = false;
+      // Before the second of two readings nothing has been tried again.
+      if (this.#holding === undefined) {
+        this.#problem = undefined;
+        this.#hadConflict = false;
+      }
       return result;
     } catch (error) {
       this.#holding = undefined;
@@ -108,6 +111,8 @@ export class LiveRotation {
     this.#seen = { dataplanes: dataplanesOf(stored.record, seen), blockers: seen.blockers.length };
     const { record, effect, holding, rule } = advance(stored.record, this.#holding, seen.facts);
     this.#holding = holding;
+    // A crash may have left it unfinished where nobody sees it (the copy of a builtin CA into Kuma's names).
+    if (stored.record.step === 'removing' && record.step === 'done') await seen.scene.carryOut('remove-old', call);
     const kept = this.#withWhatIsNeeded(record, effect, seen);
     const version = await this.#store(kept, stored.version);
     if (rule !== undefined) this.#tell(rule);

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Backend } from '../../src/backends/backend.ts';
 import { Backends } from '../../src/backends/backends.ts';
 import { createLastSeen } from '../../src/issuance/last-seen.ts';
+import { StoreUnavailableError } from '../../src/issuer/errors.ts';
 import type { CaGenerations, CallOptions, IssuerModule } from '../../src/issuer/issuer.ts';
 import type { Mesh } from '../../src/mesh/mesh.ts';
 import { Fleets } from '../../src/rotation/fleets.ts';
@@ -32,6 +33,10 @@ export interface Upstream {
   readonly cas: Map<string, { roots: string[]; signing: string }>;
   /** Backend -> the generations of its CA, that which signs first. */
   readonly generations: Map<string, string[]>;
+  /** Backend -> what dropping the other generations of its CA writes last: the generation that is left. */
+  readonly copies: Map<string, string>;
+  /** So often dropping ends before that. */
+  unfinishedDrops: number;
   /** Checks that fail, by backend. */
   readonly failing: Map<string, string>;
   /** How many proofs were made, by backend. */
@@ -52,7 +57,8 @@ export interface WorldParts {
 export function createUpstream(): Upstream {
   const ca = (name: string) => ({ roots: [name], signing: name });
   const cas = new Map(['ca-1', 'ca-2', 'ca-3'].map((name) => [name, ca(`${name}-root`)]));
-  return { cas, generations: new Map([['own', ['own-g1']]]), failing: new Map(), proofs: new Map() };
+  const generations = new Map([['own', ['own-g1']]]);
+  return { cas, generations, copies: new Map(), unfinishedDrops: 0, failing: new Map(), proofs: new Map() };
 }
 
 export interface SimulatedProxy {
@@ -292,7 +298,8 @@ function playedModule({ cas }: Upstream): IssuerModule<unknown> {
 }
 
 /** A CA of our own with generations; as with `builtin`, a change of them is a change of its secrets. */
-function ownModule({ generations }: Upstream, store: Store): IssuerModule<unknown> {
+function ownModule(upstream: Upstream, store: Store): IssuerModule<unknown> {
+  const { generations, copies } = upstream;
   return {
     type: 'own',
     local: true,
@@ -330,7 +337,13 @@ function ownModule({ generations }: Upstream, store: Store): IssuerModule<unknow
           if (chosen === undefined) throw new Error('no such generation');
           return change([chosen, ...now().filter((name) => name !== chosen)]);
         },
-        dropOthers: async () => change(now().slice(0, 1)),
+        async dropOthers() {
+          const [left = ''] = now();
+          const changed = await change([left]);
+          if (upstream.unfinishedDrops-- > 0) throw new StoreUnavailableError('the store is gone');
+          copies.set(backend, left);
+          return changed;
+        },
       };
     },
   };
