@@ -8,11 +8,13 @@ import {
 } from '@grpc/grpc-js';
 import type { Backends } from '../backends/backends.ts';
 import { IssuerUnavailableError, TooLargeError } from '../issuer/errors.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Settings } from '../runtime/settings.ts';
 import type { Store } from '../store/store.ts';
 import type { DataplaneTokens } from '../tokens/dataplane-tokens.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { AUTHENTICATE, type Credentials } from './authenticate.ts';
+import { Connections } from './connections.ts';
 import { createListener, type ListenerSettings } from './listener.ts';
 import { SECRET_SERVICE } from './protocol.ts';
 import { readProxyName } from './proxy-name.ts';
@@ -29,6 +31,8 @@ export interface SdsServerOptions extends Omit<SessionsOptions, 'bundles' | 'sto
   readonly store: Store;
   readonly tokens: Pick<DataplaneTokens, 'verify'>;
   readonly metrics?: SdsMetrics;
+  /** Time as sockets see it, and gRPC's own pings. Default: `clock`. */
+  readonly transportClock?: Clock;
   readonly settings: ListenerSettings & Pick<Settings, 'sdsIdentityName' | 'sdsTrustName' | 'certificateProfile'>;
 }
 
@@ -68,17 +72,22 @@ export function createSdsServer(options: SdsServerOptions): SdsServer {
   let injector: ConnectionInjector | undefined;
   let closed: Promise<void> | undefined;
 
+  const connections = new Connections(options.transportClock ?? clock);
   const listener = createListener({
     settings,
     clock,
     log,
-    onConnection: (socket) => injector?.injectConnection(socket),
+    onConnection(socket) {
+      connections.add(socket);
+      injector?.injectConnection(socket);
+    },
   });
   const sessions = new Sessions(options);
 
   const credentials = (call: Call): Credentials => {
     const [authorization] = call.metadata.get('authorization');
-    const [connection] = call.metadata.get(CONNECTION_KEY);
+    // With other ways to authenticate nobody sets it here.
+    const [connection] = settings.sdsAuth === 'mtls' ? call.metadata.get(CONNECTION_KEY) : [];
     return {
       authorization: typeof authorization === 'string' ? authorization : undefined,
       certificates: typeof connection === 'string' ? listener.certificates(JSON.parse(connection)) : [],
@@ -92,7 +101,11 @@ export function createSdsServer(options: SdsServerOptions): SdsServer {
       return;
     }
     calls.add(call);
+    const peer = call.getPeer();
+    let unused = () => {};
+    let ended = () => {};
     call.once('cancelled', () => {
+      ended();
       calls.delete(call);
       if (calls.size === 0) onEmpty();
     });
@@ -104,6 +117,13 @@ export function createSdsServer(options: SdsServerOptions): SdsServer {
       names: { trust: settings.sdsTrustName, identity: settings.sdsIdentityName },
       ...{ clock, log, metrics },
       closing: closing.signal,
+      onProven() {
+        unused = connections.use(peer);
+      },
+      onOver() {
+        unused();
+        if (!call.cancelled) ended = connections.ending(peer);
+      },
     });
   }
 
@@ -123,6 +143,7 @@ export function createSdsServer(options: SdsServerOptions): SdsServer {
     }
     injector?.destroy();
     await listener.close();
+    connections.close();
     server.forceShutdown();
   }
 

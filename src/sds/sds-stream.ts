@@ -24,6 +24,8 @@ export interface SdsStreamOptions {
   readonly proof: Proof;
   readonly node: NodeInfo;
   readonly onSent: (kind: Kind) => void;
+  /** It was told its end: nothing more is read from it. */
+  readonly onEnd: () => void;
 }
 
 /** One stream of a proxy that has proven who it is. Holds no copy of what it sends. */
@@ -69,6 +71,7 @@ export class SdsStream {
     if (this.#ended) return;
     this.#ended = true;
     endCall(this.#options.call, error);
+    this.#options.onEnd();
   }
 
   #response(sending: Sending, resource: Any): DiscoveryResponse | DeltaDiscoveryResponse {

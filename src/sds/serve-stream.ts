@@ -39,6 +39,10 @@ export interface ServeStreamOptions {
   readonly log: Log;
   readonly metrics: SdsMetrics;
   readonly closing: AbortSignal;
+  /** It has proven who it is. */
+  onProven(): void;
+  /** Its client was told the end, or is gone. Called once. */
+  onOver(): void;
 }
 
 /**
@@ -55,6 +59,7 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
     if (gone.signal.aborted) return;
     gone.abort(new UnauthenticatedError('the stream is over'));
     if (session !== undefined && stream !== undefined) sessions.leave(session, stream);
+    options.onOver();
   };
   const fail = (error: unknown) => {
     if (gone.signal.aborted) return;
@@ -80,7 +85,8 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
     const subscriptions = new Subscriptions(mode, options.names);
     const { names } = options;
     const onSent = (kind: Kind) => options.metrics.sent(kind);
-    const opened = new SdsStream({ call, mode, names, subscriptions, proof, node, onSent }, clock.now().getTime());
+    const told = { call, mode, names, subscriptions, proof, node, onSent, onEnd: onGone };
+    const opened = new SdsStream(told, clock.now().getTime());
     await sessions.admit(who, opened);
     if (gone.signal.aborted || options.closing.aborted) return;
     if (sessions.streamsOf(who).length >= MAX_STREAMS_OF_ONE) {
@@ -88,6 +94,7 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
     }
     stream = opened;
     session = sessions.join(who, opened);
+    options.onProven();
   }
 
   function take(request: XdsRequest): void {

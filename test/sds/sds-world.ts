@@ -6,6 +6,7 @@ import { createBackendGuards } from '../../src/issuance/guards/backend-guards.ts
 import { createLastSeen } from '../../src/issuance/last-seen.ts';
 import { createKeyMaker } from '../../src/issuance/make-key.ts';
 import { createEndpointQueues } from '../../src/issuance/queue/endpoint-queues.ts';
+import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { createSystemRandom } from '../../src/runtime/random.ts';
 import { createSharedResources } from '../../src/runtime/shared-resources.ts';
@@ -32,7 +33,7 @@ export type WorldSettings = Partial<SdsServerOptions['settings']>;
  * A mesh `default` with the fake backend `ca-1` (`ca-2` is another CA), its data planes, and the Secret Discovery Service over real gRPC. Time is a clock that the test turns;
  * what goes over sockets takes the time it takes.
  */
-export async function createSdsWorld(settings: WorldSettings = {}) {
+export async function createSdsWorld(settings: WorldSettings = {}, transportClock: Clock = systemClock) {
   const clock = createFakeClock(new Date());
   const random = createSystemRandom();
   const lines: LogLine[] = [];
@@ -74,6 +75,7 @@ export async function createSdsWorld(settings: WorldSettings = {}) {
   };
   const serverOptions: SdsServerOptions = {
     ...{ certificates: counting, bundles, backends, store, holders, lastSeen, tokens, clock, random, log },
+    transportClock,
     settings: {
       ...{ sdsHost: '127.0.0.1', sdsPort: 0, sdsAuth: 'none', sdsIdentityName: 'identity_cert' },
       ...{ sdsTrustName: 'mesh_ca', apiTlsCertFile: undefined, apiTlsKeyFile: undefined, certificateProfile: 'kuma' },
