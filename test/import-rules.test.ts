@@ -3,6 +3,9 @@ import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
+/** What is pure in the runtime, or only a type. */
+const PURE_RUNTIME = ['runtime:types', 'runtime/listeners.ts', 'runtime/or-aborted.ts', 'runtime/set-newest.ts'];
+
 /**
  * Who may import whom. A rule is a room, or one file of a room; `:types` allows `import type` only, `:lazy` allows `import()` only.
  * A room may always import itself. Rooms that stand here before their folder exists bind whoever makes it.
@@ -17,8 +20,8 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
   // Settings are told in Kuma's durations and refused by our errors; the log knows which errors are expected.
   runtime: ['issuer/errors.ts', 'mesh/duration.ts'],
   mesh: ['x509', 'issuer'],
-  store: ['store', 'issuer/errors.ts', 'text', 'runtime:types', 'runtime/make-folder.ts'],
-  backends: ['issuer', 'x509', 'mesh', 'store/store.ts', 'runtime:types', 'runtime/or-aborted.ts'],
+  store: ['store', 'issuer/errors.ts', 'text', ...PURE_RUNTIME, 'runtime/make-folder.ts'],
+  backends: ['issuer', 'x509', 'mesh', 'store/store.ts', ...PURE_RUNTIME],
   resources: [
     'mesh',
     'store/store.ts',
@@ -30,30 +33,10 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'rotation',
     'runtime:types',
   ],
-  issuance: [
-    'text',
-    'issuer',
-    'x509',
-    'mesh',
-    'store/store.ts',
-    'backends',
-    'trust',
-    'runtime:types',
-    'runtime/or-aborted.ts',
-  ],
-  trust: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'runtime:types', 'runtime/or-aborted.ts'],
+  issuance: ['text', 'issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'trust', ...PURE_RUNTIME],
+  trust: ['issuer', 'x509', 'mesh', 'store/store.ts', 'backends', ...PURE_RUNTIME],
   // A proof asks and judges just as issuing does.
-  validation: [
-    'text',
-    'issuer',
-    'x509',
-    'mesh',
-    'store/store.ts',
-    'backends',
-    'issuance',
-    'runtime:types',
-    'runtime/or-aborted.ts',
-  ],
+  validation: ['text', 'issuer', 'x509', 'mesh', 'store/store.ts', 'backends', 'issuance', ...PURE_RUNTIME],
   // It waits for proofs of backends, and tells issuing whose turn it is.
   rotation: [
     'text',
@@ -65,8 +48,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'trust',
     'issuance',
     'validation',
-    'runtime:types',
-    'runtime/or-aborted.ts',
+    ...PURE_RUNTIME,
   ],
   // Data plane tokens: signing keys, making and checking.
   tokens: ['text', 'issuer', 'mesh', 'store/store.ts', 'runtime:types'],
@@ -109,16 +91,15 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'x509',
     'issuer',
     'store/store.ts',
-    'runtime:types',
-    'runtime/or-aborted.ts',
+    ...PURE_RUNTIME,
   ],
   console: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],
   cli: ['text', 'mesh', 'x509', 'runtime', 'issuer/errors.ts', 'version.ts', 'app.ts:lazy'],
   // The list of adapters, and what adapters share: no adapter.
   'adapters/index.ts': ['issuer', 'adapters:lazy'],
-  'adapters/shared': ['text', 'issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts'],
+  'adapters/shared': ['text', 'issuer', 'x509', 'mesh', ...PURE_RUNTIME],
   // Each folder below adapters/ but shared/: never another adapter, a store or http.
-  'adapters/*': ['text', 'issuer', 'x509', 'mesh', 'runtime:types', 'runtime/or-aborted.ts', 'adapters/shared'],
+  'adapters/*': ['text', 'issuer', 'x509', 'mesh', ...PURE_RUNTIME, 'adapters/shared'],
 };
 
 /** Packages that only one place knows: the rest of the house can be built and tested without them. */

@@ -1,6 +1,7 @@
 import { isMap, parseDocument } from 'yaml';
 import { ConfigError, type Violation } from '../issuer/errors.ts';
 import { redactText } from './redact.ts';
+import { type SdsAccess, sdsMistake } from './sds-rules.ts';
 import {
   SETTING_KEYS,
   SETTINGS,
@@ -36,6 +37,9 @@ const TOGETHER: readonly (readonly [SettingKey, SettingKey])[] = [
   ['podUid', 'podName'],
 ];
 
+/** Judged together. */
+const SDS_ACCESS = ['sdsHost', 'sdsAuth', 'apiTlsCertFile', 'apiTlsKeyFile'] as const;
+
 /** A value that was written, and the name under which it was written. */
 interface Written {
   readonly name: string;
@@ -60,11 +64,21 @@ export function loadSettings(sources: SettingSources): Settings {
     values[key] = written.length > 0 ? read[0] : readDefault(row, dataDir ?? './data');
     if (key === 'dataDir' && typeof values[key] === 'string') dataDir = values[key];
   }
+  const isSet = (key: SettingKey) => findWritten(key, sources, file).length > 0 && values[key] !== '';
+  const nameOf = (key: SettingKey) => findWritten(key, sources, file)[0]?.name ?? settingNames(key).flag;
   for (const [key, other] of TOGETHER) {
-    if (values[key] === '' || values[other] !== '') continue;
-    const [written] = findWritten(key, sources, file);
+    if (!isSet(key) || isSet(other)) continue;
     const { flag } = settingNames(other);
-    violations.push({ field: written?.name ?? key, message: `is worth nothing without \`${flag}\`: set both or none` });
+    violations.push({ field: nameOf(key), message: `is worth nothing without \`${flag}\`: set both or none` });
+  }
+  // What is malformed, or has lost its other half, has been told.
+  const isRight = SDS_ACCESS.every((key) => !violations.some(({ field }) => field === nameOf(key)));
+  if (isRight && values.sdsPort !== undefined) {
+    const mistake = sdsMistake(values as SdsAccess);
+    if (mistake !== undefined) {
+      const { key, message, fix } = mistake;
+      violations.push({ field: nameOf(key), message: `${message}: ${fix}` });
+    }
   }
   if (violations.length === 0) return values as Settings;
   throw new ConfigError(violations.length === 1 ? 'one setting is wrong' : `${violations.length} settings are wrong`, {

@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import type { Stats } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { type AddressInfo, createServer, isIPv4, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import {
   createServer as createTlsServer,
   type DetailedPeerCertificate,
@@ -11,6 +11,7 @@ import {
 import { ConfigError } from '../issuer/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { sdsMistake } from '../runtime/sds-rules.ts';
 import type { Settings } from '../runtime/settings.ts';
 
 export type ListenerSettings = Pick<Settings, 'sdsHost' | 'sdsPort' | 'sdsAuth' | 'apiTlsCertFile' | 'apiTlsKeyFile'>;
@@ -167,30 +168,11 @@ function peerChain(leaf: DetailedPeerCertificate): readonly Buffer[] {
   return chain;
 }
 
-function checkSettings({ sdsHost, sdsAuth, apiTlsCertFile, apiTlsKeyFile }: ListenerSettings): TlsFiles | undefined {
-  const files =
-    apiTlsCertFile === undefined || apiTlsKeyFile === undefined
-      ? undefined
-      : { cert: apiTlsCertFile, key: apiTlsKeyFile };
-  const withTls = 'set apiTlsCertFile and apiTlsKeyFile (MESH_CA_API_TLS_CERT_FILE, MESH_CA_API_TLS_KEY_FILE)';
-  if (sdsAuth === 'none' && !isLoopback(sdsHost)) {
-    throw new ConfigError(`sdsAuth: none gives keys to whoever reaches ${sdsHost}, which is no loopback address`, {
-      fix: 'use sdsAuth token or mtls (MESH_CA_SDS_AUTH=token), or sdsHost 127.0.0.1',
-    });
-  }
-  if (files !== undefined) return files;
-  if (sdsAuth === 'mtls') throw new ConfigError('sdsAuth: mtls needs a server certificate', { fix: withTls });
-  if (!isLoopback(sdsHost)) {
-    throw new ConfigError(`sdsHost: ${sdsHost} is no loopback address, and keys do not go over a network in clear`, {
-      fix: `${withTls}, or use sdsHost 127.0.0.1`,
-    });
-  }
-  return undefined;
-}
-
-/** A name counts only if it cannot be another host. */
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+function checkSettings(settings: ListenerSettings): TlsFiles | undefined {
+  const mistake = sdsMistake(settings);
+  if (mistake !== undefined) throw new ConfigError(`${mistake.key}: ${mistake.message}`, { fix: mistake.fix });
+  const { apiTlsCertFile: cert, apiTlsKeyFile: key } = settings;
+  return cert === undefined || key === undefined ? undefined : { cert, key };
 }
 
 /** OpenSSL's own words about a key say nothing of the key. */

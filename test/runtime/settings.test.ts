@@ -130,6 +130,56 @@ describe('settings', () => {
     expect([both.podName, both.podUid]).toEqual(['mesh-ca-0', 'a-1']);
   });
 
+  it('take certificate and key of TLS together or not at all', () => {
+    expect(mistakesOf({ flags: { apiTlsCertFile: 'cert.pem' }, env: {}, fileText: '' })).toEqual([
+      { field: '--api-tls-cert-file', message: 'is worth nothing without `--api-tls-key-file`: set both or none' },
+    ]);
+    expect(mistakesOf({ flags: {}, env: { MESH_CA_API_TLS_KEY_FILE: 'key.pem' }, fileText: '' })).toEqual([
+      {
+        field: 'MESH_CA_API_TLS_KEY_FILE',
+        message: 'is worth nothing without `--api-tls-cert-file`: set both or none',
+      },
+    ]);
+  });
+
+  it.each([
+    [
+      { sdsHost: '0.0.0.0' },
+      '--sds-host',
+      /^0\.0\.0\.0 is no loopback address, and keys do not go .* in clear: set apiTls/,
+    ],
+    [{ sdsAuth: 'mtls' }, '--sds-auth', /^mtls needs a server certificate: set apiTlsCertFile and apiTlsKeyFile/],
+    [{ sdsAuth: 'none', sdsHost: 'ca.example' }, '--sds-auth', /^none gives keys to whoever reaches ca\.example/],
+    [
+      { sdsAuth: 'none', sdsHost: '::', apiTlsCertFile: 'c', apiTlsKeyFile: 'k' },
+      '--sds-auth',
+      /^none gives keys to whoever/,
+    ],
+  ])('refuse what would give keys away over SDS, with all other mistakes: %j', (flags, field, message) => {
+    const told = { field, message: expect.stringMatching(message) };
+    expect(mistakesOf({ ...NOTHING, flags })).toEqual([told]);
+    const [other, ...rest] = mistakesOf({ ...NOTHING, flags: { ...flags, apiPort: 'x' } });
+    expect([other?.field, rest]).toEqual(['--api-port', [told]]);
+    expect(loadSettings({ ...NOTHING, flags: { ...flags, sdsPort: 'off' } }).sdsPort).toBeUndefined();
+  });
+
+  it.each([
+    [{ sdsHost: '0.0.0.0', apiTlsCertFile: 'c', apiTlsKeyFile: 'k' }],
+    [{ sdsAuth: 'mtls', apiTlsCertFile: 'c', apiTlsKeyFile: 'k' }],
+    [{ sdsAuth: 'none', sdsHost: '127.9.9.9' }],
+    [{ sdsAuth: 'none', sdsHost: '::1' }],
+    [{ sdsHost: 'localhost' }],
+  ])('take a Secret Discovery Service that keeps keys to itself: %j', (flags) => {
+    expect(loadSettings({ ...NOTHING, flags })).toMatchObject(flags);
+  });
+
+  it('judge nothing together of which a part is malformed', () => {
+    const mistakes = mistakesOf({ ...NOTHING, flags: { sdsAuth: 'nobody', sdsHost: '0.0.0.0' } });
+    expect(mistakes.map(({ field }) => field)).toEqual(['--sds-auth']);
+    const half = mistakesOf({ ...NOTHING, flags: { sdsHost: '0.0.0.0', apiTlsKeyFile: 'k' } });
+    expect(half.map(({ field }) => field)).toEqual(['--api-tls-key-file']);
+  });
+
   it('check a value also where a stronger one hides it', () => {
     const violations = mistakesOf({ flags: { apiPort: '1' }, env: { MESH_CA_API_PORT: 'x' }, fileText: 'apiPort: y' });
     expect(violations.map(({ field }) => field)).toEqual(['MESH_CA_API_PORT', 'apiPort']);
