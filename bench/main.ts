@@ -12,6 +12,7 @@ import { measureOpenBaoSign } from './figures/openbao-sign.ts';
 import { measureOutage } from './figures/outage.ts';
 import { measureRotation } from './figures/rotation.ts';
 import { measureStart } from './figures/start.ts';
+import { measureStreams } from './figures/streams.ts';
 import { measureVault, measureVaultOverhead } from './figures/vault.ts';
 import { describeMachine, formatMachine } from './machine.ts';
 import { formatFigures, writeResults } from './report.ts';
@@ -29,6 +30,7 @@ const FIGURES = [
   'herd',
   'outage',
   'rotation',
+  'streams',
   'start',
 ];
 const USAGE = `npm run bench -- [--quick] [${FIGURES.join('|')}]...\n`;
@@ -79,6 +81,7 @@ async function measureAll(
   }
   if (isWanted('certmanager')) figures.push(await measureCertManager(bench));
   if (isWanted('acmpca')) figures.push(await measureAcmPca(bench));
+  if (isWanted('streams')) figures.push(await measureStreams(bench));
   if (isWanted('start')) figures.push(await measureStart(bench));
   return { figures, openbao };
 }

@@ -15,24 +15,35 @@ export interface SdsDataplanes {
   close(): void;
 }
 
+/** `shared`: one stream for both secrets, 200 of them on a connection. `own`: a stream for each secret, each on a connection of its own, as Envoy does. */
+export type StreamKind = 'shared' | 'own';
+
 /** mesh-ca lets 256 streams share a connection. */
-const STREAMS_OF_A_CONNECTION = 200;
-const NAMES = ['identity_cert', 'mesh_ca'];
+const STREAMS: Readonly<Record<StreamKind, { readonly ofAConnection: number; readonly names: readonly string[][] }>> = {
+  shared: { ofAConnection: 200, names: [['identity_cert', 'mesh_ca']] },
+  own: { ofAConnection: 1, names: [['identity_cert'], ['mesh_ca']] },
+};
 
 /**
- * Data planes `dp-0`... of a mesh, each with one stream for both of its secrets, that acknowledge at once whatever comes. Of what they get they keep
- * nothing but numbers. mesh-ca has to run with `--sds-auth none`.
+ * Data planes `dp-0`... of a mesh that acknowledge at once whatever comes. Of what they get they keep nothing but numbers. mesh-ca has to run with
+ * `--sds-auth none`.
  */
-export function openSdsDataplanes(address: string, mesh: string, count: number): SdsDataplanes {
+export function openSdsDataplanes(
+  address: string,
+  mesh: string,
+  count: number,
+  kind: StreamKind = 'shared',
+): SdsDataplanes {
   const bundles = new Map<string, Map<number, number>>();
   const certificates = new Array<number>(count).fill(0);
   const ended: string[] = [];
   const clients: Client[] = [];
   const calls: ClientDuplexStream<unknown, DiscoveryResponse>[] = [];
-  let held = 0;
+  /** Secrets that each holds. */
+  const held = new Map<number, Set<'trust' | 'identity'>>();
   let isClosing = false;
 
-  function open(client: Client, index: number): void {
+  function open(client: Client, index: number, resourceNames: readonly string[]): void {
     const method = SECRET_SERVICE.StreamSecrets;
     const call = client.makeBidiStreamRequest(
       method.path,
@@ -41,36 +52,41 @@ export function openSdsDataplanes(address: string, mesh: string, count: number):
     );
     let [trust, identity]: (string | undefined)[] = [];
     call.on('data', ({ versionInfo, nonce }: DiscoveryResponse) => {
-      const wasComplete = trust !== undefined && identity !== undefined;
       const now = splitVersions(versionInfo);
+      const mine = held.get(index) ?? new Set();
+      held.set(index, mine);
+      if (now.trust !== undefined) mine.add('trust');
+      if (now.identity !== undefined) mine.add('identity');
       if (now.identity !== identity) certificates[index] = (certificates[index] ?? 0) + 1;
       if (now.trust !== undefined && now.trust !== trust) {
         const seen = bundles.get(now.trust) ?? new Map<number, number>();
         bundles.set(now.trust, seen.set(index, performance.now()));
       }
       ({ trust, identity } = now);
-      if (!wasComplete && trust !== undefined && identity !== undefined) held += 1;
-      call.write({ typeUrl: SECRET_TYPE_URL, versionInfo, responseNonce: nonce, resourceNames: NAMES });
+      call.write({ typeUrl: SECRET_TYPE_URL, versionInfo, responseNonce: nonce, resourceNames });
     });
     call.on('error', () => {});
     call.on('status', ({ code, details }: StatusObject) => {
       if (!isClosing) ended.push(`${code} ${details}`);
     });
-    call.write({ typeUrl: SECRET_TYPE_URL, resourceNames: NAMES, node: nodeOf(`${mesh}.dp-${index}`) });
+    call.write({ typeUrl: SECRET_TYPE_URL, resourceNames, node: nodeOf(`${mesh}.dp-${index}`) });
     calls.push(call);
   }
 
+  const { ofAConnection, names } = STREAMS[kind];
   for (let index = 0; index < count; index += 1) {
-    if (index % STREAMS_OF_A_CONNECTION === 0) {
-      const own = { 'grpc.use_local_subchannel_pool': 1 };
-      clients.push(new Client(address, ChannelCredentials.createInsecure(), own));
+    for (const resourceNames of names) {
+      if (calls.length % ofAConnection === 0) {
+        const own = { 'grpc.use_local_subchannel_pool': 1 };
+        clients.push(new Client(address, ChannelCredentials.createInsecure(), own));
+      }
+      const client = clients.at(-1);
+      if (client !== undefined) open(client, index, resourceNames);
     }
-    const client = clients.at(-1);
-    if (client !== undefined) open(client, index);
   }
   return {
     ...{ bundles, certificates, ended },
-    complete: () => held,
+    complete: () => [...held.values()].filter(({ size }) => size === 2).length,
     close() {
       isClosing = true;
       for (const call of calls) call.cancel();

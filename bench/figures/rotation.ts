@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRequestReader } from '../../test/faults/request-reader.ts';
 import { startTcpProxy } from '../../test/support/tcp-proxy.ts';
-import { spreadOf } from '../ask-at-rate.ts';
 import type { Bao } from '../bao.ts';
 import type { Bench } from '../bench.ts';
 import type { Figure } from '../figure.ts';
@@ -9,11 +8,10 @@ import { type MeshCa, startMeshCa } from '../mesh-ca.ts';
 import { putSecret } from '../meshes.ts';
 import { readUsage } from '../process-usage.ts';
 import { openSdsDataplanes, type SdsDataplanes } from '../sds-dataplanes.ts';
+import { fanOutOf, until } from '../sds-fan-out.ts';
 import { setUpSign } from '../vault-mounts.ts';
 
 const ISSUING = /\/(sign|issue)\//;
-const LOOK_MS = 200;
-const DEADLINE_MS = 600_000;
 const KIB_PER_MB = 1024;
 
 const builtin = (name: string) => ({ name, type: 'builtin', conf: { caCert: { keyType: 'EC-P256' } } });
@@ -103,15 +101,6 @@ export async function measureRotation(bench: Bench, bao: Bao): Promise<Figure> {
   };
 }
 
-/** @returns how long after the first of them, and after `sinceMs` at the latest, each was sent a bundle that was not among `known` */
-async function fanOutOf(dataplanes: SdsDataplanes, known: ReadonlySet<string>, count: number, sinceMs: number) {
-  const ofNewest = () => [...dataplanes.bundles].filter(([version]) => !known.has(version)).at(-1)?.[1];
-  await until(() => ofNewest()?.size === count, dataplanes);
-  const sentAt = [...(ofNewest()?.values() ?? [])];
-  const from = sentAt.reduce((first, at) => Math.min(first, at), sinceMs);
-  return spreadOf(sentAt.map((at) => at - from));
-}
-
 async function rotate(meshCa: MeshCa, dataplanes: SdsDataplanes) {
   const startedAt = performance.now();
   await meshCa.must('PUT', '/meshes/default/_rotation', { to: 'vault-1', maxPerSecond: 10_000 });
@@ -127,15 +116,6 @@ async function rotate(meshCa: MeshCa, dataplanes: SdsDataplanes) {
     return view.state === 'done';
   }, dataplanes);
   return { seconds: seconds(startedAt), perState };
-}
-
-async function until(isSo: () => boolean | Promise<boolean>, { ended }: SdsDataplanes): Promise<void> {
-  const startedAt = performance.now();
-  while (!(await isSo())) {
-    if (performance.now() - startedAt > DEADLINE_MS)
-      throw new Error(`not there after ${DEADLINE_MS} ms; ${ended[0] ?? ''}`);
-    await sleep(LOOK_MS);
-  }
 }
 
 function countsOf(values: readonly number[]): Readonly<Record<number, number>> {
