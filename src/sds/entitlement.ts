@@ -34,6 +34,8 @@ export async function checkProofs(
 ): Promise<void> {
   for (const stream of streams) {
     try {
+      // Roots are no secret, and who does not get the next ones breaks connections: time alone does not end what asks for them only.
+      if (!stream.subscriptions.wants('identity') && isOver(stream)) continue;
       stream.proof.checkTime();
       if (!again && nowMs - stream.provenAtMs < PROVEN_FOR_MS) continue;
       await stream.proof.again(options);
@@ -42,6 +44,16 @@ export async function checkProofs(
       if (!(error instanceof UnauthenticatedError)) throw error;
       refuse(stream, error);
     }
+  }
+}
+
+function isOver({ proof }: SdsStream): boolean {
+  try {
+    proof.checkTime();
+    return false;
+  } catch (error) {
+    if (!(error instanceof UnauthenticatedError)) throw error;
+    return true;
   }
 }
 

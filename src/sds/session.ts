@@ -98,7 +98,7 @@ export class Session implements Offer {
   look(urgent = false): void {
     this.#mustAsk = true;
     this.#mustProve = true;
-    if (this.#wanting().length > 0) this.#env.onWork(this, urgent);
+    this.#env.onWork(this, urgent);
   }
 
   /** The Dataplane was changed, or is gone: what it said is told again, in case that it was forgotten. */
@@ -107,7 +107,6 @@ export class Session implements Offer {
     this.#statements.trusts(this.streams.keys());
     this.#statements.uses(this.#wanting(), this.#held);
     this.look(true);
-    this.#env.onWork(this, true);
   }
 
   /** Its time has come: the certificate is due, or what was refused is tried once more. */
@@ -196,7 +195,8 @@ export class Session implements Offer {
   async #ensure(options: CallOptions): Promise<void> {
     const again = this.#mustProve;
     this.#mustProve = false;
-    await checkProofs(this.#wanting(), this.nowMs(), again, options, (stream, error) => this.#refuse(stream, error));
+    const refuse = (stream: SdsStream, error: CaError) => this.#refuse(stream, error);
+    await checkProofs([...this.streams.keys()], this.nowMs(), again, options, refuse);
     const { tags, isStored } = await this.#entitle();
     const wanting = this.#wanting();
     if (wanting.length === 0 || tags === undefined) return;

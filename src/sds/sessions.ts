@@ -6,6 +6,7 @@ import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Settings } from '../runtime/settings.ts';
 import type { Store } from '../store/store.ts';
+import { isTokenSecret } from '../tokens/signing-keys.ts';
 import type { Holders } from '../trust/holders.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { Agenda } from './agenda.ts';
@@ -51,6 +52,8 @@ export class Sessions {
       options.store.onChange((change) => {
         if (change.kind === 'unknown') for (const mesh of this.#meshes.keys()) this.#meshChanged(mesh);
         else if (change.key.type === 'Mesh') this.#meshChanged(change.key.name);
+        else if (change.key.type === 'Secret' && isTokenSecret(change.key.name))
+          this.#meshes.get(change.key.mesh)?.look();
         else if (change.key.type === 'Dataplane')
           this.#meshes.get(change.key.mesh)?.sessions.get(change.key.name)?.dataplaneChanged();
       }),

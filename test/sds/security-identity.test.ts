@@ -136,6 +136,43 @@ describe('the key of a data plane', () => {
   });
 });
 
+describe('a token that is revoked', () => {
+  const revoke = (token: string) => {
+    const { jti } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+    return world.putSecret('dataplane-token-revocations-default', jti);
+  };
+
+  it('ends all streams that came with it, at once, and no other', async () => {
+    await world.putDataplane('a', web);
+    const client = world.connect();
+    const [stolen, good] = [await tokenOf('web', 'a'), await tokenOf('web', 'a')];
+    const [identity, trust, own] = [
+      client.open({ node: node('default.a'), names: IDENTITY, token: stolen }),
+      client.open({ node: node('default.a'), names: TRUST, token: stolen }),
+      client.open({ node: node('default.a'), names: IDENTITY, token: good }),
+    ];
+    await Promise.all([identity, trust, own].map((stream) => stream.next()));
+    await revoke(stolen);
+    expect((await identity.ended).code).toBe(status.UNAUTHENTICATED);
+    expect((await trust.ended).code).toBe(status.UNAUTHENTICATED);
+    await world.until(() => world.server.readings().streams === 1, 'the other one');
+    expect(own.received).toHaveLength(1);
+  });
+
+  it('is not one that has expired: its data plane gets the roots that it needs, and no key', async () => {
+    await world.putDataplane('a', web);
+    const client = world.connect();
+    const old = await tokenOf('web', 'a');
+    const trust = client.open({ node: node('default.a'), names: TRUST, token: old });
+    await trust.next();
+    await world.oversleep(2 * HOUR_MS);
+    await revoke(await tokenOf('web'));
+    await world.putMesh('ca-2', ['ca-1', 'ca-2']);
+    expect((await trust.next()).names).toEqual(TRUST);
+    expect(world.issued).toEqual([]);
+  });
+});
+
 describe('a proxy with a token of another service', () => {
   it('takes no data plane of another service off the air', async () => {
     const client = world.connect();
