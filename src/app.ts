@@ -97,7 +97,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     ...{ store, backends, clock, log },
     heldByAll: async (mesh, version, options) => countLacking(await fleets.read(mesh, options), version),
   });
-  const holders = createHolders({ store, clock });
+  const holders = createHolders({ store, clock, log });
   const fleets = new Fleets({
     ...{ store, bundles, holders, lastSeen, clock },
     onlineForMs: settings.dataplaneOnlineForMs,

@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import { setNewest } from '../runtime/set-newest.ts';
 
 /** Data planes that are remembered; the one not seen for longest goes first. */
 const MOST = 200_000;
@@ -20,15 +21,7 @@ export function createLastSeen(clock: Clock, most = MOST): LastSeen {
   const seen = new Map<string, Date>();
   /** How many polls are held. */
   const held = new Map<string, number>();
-  const note = (key: string) => {
-    // Deleted first, so that the map's order is that of the last sight.
-    seen.delete(key);
-    seen.set(key, clock.now());
-    if (seen.size > most) {
-      const [oldest] = seen.keys();
-      if (oldest !== undefined) seen.delete(oldest);
-    }
-  };
+  const note = (key: string) => setNewest(seen, key, clock.now(), most);
   return {
     note: (mesh, dataplane) => note(keyOf(mesh, dataplane)),
     hold(mesh, dataplane) {

@@ -1,3 +1,4 @@
+import { setNewest } from '../runtime/set-newest.ts';
 import type { Store } from '../store/store.ts';
 import { readBundle } from '../trust/trust-bundle.ts';
 import type { BundleVersion } from './fleet.ts';
@@ -23,11 +24,7 @@ export class BundleVersions {
     const key = `${mesh}/${version}`;
     const known = this.#known.get(key) ?? (await this.#read(mesh, version));
     if (known === undefined) return undefined;
-    // Deleted first, so that the map's order is that of the last use.
-    this.#known.delete(key);
-    this.#known.set(key, known);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > this.#most && oldest !== undefined) this.#known.delete(oldest);
+    setNewest(this.#known, key, known, this.#most);
     return known;
   }
 

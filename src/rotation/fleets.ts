@@ -3,6 +3,7 @@ import { NotFoundError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import { RESERVED_NAME } from '../mesh/identity.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { setNewest } from '../runtime/set-newest.ts';
 import type { CountedHolder, Store, TrustStatement } from '../store/store.ts';
 import type { Holders } from '../trust/holders.ts';
 import { bundleBody, readBundle, type TrustBundle } from '../trust/trust-bundle.ts';
@@ -137,11 +138,8 @@ export class Fleets {
       if (!doubtful.has(holder.dataplane)) used.set(holder.dataplane, holder);
       else if (before !== undefined && follows(holder, before)) used.set(holder.dataplane, before);
     }
-    // Deleted first, so that the map's order is that of the last reading.
-    this.#used.delete(mesh);
-    if (used.size > 0) this.#used.set(mesh, used);
-    const [oldest] = this.#used.keys();
-    if (this.#used.size > MOST_MESHES && oldest !== undefined) this.#used.delete(oldest);
+    if (used.size > 0) setNewest(this.#used, mesh, used, MOST_MESHES);
+    else this.#used.delete(mesh);
   }
 }
 

@@ -5,6 +5,7 @@ import { IssuerUnavailableError } from '../issuer/errors.ts';
 import { type CallOptions, isRenewer } from '../issuer/issuer.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { createListeners, type Listeners } from '../runtime/listeners.ts';
 import type { Log } from '../runtime/log.ts';
 import type { RotationReadings } from '../runtime/metrics.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
@@ -69,7 +70,7 @@ export class Rotations {
   readonly #waits = new Map<string, WakeableWait>();
   readonly #loops = new Set<Promise<void>>();
   readonly #turns: Turns = createTurns();
-  readonly #listeners = new Set<(mesh: string) => void>();
+  readonly #listeners: Listeners<string>;
   readonly #closing = new AbortController();
   readonly #stopListening: readonly (() => void)[];
   readonly #renewal: RootRenewal | undefined;
@@ -80,8 +81,11 @@ export class Rotations {
 
   constructor(options: RotationsOptions) {
     this.#options = options;
-    const { store, holders, bundles, builtinRootRenewal } = options;
+    const { store, holders, bundles, log, builtinRootRenewal } = options;
     setMaxListeners(0, this.#closing.signal);
+    this.#listeners = createListeners((error, mesh) =>
+      log.error({ mesh, err: error }, 'a listener for rotations failed'),
+    );
     const wake = (mesh: string) => this.#waits.get(mesh)?.wake();
     this.#stopListening = [
       store.onChange((change) => this.#follow(change)),
@@ -169,9 +173,7 @@ export class Rotations {
 
   /** Calls `listener` with the mesh when its rotation has another state, or other data planes are due. Returns what ends it; idempotent. */
   onChange(listener: (mesh: string) => void): () => void {
-    const own = (mesh: string) => listener(mesh);
-    this.#listeners.add(own);
-    return () => void this.#listeners.delete(own);
+    return this.#listeners.add(listener);
   }
 
   /** Ends all loops; what is under way goes on after the next start. Idempotent. */
@@ -214,7 +216,7 @@ export class Rotations {
     });
     await orAborted(work, signal);
     this.#waits.get(mesh)?.wake();
-    this.#tell(mesh);
+    this.#listeners.tell(mesh);
   }
 
   #enliven(mesh: string, record: RotationRecord): void {
@@ -227,7 +229,7 @@ export class Rotations {
       ...this.#options,
       signal: this.#closing.signal,
       wake: () => this.#waits.get(mesh)?.wake(),
-      onChange: () => this.#tell(mesh),
+      onChange: () => this.#listeners.tell(mesh),
     });
     this.#live.set(mesh, live);
     if (this.#hasStarted) this.#run(live);
@@ -261,22 +263,12 @@ export class Rotations {
   #end(live: LiveRotation, wait: WakeableWait): void {
     if (this.#live.get(live.mesh) === live) this.#live.delete(live.mesh);
     if (this.#waits.get(live.mesh) === wait) this.#waits.delete(live.mesh);
-    this.#tell(live.mesh);
+    this.#listeners.tell(live.mesh);
   }
 
   #follow(change: StoreChange): void {
     if (change.kind === 'unknown') for (const wait of this.#waits.values()) wait.wake();
     else if (change.key.type === 'Mesh') this.#waits.get(change.key.name)?.wake();
     else if (change.key.type === rotationKey('').type) this.#waits.get(change.key.mesh)?.wake();
-  }
-
-  #tell(mesh: string): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(mesh);
-      } catch (error) {
-        this.#options.log.error({ mesh, err: error }, 'listener for rotations failed');
-      }
-    }
   }
 }

@@ -101,37 +101,6 @@ export function closedError(): Error {
   return new Error('the store is closed');
 }
 
-export interface ChangeListeners {
-  add(listener: (change: StoreChange) => void): () => void;
-  /** One listener's mistake reaches neither the others nor the writer, whose change is already stored. */
-  tell(changes: readonly StoreChange[]): void;
-  clear(): void;
-}
-
-export function createChangeListeners(onMistake: (error: unknown) => void): ChangeListeners {
-  const listeners = new Set<{ readonly call: (change: StoreChange) => void }>();
-  return {
-    add(call) {
-      const entry = { call };
-      listeners.add(entry);
-      return () => void listeners.delete(entry);
-    },
-    tell(changes) {
-      if (listeners.size === 0) return;
-      for (const change of changes) {
-        for (const listener of [...listeners]) {
-          try {
-            listener.call(change);
-          } catch (error) {
-            onMistake(error);
-          }
-        }
-      }
-    },
-    clear: () => listeners.clear(),
-  };
-}
-
 export function changeOf(key: ResourceKey): StoreChange {
   return { kind: 'resource', key };
 }

@@ -1,5 +1,8 @@
 import { NotFoundError } from '../issuer/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { createListeners } from '../runtime/listeners.ts';
+import type { Log } from '../runtime/log.ts';
+import { setNewest } from '../runtime/set-newest.ts';
 import type { Store } from '../store/store.ts';
 
 /** What a data plane would not take, in its own words. */
@@ -41,6 +44,7 @@ export interface Holders {
 export interface HoldersOptions {
   readonly store: Pick<Store, 'recordTrustStatement'>;
   readonly clock: Pick<Clock, 'now'>;
+  readonly log: Log;
   /** Data planes of one mesh that are remembered. */
   readonly most?: number;
 }
@@ -62,14 +66,13 @@ interface Said {
 }
 
 /** Statements about bundles are stored; refusals and the use of certificates are in memory only: after a restart SDS clients tell them again. */
-export function createHolders({ store, clock, most = MOST }: HoldersOptions): Holders {
+export function createHolders({ store, clock, log, most = MOST }: HoldersOptions): Holders {
   // Two maps, because a rotation looks up every data plane of a mesh each second: a key made of both names would cost more than the look.
   const meshes = new Map<string, Map<string, Said>>();
   const saidBy = (mesh: string, dataplane: string) => meshes.get(mesh)?.get(dataplane);
-  const listeners = new Set<(mesh: string) => void>();
-  const tell = (mesh: string) => {
-    for (const listener of listeners) listener(mesh);
-  };
+  const listeners = createListeners<string>((error, mesh) =>
+    log.error({ mesh, err: error }, 'a listener for what data planes hold failed'),
+  );
   const remove = (mesh: string, dataplane: string) => {
     const said = meshes.get(mesh);
     if (said?.delete(dataplane) === true && said.size === 0) meshes.delete(mesh);
@@ -77,15 +80,13 @@ export function createHolders({ store, clock, most = MOST }: HoldersOptions): Ho
   const change = (mesh: string, dataplane: string, changed: Partial<Said>) => {
     const before = saidBy(mesh, dataplane) ?? { refusal: undefined, use: undefined };
     const after = { ...before, ...changed };
-    // Deleted first, so that the map's order is that of the last change.
-    remove(mesh, dataplane);
-    if (after.refusal !== undefined || after.use !== undefined) {
+    if (after.refusal === undefined && after.use === undefined) remove(mesh, dataplane);
+    else {
       const said = meshes.get(mesh) ?? new Map<string, Said>();
-      meshes.set(mesh, said.set(dataplane, after));
-      const [oldest] = said.keys();
-      if (said.size > most && oldest !== undefined) said.delete(oldest);
+      meshes.set(mesh, said);
+      setNewest(said, dataplane, after, most);
     }
-    tell(mesh);
+    listeners.tell(mesh);
   };
   const acceptedKind = (mesh: string, dataplane: string, what: Refusal['what']): Partial<Said> =>
     saidBy(mesh, dataplane)?.refusal?.what === what ? { refusal: undefined } : {};
@@ -123,11 +124,8 @@ export function createHolders({ store, clock, most = MOST }: HoldersOptions): Ho
     },
     forget(mesh, dataplane) {
       remove(mesh, dataplane);
-      tell(mesh);
+      listeners.tell(mesh);
     },
-    onChange(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    onChange: (listener) => listeners.add(listener),
   };
 }

@@ -4,6 +4,7 @@ import type { Backends, MeshBackends } from '../backends/backends.ts';
 import { IssuerUnavailableError, NotFoundError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { createListeners, type Listeners } from '../runtime/listeners.ts';
 import type { Log } from '../runtime/log.ts';
 import { orAborted } from '../runtime/or-aborted.ts';
 import type { Store, StoreChange } from '../store/store.ts';
@@ -62,7 +63,7 @@ export class TrustBundles {
   readonly #gate: RootGate;
   readonly #waits: BundleWaits;
   readonly #meshes = new Map<string, Followed>();
-  readonly #listeners = new Set<(mesh: string) => void>();
+  readonly #listeners: Listeners<string>;
   readonly #closing = new AbortController();
   readonly #rereadAll: () => void;
   readonly #stopListening: () => void;
@@ -77,6 +78,9 @@ export class TrustBundles {
     this.#roots = new BackendRoots(clock, log, signal);
     this.#gate = new RootGate({ heldByAll, clock, log, signal });
     this.#waits = new BundleWaits(clock, log);
+    this.#listeners = createListeners((error, mesh) =>
+      log.error({ mesh, err: error }, 'a listener for trust bundles failed'),
+    );
     this.#rereadAll = createRereadAll({
       names: () => this.#meshes.keys(),
       reread: async (name) => {
@@ -192,9 +196,7 @@ export class TrustBundles {
    * answers with it, or with a later one. Returns what ends it; idempotent.
    */
   onChange(listener: (mesh: string) => void): () => void {
-    const own = (mesh: string) => listener(mesh);
-    this.#listeners.add(own);
-    return () => void this.#listeners.delete(own);
+    return this.#listeners.add(listener);
   }
 
   /** Answers all long polls now, so that a server can drain. */
@@ -334,18 +336,10 @@ export class TrustBundles {
     if (isNews) this.#gate.changed(mesh.bundle ?? before, bundle);
     const madeAtMs = this.#options.clock.monotonicMs();
     Object.assign(mesh, { bundle, from, madeAtMs, isDirty: mesh.changes !== changes });
-    if (isNews) this.#tell(bundle.mesh);
-    return bundle;
-  }
-
-  #tell(mesh: string): void {
-    this.#waits.wake(mesh);
-    for (const listener of this.#listeners) {
-      try {
-        listener(mesh);
-      } catch (error) {
-        this.#options.log.error({ mesh, err: error }, 'a listener for trust bundles failed');
-      }
+    if (isNews) {
+      this.#waits.wake(bundle.mesh);
+      this.#listeners.tell(bundle.mesh);
     }
+    return bundle;
   }
 }

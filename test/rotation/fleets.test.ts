@@ -3,6 +3,7 @@ import { createLastSeen } from '../../src/issuance/last-seen.ts';
 import { IssuerUnavailableError, NotFoundError } from '../../src/issuer/errors.ts';
 import { BundleVersions } from '../../src/rotation/bundle-versions.ts';
 import { Fleets } from '../../src/rotation/fleets.ts';
+import { silentLog } from '../../src/runtime/log.ts';
 import { createMemoryStore } from '../../src/store/memory/memory-store.ts';
 import type { CertificateRecord, Store } from '../../src/store/store.ts';
 import { createHolders } from '../../src/trust/holders.ts';
@@ -28,7 +29,7 @@ async function startFleet({ clock = createFakeClock(READ_AT), store: given, bund
     await store.putResource({ type: 'Mesh', mesh: '', name: 'default', body: '{}' });
     for (const [index, spec] of bundles.entries()) await store.appendTrustBundle('default', bodyOf(spec), index);
   }
-  const holders = createHolders({ store, clock });
+  const holders = createHolders({ store, clock, log: silentLog });
   const lastSeen = createLastSeen(clock);
   const world = {
     ...{ clock, store, holders, lastSeen },

@@ -93,7 +93,7 @@ export async function startRotationWorld(given: WorldParts = {}) {
     defaults: { expirationMs: HOUR_MS, issueTimeoutMs: 30_000 },
   });
   const bundles = new TrustBundles({ store, backends, clock, log });
-  const holders = createHolders({ store, clock });
+  const holders = createHolders({ store, clock, log });
   const lastSeen = createLastSeen(clock);
   const fleets = new Fleets({
     store: seenStore,

@@ -61,7 +61,7 @@ export async function createSdsWorld(settings: WorldSettings = {}, transportCloc
     profile: 'kuma',
     keyType: 'EC-P256',
   });
-  const holders = createHolders({ store, clock });
+  const holders = createHolders({ store, clock, log });
   const lastSeen = createLastSeen(clock);
   const tokens = createDataplaneTokens({ store, clock, random });
   const meshListeners = new Set<(mesh: string) => void>();

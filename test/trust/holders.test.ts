@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { silentLog } from '../../src/runtime/log.ts';
 import { createMemoryStore } from '../../src/store/memory/memory-store.ts';
 import { createHolders } from '../../src/trust/holders.ts';
 import { createFakeClock, TEST_START } from '../conformance/issuer-deps.ts';
@@ -7,7 +8,7 @@ async function start() {
   const clock = createFakeClock(TEST_START);
   const store = createMemoryStore({ clock });
   await store.putResource({ type: 'Mesh', mesh: '', name: 'm', body: '{}' });
-  const holders = createHolders({ store, clock });
+  const holders = createHolders({ store, clock, log: silentLog });
   const told: string[] = [];
   const stop = holders.onChange((mesh) => told.push(mesh));
   return { clock, store, holders, told, stop };
@@ -160,7 +161,7 @@ describe('who wants to hear of changes', () => {
 describe('what is remembered', () => {
   it('has a bound: the one changed longest ago goes first', async () => {
     const clock = createFakeClock(TEST_START);
-    const holders = createHolders({ store: createMemoryStore({ clock }), clock, most: 2 });
+    const holders = createHolders({ store: createMemoryStore({ clock }), clock, log: silentLog, most: 2 });
     for (const name of ['a', 'b', 'a', 'c']) holders.uses('m', name, '01');
     expect(['a', 'b', 'c'].map((name) => holders.useOf('m', name, '01'))).toEqual([
       'confirmed',

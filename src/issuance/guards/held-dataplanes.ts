@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { setNewest } from '../../runtime/set-newest.ts';
 import { type BackOffRules, type Moment, type Wait, waitAfter } from './back-off.ts';
 import { type Cause, type Effect, effectOf, type Failure } from './failure.ts';
 
@@ -58,12 +59,8 @@ export function createHeldDataplanes(rules: BackOffRules, most = MOST_HELD): Hel
   }
 
   function set(dataplane: string, entry: HeldDataplane): void {
-    // Deleted first, so that the map's order is that of the failures.
-    held.delete(dataplane);
-    held.set(dataplane, entry);
+    setNewest(held, dataplane, entry, most);
     newest = entry;
-    const [oldest] = held.keys();
-    if (held.size > most && oldest !== undefined) held.delete(oldest);
   }
 
   function dropWhere(isOver: (entry: HeldDataplane) => boolean): boolean {

@@ -1,4 +1,5 @@
 import type { Clock } from '../../runtime/clock.ts';
+import { createListeners } from '../../runtime/listeners.ts';
 import type {
   CertificateRecord,
   CountedHolder,
@@ -23,7 +24,6 @@ import {
   checkRecord,
   checkTime,
   closedError,
-  createChangeListeners,
   isSameRevision,
   keyOf,
   meshKey,
@@ -39,7 +39,7 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
   const certificates = new Map<string, StoredCertificate>();
   const statements = new Map<string, TrustStatement>();
   const bundles = new Map<string, StoredTrustBundle[]>();
-  const listeners = createChangeListeners(() => {});
+  const listeners = createListeners<StoreChange>(() => {});
   let closed = false;
 
   /** Later than the call, as with a real store, so that nobody comes to lean on being called back inside his own call. */
@@ -70,7 +70,7 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
 
   function remove(keys: readonly ResourceKey[]): void {
     for (const key of keys) resources.delete(idOf(key));
-    listeners.tell(keys.map(changeOf));
+    for (const key of keys) listeners.tell(changeOf(key));
   }
 
   return {
@@ -87,7 +87,7 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
           throw versionConflict(resource, version, expectedVersion);
         }
         const stored = insert(resource, existing);
-        listeners.tell([changeOf(keyOf(resource))]);
+        listeners.tell(changeOf(keyOf(resource)));
         return { ...stored };
       }),
 
@@ -98,7 +98,7 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
         const ids = new Set(wanted.map(idOf));
         if (ids.size < wanted.length || [...ids].some((id) => resources.has(id))) return false;
         for (const resource of wanted) insert(resource, undefined);
-        listeners.tell(wanted.map((resource) => changeOf(keyOf(resource))));
+        for (const resource of wanted) listeners.tell(changeOf(keyOf(resource)));
         return true;
       }),
 
@@ -181,7 +181,7 @@ export function createMemoryStore({ clock }: { readonly clock: Clock }): Store {
         return { ...bundle };
       }),
 
-    onChange: (listener: (change: StoreChange) => void) => listeners.add(listener),
+    onChange: (listener) => listeners.add(listener),
     ping: () => later(() => undefined),
     close: async () => {
       closed = true;

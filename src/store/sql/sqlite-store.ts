@@ -1,6 +1,7 @@
 import type { Clock } from '../../runtime/clock.ts';
+import { createListeners } from '../../runtime/listeners.ts';
 import type { Log } from '../../runtime/log.ts';
-import type { ResourceKey, Store } from '../store.ts';
+import type { ResourceKey, Store, StoreChange } from '../store.ts';
 import {
   changeOf,
   checkDeletable,
@@ -9,7 +10,6 @@ import {
   checkRecord,
   checkTime,
   closedError,
-  createChangeListeners,
   keyOf,
 } from '../store-rules.ts';
 import { createCommitQueue } from './commit-queue.ts';
@@ -47,9 +47,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 
 /** The store, together with what its contract has no word for. Throws as `openSqliteStore` does. */
 export async function openSqlite({ path, clock, log }: SqliteStoreOptions): Promise<OpenSqlite> {
-  const listeners = createChangeListeners((error) => log.error({ err: error }, 'a listener for store changes failed'));
-  const tellForeignWrite = () => listeners.tell([{ kind: 'unknown' }]);
-  const tellKeys = (keys: readonly ResourceKey[]) => listeners.tell(keys.map(changeOf));
+  const listeners = createListeners<StoreChange>((error) =>
+    log.error({ err: error }, 'a listener for store changes failed'),
+  );
+  const tellForeignWrite = () => listeners.tell({ kind: 'unknown' });
+  const tellKeys = (keys: readonly ResourceKey[]) => {
+    for (const key of keys) listeners.tell(changeOf(key));
+  };
 
   const database = await openDatabase({ path, clock, onForeignWrite: tellForeignWrite });
   const { writer, reader } = database;
