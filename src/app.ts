@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { ADAPTERS } from '../adapters/index.ts';
 import type { Backend } from './backends/backend.ts';
@@ -6,6 +5,7 @@ import type { AdapterList } from './backends/backend-factory.ts';
 import { Backends } from './backends/backends.ts';
 import { createAccess } from './http/access.ts';
 import { createOpenApi } from './http/openapi.ts';
+import { readApiToken } from './http/read-api-token.ts';
 import type { Route } from './http/route.ts';
 import { certificateRoutes } from './http/routes/certificates.ts';
 import { resourceRoutes } from './http/routes/resources.ts';
@@ -20,7 +20,7 @@ import { createBackendGuards } from './issuance/guards/backend-guards.ts';
 import { createLastSeen } from './issuance/last-seen.ts';
 import { createKeyMaker } from './issuance/make-key.ts';
 import { createEndpointQueues } from './issuance/queue/endpoint-queues.ts';
-import { ConfigError, IssuerUnavailableError } from './issuer/errors.ts';
+import { IssuerUnavailableError } from './issuer/errors.ts';
 import type { CallOptions } from './issuer/issuer.ts';
 import { createDataplaneRules } from './resources/dataplane-rules.ts';
 import { createMeshRules, type MeshStep } from './resources/mesh-rules.ts';
@@ -29,8 +29,9 @@ import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
 import { createTrialLine } from './resources/trial-line.ts';
 import { validateMesh } from './resources/validate-mesh.ts';
-import { countLacking } from './rotation/count-lacking.ts';
+import { createLackingCount } from './rotation/count-lacking.ts';
 import { Fleets } from './rotation/fleets.ts';
+import { createRootLearner } from './rotation/learn-roots.ts';
 import { createMeshReadings } from './rotation/mesh-readings.ts';
 import { Rotations } from './rotation/rotations.ts';
 import { createStepRules } from './rotation/step-rules.ts';
@@ -48,7 +49,6 @@ import { createHolders } from './trust/holders.ts';
 import { TrustBundles } from './trust/trust-bundles.ts';
 import { createBackendReadings } from './validation/backend-readings.ts';
 import { Canary } from './validation/canary.ts';
-import type { Proof } from './validation/proof.ts';
 import { Proofs } from './validation/proofs.ts';
 import { proveBackend } from './validation/prove-backend.ts';
 import { VERSION } from './version.ts';
@@ -76,7 +76,7 @@ export interface App {
 export async function startApp(settings: Settings, parts: AppParts): Promise<App> {
   const { clock = systemClock, random = createSystemRandom(), adapters = ADAPTERS } = parts;
   const log = createCalmLog(parts.log, clock);
-  const apiToken = settings.apiTokenFile === undefined ? undefined : await readToken(settings.apiTokenFile);
+  const apiToken = settings.apiTokenFile === undefined ? undefined : await readApiToken(settings.apiTokenFile);
   const metrics = createMetrics({ clock });
   const store = await openStore(settings.store, { keyFile: settings.storeKeyFile, clock, random, log });
   const backends = new Backends({
@@ -95,7 +95,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   const lastSeen = createLastSeen(clock);
   const bundles = new TrustBundles({
     ...{ store, backends, clock, log },
-    heldByAll: async (mesh, version, options) => countLacking(await fleets.read(mesh, options), version),
+    heldByAll: createLackingCount({ store, lastSeen, clock, onlineForMs: settings.dataplaneOnlineForMs }),
   });
   const holders = createHolders({ store, clock, log });
   const fleets = new Fleets({
@@ -115,13 +115,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
     keyType: settings.dpKeyType,
   };
   const prove = (backend: Backend, options: CallOptions) => proveBackend(backend, asking, options);
-  /** Some backends tell their roots with a certificate only; a rotation waits until they are trusted. */
-  const learnRoots = ({ ok, mesh, backend, roots }: Proof) => {
-    if (!ok || roots === undefined) return;
-    bundles.learn(mesh, backend, roots, { signal: stopping.signal }).catch((error: unknown) => {
-      if (!stopping.signal.aborted) log.warn({ mesh, backend, err: error }, 'roots of a proof did not join the bundle');
-    });
-  };
+  const learnRoots = createRootLearner({ bundles, log, signal: stopping.signal });
   const proofs = new Proofs({
     store,
     backends,
@@ -209,24 +203,12 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   });
 
   let sds: SdsServer | undefined;
-  /** Whether proxies hold what they should may be different after a mesh, or a rotation in it, has changed. */
-  const onMeshChange = (listener: (mesh: string) => void) => {
-    const ends = [
-      rotations.onChange(listener),
-      store.onChange((change) => {
-        if (change.kind === 'resource' && change.key.type === 'Mesh') listener(change.key.name);
-      }),
-    ];
-    return () => {
-      for (const end of ends) end();
-    };
-  };
   /** `host:port`; undefined when it is switched off. */
   const startSds = async (): Promise<string | undefined> => {
     if (settings.sdsPort === undefined) return undefined;
     const { createSdsServer } = await import('./sds/sds-server.ts');
     sds = createSdsServer({
-      ...{ certificates, bundles, backends, store, holders, lastSeen, tokens, clock, random, log, onMeshChange },
+      ...{ certificates, bundles, backends, store, holders, lastSeen, rotations, tokens, clock, random, log },
       metrics: metrics.sds,
       settings: { ...settings, sdsPort: settings.sdsPort },
     });
@@ -278,18 +260,4 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
 
 function hostAndPort(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-async function readToken(path: string): Promise<string> {
-  const refuse = (why: string, cause?: unknown) =>
-    new ConfigError(`apiTokenFile: ${why}`, {
-      cause,
-      fix: 'write one line with a random token of at least 16 characters into it, mode 0600',
-    });
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw refuse(`cannot be read (${error.code ?? 'error'})`, error);
-  });
-  const token = text.trim();
-  if (!/^[\x21-\x7e]{16,4096}$/.test(token)) throw refuse('does not hold one token of 16 to 4096 printable characters');
-  return token;
 }

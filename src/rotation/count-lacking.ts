@@ -1,11 +1,32 @@
-import type { Fleet } from './fleet.ts';
+import type { LastSeen } from '../issuance/last-seen.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Store } from '../store/store.ts';
+import type { HeldByAll } from '../trust/root-gate.ts';
+
+export interface LackingOptions {
+  readonly store: Pick<Store, 'listTrustStatements'>;
+  readonly lastSeen: Pick<LastSeen, 'get'>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** `dataplaneOnlineFor`, in milliseconds. */
+  readonly onlineForMs: number;
+}
 
 /**
- * How many could take this version of the bundle now and have not: they are heard of, and have said before which one they hold. Of those that never say
- * it nothing can be waited for.
+ * How many could take a version of the bundle now and have not: they were heard of since this call, which is the start of the process, are online, and
+ * have said before which version they hold. Of those that never say it nothing can be waited for. Asked some times a second while a certificate waits, so
+ * it reads only what was stated, and not the whole fleet.
  */
-export function countLacking({ members }: Fleet, version: number): number {
-  return members.filter(
-    ({ online, unheard, heldVersion }) => online && !unheard && heldVersion !== undefined && heldVersion < version,
-  ).length;
+export function createLackingCount({ store, lastSeen, clock, onlineForMs }: LackingOptions): HeldByAll {
+  const startedAtMs = clock.now().getTime();
+  return async (mesh, version, { signal }) => {
+    const statements = await store.listTrustStatements(mesh);
+    signal.throwIfAborted();
+    const sinceMs = Math.max(startedAtMs, clock.now().getTime() - onlineForMs + 1);
+    const isHeardOf = (dataplane: string, statedAt: Date) =>
+      statedAt.getTime() >= sinceMs ||
+      (lastSeen.get(mesh, dataplane)?.getTime() ?? Number.NEGATIVE_INFINITY) >= sinceMs;
+    return statements.filter(
+      ({ dataplane, bundleVersion, statedAt }) => bundleVersion < version && isHeardOf(dataplane, statedAt),
+    ).length;
+  };
 }
