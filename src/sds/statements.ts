@@ -1,3 +1,4 @@
+import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Holders } from '../trust/holders.ts';
 import type { HeldCertificate } from './held-certificate.ts';
@@ -11,7 +12,11 @@ export interface StatementsOptions {
   readonly holders: Pick<Holders, 'accepted' | 'refused' | 'sent' | 'uses'>;
   readonly trust: MeshTrust;
   readonly log: Log;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
 }
+
+/** A proxy that subscribes anew may refuse the same thing thousands of times a second. */
+const LOG_REFUSALS_EVERY_MS = 1_000;
 
 /** What the streams of one data plane say together about what it trusts and uses; each thing is told to Holders once. */
 export class Statements {
@@ -19,6 +24,7 @@ export class Statements {
   readonly #options: StatementsOptions;
   #acceptedVersion = 0;
   #usedSerial: string | undefined;
+  #refusalLoggedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(who: ProxyName, options: StatementsOptions) {
     this.#who = who;
@@ -65,12 +71,15 @@ export class Statements {
   }
 
   refuses({ kind, version, message }: NonNullable<Taken['refused']>): void {
-    const { holders, log } = this.#options;
+    const { holders, log, clock } = this.#options;
     const refusal =
       kind === 'trust'
         ? ({ what: 'trust bundle', version: String(bundleVersionOf(version)), message } as const)
         : ({ what: 'certificate', version: version.slice(1), message } as const);
     holders.refused(this.#who.mesh, this.#who.dataplane, refusal);
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#refusalLoggedAtMs < LOG_REFUSALS_EVERY_MS) return;
+    this.#refusalLoggedAtMs = nowMs;
     const { what, version: refused } = refusal;
     log.warn({ ...this.#who, what, version: refused, reason: message }, 'SDS: refused by a proxy');
   }

@@ -35,6 +35,25 @@ describe('a proxy that starts again and again', () => {
   });
 });
 
+describe('a proxy that refuses and subscribes anew, again and again', () => {
+  it('has nothing made, and fills no log', async () => {
+    const stream = world.connect().open({ mode: 'delta', node: NODE, names: IDENTITY, ack: false });
+    for (let i = 0; i < 50; i += 1) {
+      stream.nack(await stream.next(), `no ${i}`);
+      stream.send({ resourceNamesUnsubscribe: IDENTITY, resourceNamesSubscribe: IDENTITY });
+    }
+    const last = await stream.next();
+    expect(world.fake.signs).toBe(1);
+    expect(world.holders.refusal('default', 'web-1')?.message).toMatch(/^no \d+$/);
+    const told = () => world.lines.filter(({ message }) => message.includes('refused by a proxy'));
+    expect(told()).toHaveLength(1);
+    await world.oversleep(1_000);
+    stream.nack(last, 'still no');
+    await world.until(() => told().length === 2, 'told');
+    expect(told()[1]).toMatchObject({ reason: 'still no' });
+  });
+});
+
 /** Time of the transport, which the test turns. */
 const transport = createFakeClock(new Date());
 
