@@ -38,6 +38,7 @@ const CONTEXT: IssuerContext = { mesh: 'default', backend: 'cm-1' };
 const CONF = { issuerRef: { name: TEST_ISSUER } };
 const OURS = { labelSelector: 'app.kubernetes.io/managed-by=mesh-ca' };
 const GONE_WITHIN_MS = 8_000;
+const SLOW_MS = 90_000;
 
 const formerKubeconfig = process.env.KUBECONFIG;
 afterAll(() => {
@@ -221,7 +222,9 @@ function testCertManager(name: string, start: () => Promise<TestCluster>, hasFau
       expect((await issuer.trustBundle(live())).roots).toEqual(issued.roots);
     });
 
-    it('keeps one watch for 200 requests of two meshes, and none when all are closed', async () => {
+    it('keeps one watch for 200 requests of two meshes, and none when all are closed', {
+      timeout: SLOW_MS,
+    }, async () => {
       const shared = createSharedResources();
       const before = await cluster.counts();
       const meshes = ['one', 'two'];
