@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Certificates } from '../issuance/certificates.ts';
 import type { LastSeen } from '../issuance/last-seen.ts';
+import type { Rotations } from '../rotation/rotations.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
@@ -27,8 +28,8 @@ export interface SessionsOptions {
   readonly random: Random;
   readonly log: Log;
   readonly settings: Pick<Settings, 'sdsIdentityName' | 'sdsTrustName' | 'certificateProfile'>;
-  /** Something else than the Mesh itself changes what certificates are made: the plan of a rotation, a generation of a CA. */
-  readonly onMeshChange: (listener: (mesh: string) => void) => () => void;
+  /** What certificates are made is also changed by a rotation: whose turn it is, and which generation of a CA signs. */
+  readonly rotations: Pick<Rotations, 'onChange'>;
 }
 
 /** All data planes that are connected, by mesh; who is told what when something changes. */
@@ -48,7 +49,7 @@ export class Sessions {
     this.#agenda = new Agenda(options.clock, (session) => session.due());
     this.#unsubscribe = [
       options.bundles.onChange((mesh) => void this.#meshes.get(mesh)?.refresh()),
-      options.onMeshChange((mesh) => this.#meshChanged(mesh)),
+      options.rotations.onChange((mesh) => this.#meshChanged(mesh)),
       options.store.onChange((change) => {
         if (change.kind === 'unknown') for (const mesh of this.#meshes.keys()) this.#meshChanged(mesh);
         else if (change.key.type === 'Mesh') this.#meshChanged(change.key.name);

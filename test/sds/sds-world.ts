@@ -64,7 +64,6 @@ export async function createSdsWorld(settings: WorldSettings = {}, transportCloc
   const holders = createHolders({ store, clock, log });
   const lastSeen = createLastSeen(clock);
   const tokens = createDataplaneTokens({ store, clock, random });
-  const meshListeners = new Set<(mesh: string) => void>();
   const issued: string[] = [];
   const counting: Pick<Certificates, 'issue'> = {
     async issue(request, options) {
@@ -81,10 +80,7 @@ export async function createSdsWorld(settings: WorldSettings = {}, transportCloc
       ...{ sdsTrustName: 'mesh_ca', apiTlsCertFile: undefined, apiTlsKeyFile: undefined, certificateProfile: 'kuma' },
       ...settings,
     },
-    onMeshChange(listener) {
-      meshListeners.add(listener);
-      return () => void meshListeners.delete(listener);
-    },
+    rotations: { onChange: () => () => {} },
   };
   let server = createSdsServer(serverOptions);
   let port = (await server.listen()).port;
@@ -94,7 +90,6 @@ export async function createSdsWorld(settings: WorldSettings = {}, transportCloc
     const list = names.map((one) => ({ name: one, type: one === 'ca-1' ? 'fake' : 'second', conf: {} }));
     const mtls = { enabledBackend: backend, backends: list };
     await store.putResource({ type: 'Mesh', mesh: '', name, body: JSON.stringify({ mtls }) });
-    for (const listener of meshListeners) listener(name);
   }
   await putMesh();
 
