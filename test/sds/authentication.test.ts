@@ -326,6 +326,22 @@ describe('a client certificate', () => {
     expect((await outcome(world, { node: told, credentials })).code).toBe(status.PERMISSION_DENIED);
   });
 
+  it('under a root that is gone ends its streams at once, and opens none', async () => {
+    const world = await start();
+    const credentials = using(await issued(world, 'web'));
+    const client = world.connect(credentials, HOST);
+    const [identity, trust] = [IDENTITY, ['mesh_ca']].map((names) =>
+      client.open({ node: node('default.web-1', WEB), names }),
+    );
+    await Promise.all([identity?.next(), trust?.next()]);
+    await world.putMesh('ca-2', ['ca-2']);
+    expect((await identity?.ended)?.code).toBe(status.UNAUTHENTICATED);
+    expect((await trust?.ended)?.code).toBe(status.UNAUTHENTICATED);
+    expect(identity?.received).toHaveLength(1);
+    const again = await outcome(world, { node: node('default.web-1', WEB), credentials });
+    expect([again.code, again.details]).toEqual([status.UNAUTHENTICATED, expect.stringContaining('not valid in mesh')]);
+  });
+
   it('of the server is read again when its files change', async () => {
     const world = await start();
     const credentials = using(await issued(world, 'web'));
