@@ -16,9 +16,10 @@ beforeEach(() => {
 });
 
 /** What each wait came to, in order. */
-function begin(count: number, { mesh = 'm', endsAtMs = LONG_MS, signal = new AbortController().signal } = {}) {
+function begin(count: number, options: { mesh?: string; endsAtMs?: number; signal?: AbortSignal } = {}) {
+  const { mesh = 'm', endsAtMs = LONG_MS, signal } = options;
   const over: boolean[] = [];
-  const all = Array.from({ length: count }, () => waits.begin(mesh, endsAtMs, signal));
+  const all = Array.from({ length: count }, () => waits.begin(mesh, endsAtMs, signal ?? new AbortController().signal));
   for (const wait of all) void wait.over.then((hasChanged) => over.push(hasChanged));
   return { over, all };
 }
