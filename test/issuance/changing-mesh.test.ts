@@ -122,7 +122,7 @@ describe('a mesh that is changed while it issues', () => {
   it('leaves no series of a Mesh that was refused', async () => {
     const backends = [EXT, LOCAL, { name: 'bad', type: 'provided', conf: {} }];
     expect((await test.request('PUT', '/meshes/refused', builtinMesh('refused', { backends }))).status).toBe(400);
-    expect((await test.request('GET', '/metrics')).text).not.toContain('refused');
+    expect((await test.request('GET', '/metrics')).text).not.toContain('"refused"');
     expect(backend.created - backend.closed).toBe(0);
   });
 });
