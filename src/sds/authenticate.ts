@@ -65,7 +65,7 @@ const BEARER = /^Bearer +([\x21-\x7e]+)$/i;
 function byToken({ tokens, clock }: AuthenticateOptions): Authenticate {
   return async ({ mesh, dataplane }, { authorization }) => {
     const token = BEARER.exec(authorization ?? '')?.[1];
-    const fix = `send the metadata "authorization: Bearer TOKEN"; mesh-ca generate dataplane-token --mesh ${mesh} --name ${dataplane} makes a token`;
+    const fix = `send the metadata "authorization: Bearer TOKEN"; mesh-ca generate dataplane-token -m ${mesh} --name ${dataplane} --valid-for 720h makes a token`;
     if (token === undefined) {
       const what =
         authorization === undefined
@@ -110,7 +110,7 @@ function allowByClaims(
   source: 'resource' | 'proxy',
   { mesh, dataplane }: ProxyName,
 ): void {
-  const fix = `mesh-ca generate dataplane-token --mesh ${mesh} --name ${dataplane} --tag ${SERVICE_TAG}=SERVICE makes one; or put a Dataplane "${dataplane}" with these tags`;
+  const fix = `mesh-ca generate dataplane-token -m ${mesh} --name ${dataplane} --tag ${SERVICE_TAG}=SERVICE --valid-for 720h makes one; or put a Dataplane "${dataplane}" with these tags`;
   const deny = (what: string) => new AccessDeniedError(`data plane "${dataplane}" ${what}`, { fix });
   for (const [tag, values] of allowed) {
     const own = tags.get(tag);
@@ -158,6 +158,12 @@ function byCertificate(options: AuthenticateOptions): Authenticate {
         const missing = wanted.find((uri) => !proven.has(uri));
         if (missing !== undefined)
           throw new AccessDeniedError(`the client certificate does not prove ${missing}`, { fix });
+        // With the profile "spiffe" no certificate carries other tags, and a commonName template may use them.
+        const unproven = [...tags.keys()].find((tag) => tag !== SERVICE_TAG);
+        if (source === 'proxy' && profile === 'spiffe' && unproven !== undefined)
+          throw new AccessDeniedError(`the client certificate does not prove the tag ${unproven}`, {
+            fix: 'put the Dataplane with its tags: mesh-ca apply -f DATAPLANE.yaml; or tell its service alone',
+          });
       },
       checkTime() {
         if (clock.now() > leaf.notAfter) throw refuse('has expired');

@@ -106,7 +106,7 @@ describe('a data plane token', () => {
       token: undefined,
       resource: WEB,
       code: status.UNAUTHENTICATED,
-      says: /no data plane token.*generate dataplane-token --mesh default --name web-1/,
+      says: /no data plane token.*generate dataplane-token -m default --name web-1 --valid-for 720h/,
     },
     { name: 'that is no token', token: 'nonsense', resource: WEB, code: status.UNAUTHENTICATED },
     {
@@ -230,14 +230,14 @@ describe('a data plane token', () => {
 describe('a client certificate', () => {
   let files: TempDir;
 
-  async function start(): Promise<SdsWorld> {
+  async function start(settings: WorldSettings = {}): Promise<SdsWorld> {
     files = await makeTempDir();
     cleanups.push(() => files.remove());
     const { cert, key } = await makePair({ dnsNames: ['localhost'] });
     const [certFile, keyFile] = [join(files.path, 'cert.pem'), join(files.path, 'key.pem')];
     await writeFile(certFile, cert);
     await writeFile(keyFile, key);
-    return makeWorld({ sdsAuth: 'mtls', apiTlsCertFile: certFile, apiTlsKeyFile: keyFile });
+    return makeWorld({ sdsAuth: 'mtls', apiTlsCertFile: certFile, apiTlsKeyFile: keyFile, ...settings });
   }
 
   const trust = () => Buffer.from(encodePem('CERTIFICATE', ca.certificate.der));
@@ -324,6 +324,13 @@ describe('a client certificate', () => {
     expect((await outcome(world, { node: node('default.web-1'), credentials })).code).toBe(GRANTED);
     const told = node('default.web-2', { ...WEB, version: '2' });
     expect((await outcome(world, { node: told, credentials })).code).toBe(status.PERMISSION_DENIED);
+  });
+
+  it('with a SPIFFE ID alone proves no tag but its service', async () => {
+    const world = await start({ certificateProfile: 'spiffe' });
+    const credentials = using(await issued(world, 'web'));
+    const got = await outcome(world, { node: node('default.web-1', { ...WEB, team: 'payments' }), credentials });
+    expect([got.code, got.details]).toEqual([status.PERMISSION_DENIED, expect.stringContaining('the tag team')]);
   });
 
   it('under a root that is gone ends its streams at once, and opens none', async () => {
