@@ -1,6 +1,6 @@
 import type { Backend } from '../backends/backend.ts';
 import { ConfigError, NotSupportedError, RequestInvalidError } from '../issuer/errors.ts';
-import type { CallOptions, Identity, IssuedCertificate, IssuerAbilities } from '../issuer/issuer.ts';
+import type { CallOptions, Identity, IssuedCertificate, IssuerAbilities, SignRequest } from '../issuer/issuer.ts';
 import type { Random } from '../runtime/random.ts';
 import { createCsr } from '../x509/create-csr.ts';
 import type { Csr } from '../x509/csr.ts';
@@ -42,13 +42,12 @@ export async function askBackend(asked: Asked, options: AskOptions, call: CallOp
   const abilities = await backend.call('abilities', (issuer, inner) => issuer.abilities(inner), call);
   const { ttlSeconds = backend.ttlSeconds } = asked;
   const common = { identity, ttlSeconds, requestId: options.random.bytes(16).toString('hex') };
-  const sign = (csrDer: Buffer, spkiDer: Buffer) =>
-    backend.call('sign', (issuer, inner) => issuer.sign({ ...common, csrDer, spkiDer }, inner), call);
+  const sign = (request: SignRequest) => backend.call('sign', (issuer, inner) => issuer.sign(request, inner), call);
   if (csr !== undefined) {
     if (!abilities.sign) throw cannotSign(backend);
     checkCsrFits(csr, identity, abilities, identity.dataplane);
     const { spkiDer } = csr.publicKey;
-    return { issued: await sign(csr.der, spkiDer), spkiDer };
+    return { issued: await sign({ ...common, csrDer: csr.der, spkiDer }), spkiDer };
   }
   if (!abilities.sign) {
     const issued = await backend.issueKeyPair(common, call);
@@ -57,7 +56,7 @@ export async function askBackend(asked: Asked, options: AskOptions, call: CallOp
   const withKeyOf = async (keyType: KeyType): Promise<BackendAnswer> => {
     const keyPair = await options.makeKey(keyType);
     const { spkiDer, pkcs8Der } = keyPair;
-    return { issued: await sign(createCsr(keyPair, identity), spkiDer), spkiDer, privateKeyDer: pkcs8Der };
+    return { issued: await sign(requestFor(keyPair, common)), spkiDer, privateKeyDer: pkcs8Der };
   };
   const keyType = chooseKeyType(abilities, options.keyType, backend);
   try {
@@ -70,6 +69,19 @@ export async function askBackend(asked: Asked, options: AskOptions, call: CallOp
     if (better === keyType) throw error;
     return withKeyOf(better);
   }
+}
+
+/** A CA in this process needs no CSR, and to import the key and to sign with it costs more than the certificate: it is made when it is read. */
+function requestFor(keyPair: KeyPair, common: Omit<SignRequest, 'csrDer' | 'spkiDer'>): SignRequest {
+  let csrDer: Buffer | undefined;
+  return {
+    ...common,
+    spkiDer: keyPair.spkiDer,
+    get csrDer() {
+      csrDer ??= createCsr(keyPair, common.identity);
+      return csrDer;
+    },
+  };
 }
 
 function chooseKeyType({ keyTypes }: IssuerAbilities, preferred: KeyType, backend: Backend): KeyType {

@@ -12,6 +12,8 @@ export interface CertificateRequest {
   readonly csrPem?: string;
   /** The leaf that the proxy holds, optionally followed by its chain. */
   readonly currentPem?: string;
+  /** The same from a caller in this process, which does not need to write PEM that is read again: DER, leaf first. */
+  readonly currentDer?: readonly Buffer[];
   /** Issue even when what there is stands. */
   readonly force?: boolean;
 }
@@ -29,6 +31,8 @@ export interface CertificateAnswer {
   readonly leaf: Buffer;
   /** DER, the leaf's issuer first, without root. */
   readonly chain: readonly Buffer[];
+  /** SHA-256 (hex) of the roots that the chain ends in. */
+  readonly rootHashes: readonly string[];
   /** PKCS#8 DER; only when the key was made here or by the backend. Never stored. */
   readonly privateKeyDer?: Buffer;
   /** Lower-case hex. */

@@ -282,6 +282,7 @@ export class Certificates {
       outcome,
       leaf: record.leaf,
       chain: record.chain,
+      rootHashes: record.rootHashes,
       serialNumber: record.serialNumber,
       uriSans: identity.uriSans,
       commonName: identity.commonName,

@@ -34,8 +34,9 @@ export interface Standing {
 export async function findStanding(task: Task, options: FindStandingOptions): Promise<Standing | undefined> {
   const { request, record, csr } = task;
   if (request.force === true) return undefined;
-  if (request.currentPem !== undefined) {
-    const current = currentOf(task, request.currentPem, options);
+  const held = request.currentDer ?? request.currentPem;
+  if (held !== undefined) {
+    const current = currentOf(task, held, options);
     const renewAt = current && standsUntil(current, task, options.plans);
     if (current !== undefined && renewAt !== undefined) {
       if (record === undefined || record.notBefore < current.notBefore) await adopt(task, current, options);
@@ -47,9 +48,13 @@ export async function findStanding(task: Task, options: FindStandingOptions): Pr
 }
 
 /** The caller's own certificate as a record. One that we do not know yet has to prove itself. */
-function currentOf(task: Task, pem: string, { bundles, profile }: FindStandingOptions): CertificateRecord | undefined {
+function currentOf(
+  task: Task,
+  held: string | readonly Buffer[],
+  { bundles, profile }: FindStandingOptions,
+): CertificateRecord | undefined {
   const { backend, identity, identityHash, record, wanted, bundle } = task;
-  return readCurrent(pem, {
+  return readCurrent(held, {
     ...{ identity, identityHash, backend, profile, record },
     at: wanted.now,
     roots: rootsOf(bundle, backend.name),

@@ -77,7 +77,13 @@ export async function createCertificatesWorld({ plans }: { readonly plans?: Reis
         service = 'web',
         withCsr = true,
         ...more
-      }: { service?: string; withCsr?: boolean; force?: boolean; currentPem?: string } = {},
+      }: {
+        service?: string;
+        withCsr?: boolean;
+        force?: boolean;
+        currentPem?: string;
+        currentDer?: readonly Buffer[];
+      } = {},
       signal: AbortSignal = new AbortController().signal,
     ) {
       const tags = createTags([['kuma.io/service', service]]);
