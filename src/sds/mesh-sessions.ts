@@ -1,11 +1,13 @@
 import pLimit, { type LimitFunction } from 'p-limit';
+import type { Backend } from '../backends/backend.ts';
+import type { MeshBackends } from '../backends/backends.ts';
 import { NotFoundError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { IssueRate } from './issue-rate.ts';
 import { MeshTrust } from './mesh-trust.ts';
 import type { ProxyName } from './proxy-name.ts';
 import type { SdsStream } from './sds-stream.ts';
-import { Session } from './session.ts';
+import { Session, type SessionEnvironment } from './session.ts';
 import type { SessionsOptions } from './sessions.ts';
 
 /** Data planes of a mesh that are worked on at a time: those whose proxy waits, and those that are only looked at. A mesh does not wait for another. */
@@ -16,6 +18,12 @@ const CHUNK = 200;
 const RETRY_BASE_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 const READ_MS = 30_000;
+
+/** The enabled backend (a new object when anything in it has changed), and when its mesh was made. */
+interface Maker {
+  readonly backend: Backend;
+  readonly madeAtMs: number;
+}
 
 export interface MeshSessionsOptions extends SessionsOptions {
   readonly mesh: string;
@@ -34,26 +42,30 @@ export class MeshSessions {
   /** Waiting for their turn. */
   readonly #waiting = new Set<Session>();
   readonly #hurrying = new Set<Session>();
+  readonly #environment: SessionEnvironment;
+  /** What certificates are made by, since all have looked at theirs. */
+  #maker: Maker | undefined;
   #refreshing: { again: boolean } | undefined;
   #sending: { again: boolean } | undefined;
 
   constructor(options: MeshSessionsOptions) {
     this.#options = options;
     this.#trust = new MeshTrust(options.settings.sdsTrustName);
+    this.#environment = {
+      ...options,
+      trust: this.#trust,
+      readTrust: (call) => this.#readTrust(call),
+      onTrust: () => void this.#fanOut(),
+      onWork: (session, urgent) => this.#work(session, urgent),
+    };
+    // Who issues from now on has this one, or one that came after it, and a change to that is told.
+    this.#maker = makerOf(options.backends.peek(options.mesh));
     void this.refresh();
   }
 
   join(who: ProxyName, stream: SdsStream): Session {
     const known = this.sessions.get(who.dataplane);
-    const session =
-      known ??
-      new Session(who, {
-        ...this.#options,
-        trust: this.#trust,
-        readTrust: (options) => this.#readTrust(options),
-        onTrust: () => void this.#fanOut(),
-        onWork: (one, urgent) => this.#work(one, urgent),
-      });
+    const session = known ?? new Session(who, this.#environment);
     this.sessions.set(who.dataplane, session);
     session.join(stream);
     return session;
@@ -64,11 +76,17 @@ export class MeshSessions {
     for (const session of this.sessions.values()) session.look();
   }
 
+  /** The Mesh was changed: a new bundle goes first. */
+  async changed(): Promise<void> {
+    await this.refresh();
+    await this.#lookWhereNeeded();
+  }
+
   end(error: unknown): void {
     for (const session of [...this.sessions.values()]) session.end(error);
   }
 
-  /** Reads the bundle; when it is news, sends it to all at once, and has each look at its certificate after that. Tries until it is known. */
+  /** Reads the bundle; when it is news, sends it to all at once, and has those look at their certificates after that whom it concerns. Tries until it is known. */
   async refresh(): Promise<void> {
     if (this.#refreshing !== undefined) {
       this.#refreshing.again = true;
@@ -131,7 +149,17 @@ export class MeshSessions {
       }
     }
     this.#sending = undefined;
-    this.look();
+    await this.#lookWhereNeeded();
+  }
+
+  /** While no root has gone, and the same backend is enabled, who has a certificate of it that stands keeps it without a look. */
+  async #lookWhereNeeded(): Promise<void> {
+    const maker = await this.#options.backends.get(this.#options.mesh).then(makerOf, (): undefined => undefined);
+    const { backend, madeAtMs } = this.#maker ?? {};
+    const isSame = maker !== undefined && maker.backend === backend && maker.madeAtMs === madeAtMs;
+    this.#maker = maker;
+    if (this.#trust.takeLoss() || !isSame) this.look();
+    else for (const session of this.sessions.values()) session.lookUnlessSettled(maker.backend.name);
   }
 
   #work(session: Session, urgent: boolean): void {
@@ -147,4 +175,8 @@ export class MeshSessions {
   async #pause(ms: number): Promise<void> {
     await this.#options.clock.sleep(ms, this.#options.closing).catch(() => {});
   }
+}
+
+function makerOf(from: MeshBackends | undefined): Maker | undefined {
+  return from?.enabled && { backend: from.enabled, madeAtMs: from.createdAt.getTime() };
 }

@@ -14,6 +14,7 @@ export interface Trust {
 export class MeshTrust {
   readonly #name: string;
   #current: Trust | undefined;
+  #hasLost = false;
 
   /** @param name of the secret */
   constructor(name: string) {
@@ -29,8 +30,16 @@ export class MeshTrust {
   note(bundle: TrustBundle): boolean {
     const isOld = this.#current !== undefined && bundle.version <= this.#current.bundle.version;
     if (isOld || bundle.roots.length === 0 || bundle.version === 0) return false;
+    for (const root of this.#current?.bundle.fingerprints ?? []) this.#hasLost ||= !bundle.fingerprints.has(root);
     const version = trustVersion(bundle.version, bundle.pem);
     this.#current = { bundle, version, secret: trustSecret(this.#name, bundle.pem) };
     return true;
+  }
+
+  /** Whether a root has gone since this was asked last. */
+  takeLoss(): boolean {
+    const hasLost = this.#hasLost;
+    this.#hasLost = false;
+    return hasLost;
   }
 }

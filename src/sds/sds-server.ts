@@ -27,7 +27,7 @@ export type { SdsMetrics } from './serve-stream.ts';
 
 export interface SdsServerOptions extends Omit<SessionsOptions, 'bundles' | 'store' | 'settings'> {
   readonly bundles: Pick<TrustBundles, 'get' | 'onChange' | 'intermediates'>;
-  readonly backends: Pick<Backends, 'get'>;
+  readonly backends: Pick<Backends, 'get' | 'peek'>;
   readonly store: Store;
   readonly tokens: Pick<DataplaneTokens, 'verify'>;
   readonly metrics?: SdsMetrics;

@@ -3,7 +3,7 @@ import { CaError, ConflictError, IssuerResponseError, NotFoundError, RateLimited
 import type { CallOptions, Tags } from '../issuer/issuer.ts';
 import { uriSansOf } from '../mesh/identity.ts';
 import { checkProofs, entitle, tagsKey } from './entitlement.ts';
-import { type HeldCertificate, heldCertificate, isVerifiable, pemOf } from './held-certificate.ts';
+import { type HeldCertificate, heldCertificate, isVerifiable } from './held-certificate.ts';
 import type { IssueRate } from './issue-rate.ts';
 import type { MeshTrust } from './mesh-trust.ts';
 import { type Any, identitySecret } from './protocol.ts';
@@ -99,6 +99,12 @@ export class Session implements Offer {
     this.#mustAsk = true;
     this.#mustProve = true;
     this.#env.onWork(this, urgent);
+  }
+
+  /** Nothing has changed that its certificate was made by, if it is of this backend. */
+  lookUnlessSettled(backend: string): void {
+    const isBusy = this.#working !== undefined || this.#failures > 0;
+    if (isBusy || this.#held?.backend !== backend || !this.#stands()) this.look();
   }
 
   /** The Dataplane was changed, or is gone: what it said is told again, in case that it was forgotten. */
@@ -210,8 +216,8 @@ export class Session implements Offer {
       wanting.some(({ subscriptions }) => subscriptions.isOwed('identity', held?.version));
     const isDue = this.#mustAsk || this.#heldFor !== wanted || this.nowMs() >= this.#renewAtMs;
     if (isKeyMissing || held === undefined || isDue) {
-      const current = isKeyMissing || held === undefined ? {} : { currentPem: pemOf(held) };
-      if (!('currentPem' in current)) this.#checkRate();
+      const current = isKeyMissing || held === undefined ? {} : { currentDer: [held.leaf, ...held.chain] };
+      if (!('currentDer' in current)) this.#checkRate();
       this.#mustAsk = false;
       try {
         const request = { ...this.who, ...current, ...(isStored ? {} : { tags }) };

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import type { Backends } from '../backends/backends.ts';
 import type { Certificates } from '../issuance/certificates.ts';
 import type { LastSeen } from '../issuance/last-seen.ts';
 import type { Rotations } from '../rotation/rotations.ts';
@@ -20,6 +21,7 @@ import type { Session } from './session.ts';
 
 export interface SessionsOptions {
   readonly certificates: Pick<Certificates, 'issue'>;
+  readonly backends: Pick<Backends, 'get' | 'peek'>;
   readonly bundles: Pick<TrustBundles, 'get' | 'onChange'>;
   readonly store: Pick<Store, 'getResource' | 'getCertificate' | 'onChange'>;
   readonly holders: Pick<Holders, 'accepted' | 'refused' | 'sent' | 'uses'>;
@@ -52,7 +54,7 @@ export class Sessions {
       options.rotations.onChange((mesh) => this.#meshChanged(mesh)),
       options.store.onChange((change) => {
         if (change.kind === 'unknown') for (const mesh of this.#meshes.keys()) this.#meshChanged(mesh);
-        else if (change.key.type === 'Mesh') this.#meshChanged(change.key.name);
+        else if (change.key.type === 'Mesh') void this.#meshes.get(change.key.name)?.changed();
         else if (change.key.type === 'Secret' && isTokenSecret(change.key.name))
           this.#meshes.get(change.key.mesh)?.look();
         else if (change.key.type === 'Dataplane')
@@ -116,6 +118,7 @@ export class Sessions {
     this.#agenda.close();
   }
 
+  /** Anything in it, or about it, may be different. */
   #meshChanged(name: string): void {
     const mesh = this.#meshes.get(name);
     void mesh?.refresh();

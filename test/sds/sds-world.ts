@@ -7,6 +7,7 @@ import { createLastSeen } from '../../src/issuance/last-seen.ts';
 import { createKeyMaker } from '../../src/issuance/make-key.ts';
 import { createEndpointQueues } from '../../src/issuance/queue/endpoint-queues.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
+import { createListeners } from '../../src/runtime/listeners.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { createSystemRandom } from '../../src/runtime/random.ts';
 import { createSharedResources } from '../../src/runtime/shared-resources.ts';
@@ -64,6 +65,7 @@ export async function createSdsWorld(settings: WorldSettings = {}, transportCloc
   const holders = createHolders({ store, clock, log });
   const lastSeen = createLastSeen(clock);
   const tokens = createDataplaneTokens({ store, clock, random });
+  const planListeners = createListeners<string>((error) => log.error({ err: error }, 'listener'));
   const issued: string[] = [];
   const counting: Pick<Certificates, 'issue'> = {
     async issue(request, options) {
@@ -80,7 +82,7 @@ export async function createSdsWorld(settings: WorldSettings = {}, transportCloc
       ...{ sdsTrustName: 'mesh_ca', apiTlsCertFile: undefined, apiTlsKeyFile: undefined, certificateProfile: 'kuma' },
       ...settings,
     },
-    rotations: { onChange: () => () => {} },
+    rotations: { onChange: planListeners.add },
   };
   let server = createSdsServer(serverOptions);
   let port = (await server.listen()).port;
@@ -126,6 +128,8 @@ export async function createSdsWorld(settings: WorldSettings = {}, transportCloc
       const body = JSON.stringify({ data: Buffer.from(data).toString('base64') });
       await store.putResource({ type: 'Secret', mesh, name, body });
     },
+    /** A rotation says something else about certificates than before. */
+    planChanged: () => planListeners.tell('default'),
     pass: (ms: number) => passTime(clock, ms),
     /** Time goes by while the machine sleeps: each timer that is due by then fires once, late. */
     async oversleep(ms: number) {
