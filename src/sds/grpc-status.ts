@@ -1,4 +1,4 @@
-import { status } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { CaError, type ErrorCode } from '../issuer/errors.ts';
 
 /** The gRPC status of each code that can end a stream, or refuse one. */
@@ -26,11 +26,29 @@ const STATUS_OF: Readonly<Record<ErrorCode, status>> = {
 export interface StreamStatus {
   readonly code: status;
   readonly details: string;
+  readonly metadata: Metadata;
 }
 
 /** What a proxy is told: message and fix of our own errors, nothing of others. */
 export function statusOf(error: unknown): StreamStatus {
-  if (!(error instanceof CaError)) return { code: status.INTERNAL, details: 'internal error' };
-  const details = error.fix === undefined ? error.message : `${error.message}; ${error.fix}`;
-  return { code: STATUS_OF[error.code], details };
+  if (!(error instanceof CaError)) return withMessage(status.INTERNAL, 'internal error');
+  return withMessage(STATUS_OF[error.code], error.fix === undefined ? error.message : `${error.message}; ${error.fix}`);
+}
+
+/** grpc-js would encode blanks and quotes, too, and Envoy logs the header as it is. */
+function withMessage(code: status, details: string): StreamStatus {
+  const metadata = new Metadata();
+  metadata.set('grpc-message', encodeMessage(details));
+  return { code, details, metadata };
+}
+
+/** `Percent-Encoded` of gRPC over HTTP/2: bytes of UTF-8 that are no printable ASCII, and `%`. */
+export function encodeMessage(text: string): string {
+  return [...Buffer.from(text, 'utf8')]
+    .map((byte) =>
+      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`,
+    )
+    .join('');
 }
