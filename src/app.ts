@@ -29,7 +29,7 @@ import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
 import { createTrialLine } from './resources/trial-line.ts';
 import { validateMesh } from './resources/validate-mesh.ts';
-import { createLackingCount } from './rotation/count-lacking.ts';
+import { createCountLacking } from './rotation/count-lacking.ts';
 import { Fleets } from './rotation/fleets.ts';
 import { createRootLearner } from './rotation/learn-roots.ts';
 import { createMeshReadings } from './rotation/mesh-readings.ts';
@@ -95,7 +95,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   const lastSeen = createLastSeen(clock);
   const bundles = new TrustBundles({
     ...{ store, backends, clock, log },
-    heldByAll: createLackingCount({ store, lastSeen, clock, onlineForMs: settings.dataplaneOnlineForMs }),
+    countLacking: createCountLacking({ store, lastSeen, clock, onlineForMs: settings.dataplaneOnlineForMs }),
   });
   const holders = createHolders({ store, clock, log });
   const fleets = new Fleets({

@@ -3,7 +3,7 @@ import { backendChange, fingerprintsOf } from './change.ts';
 import { editMesh, readMesh } from './edit-mesh.ts';
 import type { Effect } from './machine.ts';
 import { type RotationRecord, sidesOf } from './rotation-record.ts';
-import { type Learnt, type Scene, type SceneOptions, signatureOf } from './scene.ts';
+import { backendsKeyOf, type Learnt, type Scene, type SceneOptions } from './scene.ts';
 
 /** Of a rotation from one backend of the Mesh to another: the Mesh itself is the truth about what was done. */
 export async function readBackendScene(
@@ -46,7 +46,7 @@ export async function readBackendScene(
     meshVersion: stored.version,
     hasTarget,
     hasOld: oldAt >= 0,
-    signature: signatureOf(stored.mesh),
+    backendsKey: backendsKeyOf(stored.mesh),
     unproven,
     obstacle,
     changeIn: (bundle) => backendChange(bundle, other, target),

@@ -1,7 +1,7 @@
 import type { LastSeen } from '../issuance/last-seen.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Store } from '../store/store.ts';
-import type { HeldByAll } from '../trust/root-gate.ts';
+import type { CountLacking } from '../trust/root-gate.ts';
 
 export interface LackingOptions {
   readonly store: Pick<Store, 'listTrustStatements'>;
@@ -16,7 +16,7 @@ export interface LackingOptions {
  * have said before which version they hold. Of those that never say it nothing can be waited for. Asked some times a second while a certificate waits, so
  * it reads only what was stated, and not the whole fleet.
  */
-export function createLackingCount({ store, lastSeen, clock, onlineForMs }: LackingOptions): HeldByAll {
+export function createCountLacking({ store, lastSeen, clock, onlineForMs }: LackingOptions): CountLacking {
   const startedAtMs = clock.now().getTime();
   return async (mesh, version, { signal }) => {
     const statements = await store.listTrustStatements(mesh);

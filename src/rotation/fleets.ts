@@ -9,6 +9,7 @@ import type { Holders } from '../trust/holders.ts';
 import { bundleBody, readBundle, type TrustBundle } from '../trust/trust-bundle.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { BundleVersions } from './bundle-versions.ts';
+import { byDataplane } from './by-dataplane.ts';
 import type { Fleet, FleetMember, HeldCertificate } from './fleet.ts';
 
 export interface FleetsOptions {
@@ -26,7 +27,20 @@ export interface FleetsOptions {
 /** Meshes of which it is remembered who used what at the last reading; the one not read for longest goes first. */
 const MOST_MESHES = 100;
 
-type Used = ReadonlyMap<string, CountedHolder>;
+/** The certificates that were seen to be used. A map of them is made only for who may still present the one before. */
+class Used {
+  readonly #holders: readonly CountedHolder[];
+  #byDataplane: ReadonlyMap<string, CountedHolder> | undefined;
+
+  constructor(holders: readonly CountedHolder[]) {
+    this.#holders = holders;
+  }
+
+  by(dataplane: string): CountedHolder | undefined {
+    this.#byDataplane ??= new Map(this.#holders.map((holder) => [holder.dataplane, holder]));
+    return this.#byDataplane.get(dataplane);
+  }
+}
 
 /** Nobody holds anything. */
 const NO_ROOTS: ReadonlySet<string> = new Set();
@@ -62,7 +76,7 @@ export class Fleets {
 
     const readAt = clock.now();
     const known = joined(certificates, statements, lastSeen.ofMesh(mesh));
-    const context = { mesh, rootsOf, nowMs: readAt.getTime(), wasUsed: this.#used.get(mesh) ?? new Map() };
+    const context = { mesh, rootsOf, nowMs: readAt.getTime(), wasUsed: this.#used.get(mesh) ?? new Used([]) };
     const members = known.map((one) => this.#member(one, context));
     this.#keepUsed(mesh, certificates, members, context.wasUsed);
     return { mesh, readAt, bundle, versions, members };
@@ -105,15 +119,15 @@ export class Fleets {
       heldVersion: statement?.bundleVersion,
       heldRoots: (statement && rootsOf.get(statement.bundleVersion)) ?? NO_ROOTS,
       refusal: holders.refusal(mesh, dataplane),
-      certificate: certificate && this.#held(mesh, certificate, wasUsed.get(dataplane), nowMs),
+      certificate: certificate && this.#held(mesh, certificate, wasUsed, nowMs),
     };
   }
 
-  #held(mesh: string, holder: CountedHolder, used: CountedHolder | undefined, nowMs: number): HeldCertificate {
+  #held(mesh: string, holder: CountedHolder, wasUsed: Used, nowMs: number): HeldCertificate {
     const { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter } = holder;
     const use = this.#options.holders.useOf(mesh, dataplane, serialNumber);
     const inUse = use === 'confirmed' || (use === 'unknown' && this.#isSettled(mesh, holder, nowMs));
-    const before = !inUse && follows(holder, used) ? used : undefined;
+    const before = inUse ? undefined : followed(holder, wasUsed);
     return { dataplane, backend, rootHashes, serialNumber, issuedAt, notAfter, inUse, before };
   }
 
@@ -132,27 +146,24 @@ export class Fleets {
   ): void {
     const doubtful = new Set<string>();
     for (const { dataplane, certificate } of members) if (certificate?.inUse === false) doubtful.add(dataplane);
-    const used = new Map<string, CountedHolder>();
-    for (const holder of certificates) {
-      const before = wasUsed.get(holder.dataplane);
-      if (!doubtful.has(holder.dataplane)) used.set(holder.dataplane, holder);
-      else if (before !== undefined && follows(holder, before)) used.set(holder.dataplane, before);
-    }
-    if (used.size > 0) setNewest(this.#used, mesh, used, MOST_MESHES);
+    const stillUsed = (holder: CountedHolder) =>
+      doubtful.has(holder.dataplane) ? (followed(holder, wasUsed) ?? []) : holder;
+    const used = doubtful.size > 0 ? certificates.flatMap(stillUsed) : certificates;
+    if (used.length > 0) setNewest(this.#used, mesh, new Used(used), MOST_MESHES);
     else this.#used.delete(mesh);
   }
 }
 
-/** No certificate was issued between the two. */
-function follows(holder: CountedHolder, before: CountedHolder | undefined): boolean {
-  return before?.regenerations === holder.regenerations - 1;
+/** The one that was used before this one; undefined: nobody knows, or another one was issued between the two. */
+function followed({ dataplane, regenerations }: CountedHolder, wasUsed: Used): CountedHolder | undefined {
+  const before = wasUsed.by(dataplane);
+  return before?.regenerations === regenerations - 1 ? before : undefined;
 }
 
 interface ReadContext {
   readonly mesh: string;
   readonly rootsOf: ReadonlyMap<number, ReadonlySet<string>>;
   readonly nowMs: number;
-  /** Data plane -> the certificate that it was seen to use. */
   readonly wasUsed: Used;
 }
 
@@ -183,7 +194,7 @@ function joined(
   for (const [dataplane, at] of seen) of(dataplane).seen = at;
   found.delete(RESERVED_NAME);
   // Almost sorted already.
-  return [...found.values()].sort((a, b) => Number(a.dataplane > b.dataplane) - Number(a.dataplane < b.dataplane));
+  return [...found.values()].sort(byDataplane);
 }
 
 /** -Infinity: never. */

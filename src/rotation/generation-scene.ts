@@ -6,7 +6,7 @@ import { fingerprintSha256 } from '../x509/certificate.ts';
 import { generationChange } from './change.ts';
 import type { Effect } from './machine.ts';
 import type { RotationRecord } from './rotation-record.ts';
-import { type Learnt, type Scene, type SceneOptions, signatureOf } from './scene.ts';
+import { backendsKeyOf, type Learnt, type Scene, type SceneOptions } from './scene.ts';
 
 /** Asks about, or changes, the generations of the CA behind a backend. @throws NotSupportedError when it has none */
 export function askRenewer(
@@ -95,7 +95,7 @@ export async function readGenerationScene(
     issuing,
     hasTarget: target.size > 0 && isThere(target),
     hasOld,
-    signature: signatureOf(stored),
+    backendsKey: backendsKeyOf(stored),
     // It is the CA that signs already, with another key.
     unproven: undefined,
     obstacle: undefined,

@@ -149,7 +149,7 @@ export class LiveRotation {
     if (record.step === 'done') {
       // Nobody goes back from here; it may hold keys and tokens.
       const { removed: _, ...rest } = record;
-      return { ...rest, finishedWith: scene.signature };
+      return { ...rest, finishedWith: scene.backendsKey };
     }
     return record;
   }

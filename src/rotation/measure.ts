@@ -11,8 +11,6 @@ import {
 import type { BundleVersion, Fleet, FleetMember } from './fleet.ts';
 import type { Change, Readiness } from './readiness.ts';
 
-export { backendChange, generationChange } from './change.ts';
-
 export interface MeasureOptions {
   /** When the step began: no blocker stands in its way since earlier. Absent: there is no such moment, they stand for as long as is known. */
   readonly since?: Date;

@@ -16,6 +16,7 @@ import type { Proofs } from '../validation/proofs.ts';
 import { readMesh } from './edit-mesh.ts';
 import type { Fleets } from './fleets.ts';
 import { LiveRotation } from './live-rotation.ts';
+import { readScene } from './read-scene.ts';
 import { RootRenewal } from './root-renewal.ts';
 import {
   isUnderWay,
@@ -27,7 +28,7 @@ import {
 } from './rotation-record.ts';
 import { applyRequest, applyRollBack, guardMesh, type RotationRequest } from './rotation-request.ts';
 import { type RotationView, viewOfRotation, viewOfSteps } from './rotation-view.ts';
-import { readScene, signatureOf } from './scene.ts';
+import { backendsKeyOf } from './scene.ts';
 import { readStoredRotation } from './stored-rotation.ts';
 import { survey } from './survey.ts';
 import { createTurns, type Turns } from './turns.ts';
@@ -124,7 +125,7 @@ export class Rotations {
     const { store, fleets } = this.#options;
     const { mesh: stored } = await readMesh(store, mesh);
     const { record } = await readStoredRotation(store, mesh);
-    const isOfInterest = record !== undefined && (isUnderWay(record) || record.finishedWith === signatureOf(stored));
+    const isOfInterest = record !== undefined && (isUnderWay(record) || record.finishedWith === backendsKeyOf(stored));
     if (!isOfInterest) return viewOfSteps(stored, await fleets.read(mesh, options));
     const live = this.#live.get(mesh);
     const found = await survey(mesh, record, this.#options, live?.proof, options);
@@ -157,7 +158,7 @@ export class Rotations {
   async rollBack(mesh: string, options: CallOptions): Promise<RotationView> {
     await this.#change(mesh, options, async (before) => {
       const { mesh: stored } = await readMesh(this.#options.store, mesh);
-      const isStale = before?.step === 'done' && before.finishedWith !== signatureOf(stored);
+      const isStale = before?.step === 'done' && before.finishedWith !== backendsKeyOf(stored);
       const record = isStale ? undefined : before;
       const canGoBack = record === undefined || (await this.#canGoBack(mesh, record, options));
       return applyRollBack(mesh, record, { canGoBack, now: this.#options.clock.now() });

@@ -4,8 +4,6 @@ import type { CallOptions } from '../issuer/issuer.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { CertificateHolder, Store } from '../store/store.ts';
 import type { TrustBundle } from '../trust/trust-bundle.ts';
-import { readBackendScene } from './backend-scene.ts';
-import { readGenerationScene } from './generation-scene.ts';
 import type { Effect, Facts } from './machine.ts';
 import type { Change } from './readiness.ts';
 import type { RotationRecord } from './rotation-record.ts';
@@ -15,8 +13,8 @@ export type Learnt = Pick<Partial<RotationRecord>, 'fromRoots' | 'toRoots' | 're
 
 /** Where a change takes place, as it is now: the Mesh with its backends, or the generations of one CA. In the direction of the rotation. */
 export interface Scene extends Pick<Facts, 'issuing' | 'hasTarget' | 'hasOld' | 'meshVersion'> {
-  /** Equal for as long as the Mesh has the same backends, and the same one enabled. */
-  readonly signature: string;
+  /** `backendsKeyOf` of the Mesh. */
+  readonly backendsKey: string;
   /** The backend that has to prove itself before it issues. Undefined: there is none that could, or nothing to prove. */
   readonly unproven: Backend | undefined;
   /** Why the target cannot issue whatever is waited for; undefined: it can. */
@@ -34,23 +32,12 @@ export interface Scene extends Pick<Facts, 'issuing' | 'hasTarget' | 'hasOld' | 
   carryOut(effect: Effect, options: CallOptions): Promise<Learnt>;
 }
 
-export function signatureOf({ mtls }: Mesh): string {
+/** Equal for as long as a Mesh has the same backends, and the same one enabled. */
+export function backendsKeyOf({ mtls }: Mesh): string {
   return JSON.stringify([mtls?.enabledBackend ?? '', ...(mtls?.backends.map(({ name }) => name) ?? [])]);
 }
 
 export interface SceneOptions {
   readonly store: Store;
   readonly backends: Pick<Backends, 'get'>;
-}
-
-/** @throws NotFoundError when the mesh is gone */
-export function readScene(
-  mesh: string,
-  record: RotationRecord,
-  from: SceneOptions,
-  options: CallOptions,
-): Promise<Scene> {
-  return record.kind === 'backend'
-    ? readBackendScene(mesh, record, from)
-    : readGenerationScene(mesh, record, from, options);
 }

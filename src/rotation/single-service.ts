@@ -7,7 +7,7 @@ import { fingerprintsOf } from './change.ts';
 import type { Fleet, FleetMember } from './fleet.ts';
 import { createTrustCheck } from './measure.ts';
 import type { StepChange } from './step-changes.ts';
-import type { Look } from './step-exceptions.ts';
+import type { Look } from './step-look.ts';
 
 /** A service with more data planes waits like everybody else: each certificate has to be read. */
 const MOST_CERTIFICATES = 256;

@@ -1,5 +1,5 @@
 import { enabledBackendOf, type Mtls } from '../mesh/mtls.ts';
-import type { Step } from './step-rules.ts';
+import type { Step } from './step.ts';
 
 /** Something in a Mesh that is to be stored by which connections could break. */
 export type StepChange =

@@ -1,22 +1,11 @@
 import type { CallOptions } from '../issuer/issuer.ts';
 import { enabledBackendOf } from '../mesh/mtls.ts';
-import type { CertificateHolder, Store } from '../store/store.ts';
+import type { CertificateHolder } from '../store/store.ts';
 import { fingerprintsOf } from './change.ts';
-import type { Fleet } from './fleet.ts';
 import { isSingleService } from './single-service.ts';
+import type { Step } from './step.ts';
 import type { StepChange } from './step-changes.ts';
-import type { Step } from './step-rules.ts';
-
-/** A step, and the data planes that it may hurt. */
-export interface Look {
-  readonly step: Step;
-  readonly fleet: Fleet;
-  readonly store: Pick<Store, 'getCertificate'>;
-  /** SHA-256 (hex) of roots of the bundle that are no longer valid. */
-  readonly expiredRoots: ReadonlySet<string>;
-  /** SHA-256 (hex) of roots of the bundle that a backend has which stays in the Mesh as it is. */
-  readonly stayingRoots: ReadonlySet<string>;
-}
+import type { Look } from './step-look.ts';
 
 /** A case in which a step may be taken that would come too soon otherwise. */
 export interface StepException {

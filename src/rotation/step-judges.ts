@@ -6,7 +6,8 @@ import { fingerprintsOf } from './change.ts';
 import { measure } from './measure.ts';
 import type { Readiness } from './readiness.ts';
 import type { StepChange } from './step-changes.ts';
-import { type Look, STEP_EXCEPTIONS } from './step-exceptions.ts';
+import { STEP_EXCEPTIONS } from './step-exceptions.ts';
+import type { Look } from './step-look.ts';
 
 /** A change that would break connections now. */
 export interface TooSoon extends Violation {

@@ -1,25 +1,14 @@
-import { canonicalJson } from '../backends/canonical-json.ts';
 import { type Blocker, RotationNotReadyError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
-import type { Mesh } from '../mesh/mesh.ts';
 import type { Store } from '../store/store.ts';
 import { countText } from '../text/count-text.ts';
-import type { TrustRoot } from '../trust/trust-bundle.ts';
-import type { Fleet } from './fleet.ts';
+import { byDataplane } from './by-dataplane.ts';
 import type { Fleets } from './fleets.ts';
+import type { Step } from './step.ts';
 import { changesOf, type StepChange } from './step-changes.ts';
-import { type Look, STEP_EXCEPTIONS } from './step-exceptions.ts';
+import { STEP_EXCEPTIONS } from './step-exceptions.ts';
 import { judge, type TooSoon } from './step-judges.ts';
-
-/** A Mesh that is to be stored in place of another. */
-export interface Step {
-  readonly before: Mesh;
-  readonly after: Mesh;
-  /** Offline data planes with certificates of a backend that goes are not waited for. */
-  readonly force: boolean;
-  /** Backend -> roots (DER) of its test certificate; only of backends that have just proven themselves. */
-  readonly provenRoots: ReadonlyMap<string, readonly Buffer[]>;
-}
+import { type Look, lookAt } from './step-look.ts';
 
 export interface StepRules {
   /**
@@ -53,21 +42,6 @@ export function createStepRules({ fleets, store }: StepRulesOptions): StepRules 
   };
 }
 
-function lookAt(step: Step, fleet: Fleet, store: Look['store']): Look {
-  const specs = new Map(step.before.mtls?.backends.map((spec) => [spec.name, canonicalJson(spec)]));
-  const kept = step.after.mtls?.backends.filter((spec) => specs.get(spec.name) === canonicalJson(spec)) ?? [];
-  const names = new Set(kept.map(({ name }) => name));
-  const fingerprintsOf = (which: (root: TrustRoot) => boolean) =>
-    new Set(fleet.bundle.roots.filter(which).map(({ fingerprintSha256 }) => fingerprintSha256));
-  return {
-    step,
-    fleet,
-    store,
-    expiredRoots: fingerprintsOf(({ certificate }) => certificate.notAfter < fleet.readAt),
-    stayingRoots: fingerprintsOf(({ backends }) => backends.some((name) => names.has(name))),
-  };
-}
-
 async function isExcepted(look: Look, change: StepChange, options: CallOptions): Promise<boolean> {
   for (const { ofChange } of STEP_EXCEPTIONS) if (await ofChange?.(look, change, options)) return true;
   return false;
@@ -75,13 +49,11 @@ async function isExcepted(look: Look, change: StepChange, options: CallOptions):
 
 function refusal(mesh: string, tooSoon: readonly TooSoon[]): RotationNotReadyError {
   // One for each data plane: the first change that it is not ready for.
-  const byDataplane = new Map<string, Blocker>();
+  const first = new Map<string, Blocker>();
   for (const blocker of tooSoon.flatMap(({ blockers }) => blockers)) {
-    if (!byDataplane.has(blocker.dataplane)) byDataplane.set(blocker.dataplane, blocker);
+    if (!first.has(blocker.dataplane)) first.set(blocker.dataplane, blocker);
   }
-  const blockers = [...byDataplane.values()].sort(
-    (a, b) => Number(a.dataplane > b.dataplane) - Number(a.dataplane < b.dataplane),
-  );
+  const blockers = [...first.values()].sort(byDataplane);
   const named = blockers.filter(({ dataplane }) => dataplane !== '').length;
   const who =
     named === 0

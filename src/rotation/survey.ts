@@ -3,13 +3,15 @@ import type { CallOptions } from '../issuer/issuer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { TrustBundles } from '../trust/trust-bundles.ts';
 import { fingerprintSha256 } from '../x509/certificate.ts';
+import { byDataplane } from './by-dataplane.ts';
 import type { Fleet } from './fleet.ts';
 import type { Fleets } from './fleets.ts';
 import type { Facts } from './machine.ts';
 import { measure } from './measure.ts';
+import { readScene } from './read-scene.ts';
 import type { Readiness } from './readiness.ts';
 import type { RotationRecord } from './rotation-record.ts';
-import { readScene, type Scene, type SceneOptions } from './scene.ts';
+import type { Scene, SceneOptions } from './scene.ts';
 import type { ProofState, TargetProof } from './target-proof.ts';
 
 export interface SurveyOptions extends SceneOptions {
@@ -68,7 +70,7 @@ export async function survey(
     removing: forgetting,
     done: [],
   };
-  return { scene, fleet, readiness, facts, blockers: sorted(inTheWay[record.step]) };
+  return { scene, fleet, readiness, facts, blockers: inTheWay[record.step].toSorted(byDataplane) };
 }
 
 /** What is wrong with the target itself; empty: it may issue as soon as everybody trusts it. */
@@ -116,8 +118,4 @@ function forgetters(scene: Scene, { bundle, members, readAt }: Fleet, stepAt: Da
       waitingFor: `trust bundle ${bundle.version} (has ${heldVersion})`,
       since,
     }));
-}
-
-function sorted(blockers: readonly Blocker[]): readonly Blocker[] {
-  return [...blockers].sort((a, b) => Number(a.dataplane > b.dataplane) - Number(a.dataplane < b.dataplane));
 }

@@ -10,10 +10,10 @@ const HELD_BACK_MS = 10_000;
 const ASK_EVERY_MS = 250;
 
 /** How many of the data planes that could take this version of the bundle now have not taken it yet. */
-export type HeldByAll = (mesh: string, version: number, options: CallOptions) => Promise<number>;
+export type CountLacking = (mesh: string, version: number, options: CallOptions) => Promise<number>;
 
 export interface RootGateOptions {
-  readonly heldByAll: HeldByAll | undefined;
+  readonly countLacking: CountLacking | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** Ends all waits. */
@@ -43,7 +43,7 @@ export class RootGate {
 
   /** Notes what joined. @param before undefined: this is the first bundle, nobody can hold another one */
   changed(before: TrustBundle | undefined, after: TrustBundle): void {
-    if (before === undefined || this.#options.heldByAll === undefined) return;
+    if (before === undefined || this.#options.countLacking === undefined) return;
     const roots = after.roots
       .filter(({ fingerprintSha256 }) => !before.fingerprints.has(fingerprintSha256))
       .filter(({ backends }) => backends.some((backend) => rootsOf(before, backend).length > 0))
@@ -99,7 +99,7 @@ export class RootGate {
   /** Undefined: nobody can tell. */
   async #ask(mesh: string, version: number, signal: AbortSignal): Promise<number | undefined> {
     try {
-      const asked = this.#options.heldByAll?.(mesh, version, { signal });
+      const asked = this.#options.countLacking?.(mesh, version, { signal });
       return asked === undefined ? 0 : await orAborted(asked, signal);
     } catch (error) {
       if (!signal.aborted) this.#options.log.debug({ mesh, version, err: error }, 'who holds a trust bundle not read');

@@ -12,7 +12,7 @@ import { BackendRoots } from './backend-roots.ts';
 import { BundleWaits } from './bundle-waits.ts';
 import { RootsNeverSeen, tellCause } from './collect-roots.ts';
 import { FollowedMeshes } from './followed-meshes.ts';
-import { type HeldByAll, RootGate } from './root-gate.ts';
+import { type CountLacking, RootGate } from './root-gate.ts';
 import { bundleBody, fingerprintsIn, readBundle, type TrustBundle } from './trust-bundle.ts';
 
 export interface TrustBundlesOptions {
@@ -21,7 +21,7 @@ export interface TrustBundlesOptions {
   readonly clock: Clock;
   readonly log: Log;
   /** Who has not taken a version yet; asked only after a root changed upstream without notice. Absent: certificates under such a root wait for nobody. */
-  readonly heldByAll?: HeldByAll;
+  readonly countLacking?: CountLacking;
 }
 
 /**
@@ -42,12 +42,12 @@ export class TrustBundles {
   readonly #closing = new AbortController();
 
   constructor(options: TrustBundlesOptions) {
-    const { store, backends, clock, log, heldByAll } = options;
+    const { store, backends, clock, log, countLacking } = options;
     const { signal } = this.#closing;
     setMaxListeners(0, signal);
     this.#options = options;
     this.#roots = new BackendRoots(clock, log, signal);
-    this.#gate = new RootGate({ heldByAll, clock, log, signal });
+    this.#gate = new RootGate({ countLacking, clock, log, signal });
     this.#waits = new BundleWaits(clock, log);
     this.#listeners = createListeners((error, mesh) =>
       log.error({ mesh, err: error }, 'a listener for trust bundles failed'),

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLastSeen, type LastSeen } from '../../src/issuance/last-seen.ts';
-import { createLackingCount } from '../../src/rotation/count-lacking.ts';
+import { createCountLacking } from '../../src/rotation/count-lacking.ts';
 import { createMemoryStore } from '../../src/store/memory/memory-store.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { HeldByAll } from '../../src/trust/root-gate.ts';
+import type { CountLacking } from '../../src/trust/root-gate.ts';
 import { createFakeClock, type FakeClock, TEST_START } from '../conformance/issuer-deps.ts';
 import { calm } from './rotation-world.ts';
 
@@ -12,11 +12,11 @@ const ONLINE_FOR_MS = 60_000;
 let clock: FakeClock;
 let store: Store;
 let lastSeen: LastSeen;
-let lacking: HeldByAll;
+let lacking: CountLacking;
 
 const start = () => {
   lastSeen = createLastSeen(clock);
-  lacking = createLackingCount({ store, lastSeen, clock, onlineForMs: ONLINE_FOR_MS });
+  lacking = createCountLacking({ store, lastSeen, clock, onlineForMs: ONLINE_FOR_MS });
 };
 const count = (version: number, mesh = 'default') => lacking(mesh, version, calm());
 const state = (dataplane: string, bundleVersion: number, mesh = 'default') =>

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { backendChange, generationChange, measure } from '../../src/rotation/measure.ts';
+import { backendChange, generationChange } from '../../src/rotation/change.ts';
+import { measure } from '../../src/rotation/measure.ts';
 import { buildFleet, type FleetSpec, type MemberSpec, madeAt, READ_AT, rootHash } from './build-fleet.ts';
 
 const OLD = { 'ca-1': ['a'] };

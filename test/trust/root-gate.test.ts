@@ -19,7 +19,7 @@ beforeEach(async () => {
   world.upstream.up.roots = [OLD];
   [lacking, asked] = [1, []];
   instance = world.start({
-    async heldByAll(_mesh, version, { signal }) {
+    async countLacking(_mesh, version, { signal }) {
       signal.throwIfAborted();
       asked.push({ version, atMs: clock.monotonicMs() });
       if (lacking instanceof Error) throw lacking;
@@ -171,7 +171,7 @@ describe('nothing waits', () => {
     await world.store.deleteMesh(MESH);
     const fresh = await createTrustWorld(clock);
     fresh.upstream.up.roots = [OLD];
-    const first = fresh.start({ heldByAll: async () => 1 });
+    const first = fresh.start({ countLacking: async () => 1 });
     await fresh.put(A);
     const from = await first.backends.get(MESH);
     const backend = from.enabled;
@@ -185,7 +185,7 @@ describe('the gate after a restart', () => {
   it('holds back a root that changed while mesh-ca was down', async () => {
     await instance.close();
     let ready = false;
-    instance = world.start({ heldByAll: async () => (ready ? 0 : 1) });
+    instance = world.start({ countLacking: async () => (ready ? 0 : 1) });
     world.upstream.up.roots = [NEW];
     await instance.roots();
     const one = await handOut(NEW);

@@ -7,7 +7,7 @@ import { createSystemRandom } from '../../src/runtime/random.ts';
 import { createSharedResources } from '../../src/runtime/shared-resources.ts';
 import { createMemoryStore } from '../../src/store/memory/memory-store.ts';
 import type { Store, StoreChange } from '../../src/store/store.ts';
-import type { HeldByAll } from '../../src/trust/root-gate.ts';
+import type { CountLacking } from '../../src/trust/root-gate.ts';
 import { TrustBundles } from '../../src/trust/trust-bundles.ts';
 import { fingerprintSha256 } from '../../src/x509/certificate.ts';
 import { createTestDeps, type FakeClock } from '../conformance/issuer-deps.ts';
@@ -75,7 +75,7 @@ export async function createTrustWorld(clock: FakeClock) {
   }
 
   /** A process of its own, as far as it does not share the store. */
-  function start(options: { readonly heldByAll?: HeldByAll; readonly store?: Partial<Store> } = {}): Instance {
+  function start(options: { readonly countLacking?: CountLacking; readonly store?: Partial<Store> } = {}): Instance {
     const log: LogLine[] = [];
     const common = { clock, log: createListLog(log) };
     const listeners = new Set<(change: StoreChange) => void>();
@@ -99,12 +99,12 @@ export async function createTrustWorld(clock: FakeClock) {
       issuerSettings: createTestDeps().settings,
       defaults: { expirationMs: 86_400_000, issueTimeoutMs: 30_000 },
     });
-    const { heldByAll } = options;
+    const { countLacking } = options;
     const bundles = new TrustBundles({
       ...common,
       store: own,
       backends,
-      ...(heldByAll !== undefined && { heldByAll }),
+      ...(countLacking !== undefined && { countLacking }),
     });
     const told: number[] = [];
     bundles.onChange((mesh) => {
