@@ -45,7 +45,8 @@ export function createLastSeen(clock: Clock, most = MOST): LastSeen {
       const found = new Map<string, Date>();
       const begin = keyOf(mesh, '');
       for (const [key, at] of seen) if (key.startsWith(begin)) found.set(key.slice(begin.length), at);
-      for (const key of held.keys()) if (key.startsWith(begin)) found.set(key.slice(begin.length), clock.now());
+      const now = clock.now();
+      for (const key of held.keys()) if (key.startsWith(begin)) found.set(key.slice(begin.length), now);
       return found;
     },
     forget: (mesh, dataplane) => void seen.delete(keyOf(mesh, dataplane)),

@@ -98,15 +98,20 @@ type HolderJson = readonly [
 /** @param rows one row with all */
 export function holdersOf(_mesh: string, [row = []]: readonly Row[]): CountedHolder[] {
   const entries = JSON.parse(textOf(row, 0)) as HolderJson[];
+  let last: readonly string[] = [];
   return entries.map(([dataplane, regenerations, [backend, rootHashes, serialNumber, issuedAt, notAfter]]) => ({
     dataplane,
     regenerations,
     backend,
-    rootHashes,
+    rootHashes: (last = isSame(last, rootHashes) ? last : rootHashes),
     serialNumber,
     issuedAt: new Date(issuedAt),
     notAfter: new Date(notAfter),
   }));
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((one, index) => one === b[index]);
 }
 
 export interface PackedChain {
