@@ -1,15 +1,15 @@
 import type { Demo } from '../demo.ts';
-import { type HttpDataplane, startHttpDataplane } from './http-dataplane.ts';
 import { BUILTIN, type ForeignBackends, MESH, prepareBackends, putMesh } from './mesh.ts';
 import { PROXIES, type Proxies, startProxies, WITNESS } from './proxies.ts';
 import { type RestartableMeshCa, startRestartableMeshCa } from './restartable-mesh-ca.ts';
+import { startWitness, type Witness } from './witness.ts';
 
 /** Everything that takes part, running, on its first CA. */
 export interface World {
   readonly meshCa: RestartableMeshCa;
   readonly backends: ForeignBackends;
   readonly proxies: Proxies;
-  readonly witness: HttpDataplane;
+  readonly witness: Witness;
 }
 
 export async function startWorld(demo: Demo): Promise<World> {
@@ -25,7 +25,7 @@ export async function startWorld(demo: Demo): Promise<World> {
   );
   const proxies = await startProxies(demo, meshCa);
   screen.step(`${proxies.all.length} Envoys with certificates by SDS, mutual TLS, SPIFFE IDs checked on both sides`);
-  const witness = await startHttpDataplane(meshCa, `/meshes/${MESH}/dataplanes/${WITNESS}`);
+  const witness = await startWitness(meshCa, `/meshes/${MESH}/dataplanes/${WITNESS}`);
   closers.add('the data plane that speaks HTTP', witness.close);
   return { meshCa, backends, proxies, witness };
 }

@@ -47,7 +47,6 @@ export type RotationView = z.output<typeof rotationSchema>;
 
 export const PHASES = ['trusting', 'switching', 'draining', 'removing'] as const;
 export type Phase = (typeof PHASES)[number];
-export const isPhase = (state: string): state is Phase => PHASES.some((phase) => phase === state);
 
 /** `done` of `of`, and what the two count. */
 export interface Share {

@@ -4,8 +4,8 @@ import { ApiError } from '../../src/cli/read-problem.ts';
 import type { TlsFiles } from '../support/mutual-tls.ts';
 import type { RestartableMeshCa } from './restartable-mesh-ca.ts';
 
-/** A data plane that speaks HTTP with mesh-ca instead of SDS, and keeps everything that it ever held: a witness of CAs that are gone. */
-export interface HttpDataplane {
+/** A data plane that speaks HTTP with mesh-ca instead of SDS, and keeps everything that it ever held: it tells of CAs that are gone. */
+export interface Witness {
   /** What it holds now. */
   files(): TlsFiles;
   /** The last that it held of a backend, with the roots that it trusts now. */
@@ -35,7 +35,7 @@ const ASK_EVERY_MS = 400;
 const STOPPING = 503;
 
 /** Resolves when it holds a certificate and a bundle. It asks again and again, telling what it holds, until it is closed. */
-export async function startHttpDataplane(meshCa: RestartableMeshCa, path: string): Promise<HttpDataplane> {
+export async function startWitness(meshCa: RestartableMeshCa, path: string): Promise<Witness> {
   const stopping = new AbortController();
   const held = new Map<string, Held>();
   const problems: string[] = [];
