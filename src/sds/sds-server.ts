@@ -18,6 +18,7 @@ import { Connections } from './connections.ts';
 import { createListener, type ListenerSettings } from './listener.ts';
 import { SECRET_SERVICE } from './protocol.ts';
 import { readProxyName } from './proxy-name.ts';
+import { createRefusalLog } from './refusal-log.ts';
 import { type Call, endCall } from './sds-stream.ts';
 import { type SdsMetrics, serveStream } from './serve-stream.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
@@ -83,6 +84,7 @@ export function createSdsServer(options: SdsServerOptions): SdsServer {
     },
   });
   const sessions = new Sessions(options);
+  const onRefused = createRefusalLog({ log, clock });
 
   const credentials = (call: Call): Credentials => {
     const [authorization] = call.metadata.get('authorization');
@@ -120,6 +122,7 @@ export function createSdsServer(options: SdsServerOptions): SdsServer {
       onProven() {
         unused = connections.use(peer);
       },
+      onRefused,
       onOver() {
         unused();
         if (!call.cancelled) ended = connections.ending(peer);

@@ -41,6 +41,8 @@ export interface ServeStreamOptions {
   readonly closing: AbortSignal;
   /** It has proven who it is. */
   onProven(): void;
+  /** It has not, or may not have a stream. @param who what it says */
+  onRefused(who: ProxyName | undefined, error: unknown): void;
   /** Its client was told the end, or is gone. Called once. */
   onOver(): void;
 }
@@ -53,6 +55,7 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
   const gone = new AbortController();
   let stream: SdsStream | undefined;
   let session: Session | undefined;
+  let claimed: ProxyName | undefined;
   const warned = new Set<string>();
 
   const onGone = () => {
@@ -63,6 +66,7 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
   };
   const fail = (error: unknown) => {
     if (gone.signal.aborted) return;
+    if (session === undefined && !options.closing.aborted) options.onRefused(claimed, error);
     endCall(call, error);
     onGone();
   };
@@ -80,6 +84,7 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
       });
     }
     const who = await options.readName(node.id);
+    claimed = who;
     const proof = await options.authenticate(who, options.credentials(call), opening);
     if (gone.signal.aborted || options.closing.aborted) return;
     const subscriptions = new Subscriptions(mode, options.names);

@@ -174,6 +174,18 @@ describe('a data plane token', () => {
     }
   });
 
+  it('that is missing is told in the log, once, however often its proxy comes', async () => {
+    const world = await makeTokenWorld();
+    for (let i = 0; i < 3; i += 1) await outcome(world, { node: node('default.web-1') });
+    expect(world.lines.filter(({ message }) => message === 'SDS: a proxy was refused')).toMatchObject([
+      {
+        mesh: 'default',
+        dataplane: 'web-1',
+        err: expect.objectContaining({ message: 'no data plane token was sent' }),
+      },
+    ]);
+  });
+
   it('of another mesh proves nothing', async () => {
     const world = await makeTokenWorld();
     await world.putMesh('ca-1', ['ca-1'], 'other');
