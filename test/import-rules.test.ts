@@ -92,6 +92,7 @@ const ROOMS: Readonly<Record<string, readonly string[] | 'everything'>> = {
     'issuer',
     'store/store.ts',
     ...PURE_RUNTIME,
+    'runtime/redact.ts',
     'runtime/sds-rules.ts',
   ],
   console: ['issuance', 'trust', 'validation', 'rotation', 'mesh', 'issuer', 'store/store.ts', 'runtime:types'],

@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import { redactText } from '../runtime/redact.ts';
 import type { Holders } from '../trust/holders.ts';
 import type { HeldCertificate } from './held-certificate.ts';
 import type { MeshTrust } from './mesh-trust.ts';
@@ -70,8 +71,10 @@ export class Statements {
     this.#options.holders.uses(this.#who.mesh, this.#who.dataplane, held.serialNumber);
   }
 
-  refuses({ kind, version, message }: NonNullable<Taken['refused']>): void {
+  refuses({ kind, version, message: said }: NonNullable<Taken['refused']>): void {
     const { holders, log, clock } = this.#options;
+    // A proxy may quote what it was sent.
+    const message = redactText(said);
     const refusal =
       kind === 'trust'
         ? ({ what: 'trust bundle', version: String(bundleVersionOf(version)), message } as const)

@@ -126,6 +126,14 @@ describe.each(['sotw', 'delta'] as const)('a %s stream', (mode) => {
     expect(await trusted()).toBe(2);
   });
 
+  it('is quoted without a key that it may have been sent', async () => {
+    const stream = world.connect().open({ mode, node: NODE, names: TRUST, ack: false });
+    const key = '-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqG\n-----END PRIVATE KEY-----';
+    stream.nack(await stream.next(), `cannot load ${key}`);
+    await world.until(() => world.holders.refusal('default', 'web-1') !== undefined, 'refusal');
+    expect(world.holders.refusal('default', 'web-1')?.message).toBe('cannot load [redacted]');
+  });
+
   it('still trusts what it took before when it refuses what comes next', async () => {
     const stream = world.connect().open({ mode, node: NODE, names: TRUST, ack: false });
     stream.ack(await stream.next());
