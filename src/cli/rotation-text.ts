@@ -123,7 +123,9 @@ export function summaryText(view: RotationView, now: Date, style: RotationStyle)
   const began = beganAt(view, state);
   const share = shareOf(view, phaseOf(view));
   const flags = [
-    ...(options?.maxPerSecond === undefined ? [] : [`at most ${options.maxPerSecond} certificates a second`]),
+    ...(options?.maxPerSecond === undefined
+      ? []
+      : [`at most ${countText(options.maxPerSecond, 'certificate')} a second`]),
     ...(options?.keepOld ? ['the old backend stays'] : []),
     ...(options?.immediate ? ['immediate'] : []),
   ];
@@ -197,8 +199,23 @@ export function nextText(view: RotationView): string {
     case 'rolling-back':
       return `${command} --watch`;
     default:
-      return `${command} --watch, --pause or --rollback`;
+      return `${command} --watch, --pause or --rollback${wayOutText(view)}`;
   }
+}
+
+/** With what went wrong after it; without, it is under way. */
+const FAILED_PROOF = /^a proof of backend "[^"]*": /;
+
+/** What ends a wait that may last, or tells more of it. */
+function wayOutText(view: RotationView): string {
+  const { mesh, to = '?', from = '?', state, blockers } = view;
+  if (
+    state === 'trusting' &&
+    blockers.some(({ dataplane, waitingFor }) => dataplane === '' && FAILED_PROOF.test(waitingFor))
+  )
+    return `; mesh-ca validate ${plainText(mesh)} --backend ${plainText(to)} tells what is wrong with it`;
+  if (state !== 'draining' || isGeneration(view) || blockers.length === 0) return '';
+  return `; --keep-old ends it now and leaves ${plainText(from)} in the mesh, --immediate does not wait for who is offline`;
 }
 
 function nextStepText(view: RotationView, command: string): string {

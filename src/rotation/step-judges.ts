@@ -36,10 +36,15 @@ function judgeSwitch(look: Look, { from, to }: Of<'switch'>): TooSoon | undefine
   if (online === 0 || notTrusting.length === 0) return undefined;
   const { name } = look.step.after;
   const isListed = look.step.before.mtls?.backends.some((backend) => backend.name === to) === true;
+  const [first] = notTrusting;
+  const joins = !isListed && first?.dataplane === '' ? first : undefined;
   return {
     field: 'mtls.enabledBackend',
-    message: `cannot be "${to}" yet: ${trustWords(notTrusting, online)}`,
-    blockers: notTrusting,
+    message: `cannot be "${to}" yet: ${joins === undefined ? trustWords(notTrusting, online) : `it only joins the mesh now, so none of ${countText(online, 'online data plane')} can trust it`}`,
+    blockers:
+      joins === undefined
+        ? notTrusting
+        : [{ ...joins, waitingFor: `backend "${to}" to be in the mesh while "${from}" is still enabled` }],
     fix: isListed
       ? `mesh-ca rotate ${name} --to ${to} waits for them and then switches; or mesh-ca rotate ${name} shows who is not ready: apply again when nobody is left`
       : `apply the Mesh with "${to}" in mtls.backends and enabledBackend still "${from}" first; then mesh-ca rotate ${name} --to ${to}`,
@@ -72,7 +77,10 @@ function judgeRemoval(look: Look, { backend, index, to }: Of<'remove'>): TooSoon
   const [offlineWords, forceWords] =
     offline.length === 0
       ? ['', '']
-      : [`, ${offline.length} of them offline`, '; mesh-ca apply --force does not wait for those that are offline'];
+      : [
+          `, ${offline.length} of them offline`,
+          '; mesh-ca apply -f FILE --force does not wait for those that are offline',
+        ];
   return {
     field: `mtls.backends[${index}]`,
     message: `backend "${backend}" cannot be removed yet: ${countText(blockers.length, 'data plane')} may still need it${offlineWords}`,

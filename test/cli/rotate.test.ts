@@ -6,6 +6,7 @@ import { systemClock } from '../../src/runtime/clock.ts';
 import { type Canned, type FakeApi, startFakeApi } from './fake-api.ts';
 import {
   at,
+  blocker,
   DONE,
   DRAINING,
   IDLE,
@@ -118,6 +119,28 @@ describe('rotate without an option', () => {
         '  old-1        east   its certificate of backend "ca-1" to expire (offline)   57 s',
       ),
     );
+  });
+
+  it.each<[string, RotationView, string]>([
+    [
+      'the end of certificates of data planes that are offline',
+      DRAINING,
+      '; --keep-old ends it now and leaves ca-1 in the mesh, --immediate does not wait for who is offline',
+    ],
+    [
+      'a backend that could not prove itself',
+      { ...TRUSTING, blockers: [blocker('', 'a proof of backend "vault-1": vault.address-reachable failed: refused')] },
+      '; mesh-ca validate default --backend vault-1 tells what is wrong with it',
+    ],
+    ['a backend that is being proven', { ...TRUSTING, blockers: [blocker('', 'a proof of backend "vault-1"')] }, ''],
+  ])('tells how to go on when it waits for %s', async (_, view, more) => {
+    show(view);
+    expect((await rotate('')).stdout).toMatch(new RegExp(`\nnext: .* --rollback${more}\n$`));
+  });
+
+  it('counts one certificate a second as one', async () => {
+    show({ ...SWITCHING, options: { keepOld: false, maxPerSecond: 1, immediate: false } });
+    expect((await rotate('')).stdout).toContain('OPTIONS        at most 1 certificate a second\n');
   });
 
   const edit = 'mesh-ca get mesh default -o yaml > mesh.yaml, edit it, mesh-ca apply -f mesh.yaml';

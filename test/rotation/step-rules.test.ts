@@ -228,7 +228,7 @@ describe('a step is refused', () => {
   const ROTATE =
     'mesh-ca rotate default --to vault-1 waits for them and then switches; or mesh-ca rotate default shows who is not ready: apply again when nobody is left';
   const SHOWS = 'mesh-ca rotate default shows who still needs "ca-1": apply again when nobody is left';
-  const FORCE = `${SHOWS}; mesh-ca apply --force does not wait for those that are offline`;
+  const FORCE = `${SHOWS}; mesh-ca apply -f FILE --force does not wait for those that are offline`;
   const OTHER_NAME =
     'leave "ca-1" as it is and apply the Mesh with a further backend that has the new conf; then mesh-ca rotate default --to that backend';
   const one = (does = 'does') => ({
@@ -287,9 +287,9 @@ describe('a step is refused', () => {
       members: { a: LATE, b: LATE },
       fields: {
         'mtls.enabledBackend':
-          'cannot be "vault-1" yet: its roots are not known yet, so none of 2 online data planes can trust it',
+          'cannot be "vault-1" yet: it only joins the mesh now, so none of 2 online data planes can trust it',
       },
-      blockers: { '': 'the roots of backend "vault-1" (it has not told them yet)' },
+      blockers: { '': 'backend "vault-1" to be in the mesh while "ca-1" is still enabled' },
       fix: 'apply the Mesh with "vault-1" in mtls.backends and enabledBackend still "ca-1" first; then mesh-ca rotate default --to vault-1',
     },
     'removing, while one that is online uses a certificate of it': {
