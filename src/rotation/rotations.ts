@@ -16,6 +16,7 @@ import type { Proofs } from '../validation/proofs.ts';
 import { readMesh } from './edit-mesh.ts';
 import type { Fleets } from './fleets.ts';
 import { LiveRotation } from './live-rotation.ts';
+import { createOneAtATime, type OneAtATime } from './one-at-a-time.ts';
 import { readScene } from './read-scene.ts';
 import { RootRenewal } from './root-renewal.ts';
 import {
@@ -31,7 +32,6 @@ import { type RotationView, viewOfRotation, viewOfSteps } from './rotation-view.
 import { backendsKeyOf } from './scene.ts';
 import { readStoredRotation } from './stored-rotation.ts';
 import { survey } from './survey.ts';
-import { createTurns, type Turns } from './turns.ts';
 import { WakeableWait } from './wakeable-wait.ts';
 
 export type { RotationRequest } from './rotation-request.ts';
@@ -70,7 +70,7 @@ export class Rotations {
   readonly #live = new Map<string, LiveRotation>();
   readonly #waits = new Map<string, WakeableWait>();
   readonly #loops = new Set<Promise<void>>();
-  readonly #turns: Turns = createTurns();
+  readonly #oneAtATime: OneAtATime = createOneAtATime();
   readonly #listeners: Listeners<string>;
   readonly #closing = new AbortController();
   readonly #stopListening: readonly (() => void)[];
@@ -183,7 +183,7 @@ export class Rotations {
     this.#closing.abort(new IssuerUnavailableError('mesh-ca is stopping', { retryAfterMs: 1000 }));
     await this.#renewal?.close();
     await Promise.all(this.#loops);
-    await this.#turns.idle();
+    await this.#oneAtATime.idle();
     await Promise.all([...this.#live.values()].map(({ proof }) => proof.close()));
   }
 
@@ -200,7 +200,7 @@ export class Rotations {
     decide: (before: RotationRecord | undefined) => Promise<RotationRecord>,
   ): Promise<void> {
     const { store, log } = this.#options;
-    const work = this.#turns.take(mesh, async () => {
+    const work = this.#oneAtATime.run(mesh, async () => {
       signal.throwIfAborted();
       this.#closing.signal.throwIfAborted();
       const { record: before, version } = await readStoredRotation(store, mesh);
@@ -248,7 +248,7 @@ export class Rotations {
     this.#waits.set(live.mesh, wait);
     while (!signal.aborted) {
       const beganMs = clock.monotonicMs();
-      const result = await this.#turns.take(live.mesh, async () => {
+      const result = await this.#oneAtATime.run(live.mesh, async () => {
         const ended = signal.aborted ? 'waiting' : await live.turn({ signal });
         if (ended === 'over') this.#end(live, wait);
         return ended;

@@ -1,4 +1,5 @@
 import type { Backend } from '../backends/backend.ts';
+import { backOffMs } from '../issuance/guards/back-off.ts';
 import { CaError } from '../issuer/errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -19,8 +20,7 @@ export interface TargetProofOptions {
 const FRESH_MS = 60_000;
 const FRESH_BILLED_MS = 600_000;
 /** A backend that failed is tried again after this, twice that after the next failure, up to the longest. */
-const TRY_AGAIN_MS = 5_000;
-const LONGEST_TRY_AGAIN_MS = 60_000;
+const TRY_AGAIN = { backoffBaseMs: 5_000, backoffMaxMs: 60_000 };
 
 /** How it stands with the proof of one backend. */
 export type ProofState =
@@ -105,7 +105,8 @@ export class TargetProof {
     if (this.#of !== backend) return;
     this.#error = error instanceof CaError ? error : undefined;
     this.#failures = isGood ? 0 : this.#failures + 1;
-    const againMs = Math.min(TRY_AGAIN_MS * 2 ** (this.#failures - 1), LONGEST_TRY_AGAIN_MS);
+    // It is alone, so there is nobody whom chance should keep it from meeting.
+    const againMs = backOffMs(this.#failures, TRY_AGAIN, 0);
     this.#nextTryMs = isGood ? Number.NEGATIVE_INFINITY : clock.monotonicMs() + againMs;
   }
 }

@@ -1,6 +1,7 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Backend } from '../backends/backend.ts';
 import type { MeshBackends } from '../backends/backends.ts';
+import { backOffMs } from '../issuance/guards/back-off.ts';
 import { NotFoundError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
 import type { IssueRate } from './issue-rate.ts';
@@ -15,8 +16,8 @@ const URGENT_AT_ONCE = 32;
 const LOOKS_AT_ONCE = 16;
 /** Sessions that a new bundle is sent to before others get their turn. */
 const CHUNK = 200;
-const RETRY_BASE_MS = 1_000;
-const LONGEST_RETRY_MS = 30_000;
+/** Between two readings of a bundle that cannot be had. */
+const RETRY = { backoffBaseMs: 1_000, backoffMaxMs: 30_000 };
 const READ_MS = 30_000;
 
 /** The enabled backend (a new object when anything in it has changed), and when its mesh was made. */
@@ -106,8 +107,8 @@ export class MeshSessions {
           break;
         }
         this.#options.log.warn({ mesh: this.#options.mesh, err: error }, 'SDS: trust bundle not read');
-        await this.#pause(Math.min(RETRY_BASE_MS * 2 ** failures, LONGEST_RETRY_MS));
         failures += 1;
+        await this.#pause(backOffMs(failures, RETRY, this.#options.random.uniform()));
         refreshing.again = true;
       }
     }

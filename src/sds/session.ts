@@ -1,4 +1,5 @@
 import type { CertificateAnswer } from '../issuance/certificate-request.ts';
+import { backOffMs } from '../issuance/guards/back-off.ts';
 import { CaError, ConflictError, IssuerResponseError, NotFoundError, RateLimitedError } from '../issuer/errors.ts';
 import type { CallOptions, Tags } from '../issuer/issuer.ts';
 import { uriSansOf } from '../mesh/identity.ts';
@@ -16,8 +17,8 @@ import { identityVersion, type Kind } from './versions.ts';
 
 /** Longest wait for one certificate; backends have their own, shorter ones. */
 const ISSUE_MS = 120_000;
-const RETRY_BASE_MS = 1_000;
-const LONGEST_RETRY_MS = 60_000;
+/** Between two questions for a certificate that was not to be had; a backend may say another time. */
+const RETRY = { backoffBaseMs: 2_000, backoffMaxMs: 60_000 };
 /** A certificate that is due at once after it was found to stand is not asked for in a loop. */
 const LEAST_WAIT_MS = 1_000;
 
@@ -340,9 +341,10 @@ export class Session implements Offer {
   }
 
   #retryMs(error: unknown): number {
-    const jitter = 0.5 + this.#env.random.uniform() / 2;
+    const chance = this.#env.random.uniform();
     const told = error instanceof CaError ? error.retryAfterMs : undefined;
-    if (told !== undefined) return Math.max(told, LEAST_WAIT_MS) * (1.5 - jitter / 2);
-    return Math.min(RETRY_BASE_MS * 2 ** this.#failures, LONGEST_RETRY_MS) * jitter;
+    return told === undefined
+      ? backOffMs(this.#failures, RETRY, chance)
+      : Math.max(told, LEAST_WAIT_MS) * (1 + chance / 4);
   }
 }

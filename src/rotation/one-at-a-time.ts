@@ -1,15 +1,15 @@
 /** Work on the same thing, one after the other in the order in which it was asked for. */
-export interface Turns {
+export interface OneAtATime {
   /** Runs `work` when all that was asked for before it has ended, well or not. */
-  take<T>(key: string, work: () => Promise<T>): Promise<T>;
+  run<T>(key: string, work: () => Promise<T>): Promise<T>;
   /** Resolves when nothing is left. */
   idle(): Promise<void>;
 }
 
-export function createTurns(): Turns {
+export function createOneAtATime(): OneAtATime {
   const last = new Map<string, Promise<unknown>>();
   return {
-    take(key, work) {
+    run(key, work) {
       const before = last.get(key) ?? Promise.resolve();
       const mine = before.then(work, work);
       const ended = mine
