@@ -81,8 +81,15 @@ function invalid(mesh: string, violations: readonly Violation[]): RequestInvalid
   });
 }
 
-function otherUnderWay(mesh: string, { from, to }: RotationRecord, wanted: string): ConflictError {
-  return new ConflictError(`mesh "${mesh}" is being rotated from "${from}" to "${to}", not to "${wanted}"`, {
+/** `is being rotated from "ca-1" to "vault-1"` */
+function wayOf({ kind, from, to }: RotationRecord): string {
+  return kind === 'generation'
+    ? `is being rotated to the next root of "${to}"`
+    : `is being rotated from "${from}" to "${to}"`;
+}
+
+function otherUnderWay(mesh: string, record: RotationRecord, wanted: string): ConflictError {
+  return new ConflictError(`mesh "${mesh}" ${wayOf(record)}, not to "${wanted}"`, {
     fix: `wait for its end (mesh-ca rotate ${mesh} --watch), or roll it back first: mesh-ca rotate ${mesh} --rollback`,
   });
 }
@@ -188,7 +195,7 @@ export function guardMesh(record: RotationRecord, before: Mesh, after: Mesh): vo
   if (touched.length === 0) return;
   const { name } = after;
   throw new ConflictError(
-    `mesh "${name}" is being rotated from "${record.from}" to "${record.to}" (${stateOf(record)}): ${touched.join(' and ')} cannot be changed meanwhile`,
+    `mesh "${name}" ${wayOf(record)} (${stateOf(record)}): ${touched.join(' and ')} cannot be changed meanwhile`,
     {
       fix: `wait for its end (mesh-ca rotate ${name} --watch), roll it back (mesh-ca rotate ${name} --rollback), or set mtls.skipValidation`,
     },

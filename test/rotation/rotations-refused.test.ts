@@ -48,6 +48,14 @@ describe('what is refused', () => {
     });
   });
 
+  it('another rotation while the root of a CA is renewed', async () => {
+    await world.putMesh(['own', 'ca-2']);
+    await world.put({ to: 'own' });
+    await expect(world.put({ to: 'ca-2' })).rejects.toMatchObject({
+      message: 'mesh "default" is being rotated to the next root of "own", not to "ca-2"',
+    });
+  });
+
   it('a mesh that there is not', async () => {
     const { signal } = new AbortController();
     for (const ask of ['view', 'rollBack'] as const)
