@@ -21,7 +21,7 @@ async function connect() {
   return stream;
 }
 
-/** All that its certificate was asked for. */
+/** All that its certificate was asked for: one that is being looked at when something more changes is looked at once again. */
 const looks = () => world.issued.map((line) => line.replace('web-1 ', ''));
 
 describe('a certificate that stands', () => {
@@ -37,14 +37,14 @@ describe('a certificate that stands', () => {
     await world.putMesh('ca-1', BOTH);
     await connect();
     await world.putMesh('ca-1', ['ca-1']);
-    await world.until(() => looks().length === 2, 'look');
-    expect(looks()).toEqual(['issued', 'kept']);
+    await world.until(() => looks().length >= 2, 'look');
+    expect(new Set(looks().slice(1))).toEqual(new Set(['kept']));
   });
 
   it('is looked at when a rotation says something else about certificates', async () => {
     await connect();
     world.planChanged();
-    await world.until(() => looks().length === 2, 'look');
+    await world.until(() => looks().length >= 2, 'look');
     expect(looks()).toEqual(['issued', 'kept']);
   });
 
@@ -52,7 +52,7 @@ describe('a certificate that stands', () => {
     await connect();
     world.clock.advance(1000);
     await Promise.all([world.store.deleteMesh('default'), world.putMesh()]);
-    await world.until(() => looks().length === 2, 'look');
+    await world.until(() => looks().length >= 2, 'look');
   });
 
   it('is replaced when the conf of its backend changes, though its root stays', async () => {
