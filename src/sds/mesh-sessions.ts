@@ -48,6 +48,8 @@ export class MeshSessions {
   #maker: Maker | undefined;
   #refreshing: { again: boolean } | undefined;
   #sending: { again: boolean } | undefined;
+  /** Answers that came while a bundle is sent. */
+  readonly #answers: (() => void)[] = [];
 
   constructor(options: MeshSessionsOptions) {
     this.#options = options;
@@ -56,6 +58,7 @@ export class MeshSessions {
       ...options,
       trust: this.#trust,
       readTrust: (call) => this.#readTrust(call),
+      answerInTurn: (take) => this.#sending !== undefined && this.#answers.push(take) > 0,
       onTrust: () => void this.#fanOut(),
       onWork: (session, urgent) => this.#work(session, urgent),
     };
@@ -150,7 +153,15 @@ export class MeshSessions {
       }
     }
     this.#sending = undefined;
+    await this.#takeAnswers();
     await this.#lookWhereNeeded();
+  }
+
+  async #takeAnswers(): Promise<void> {
+    while (this.#answers.length > 0) {
+      for (const take of this.#answers.splice(0, CHUNK)) take();
+      if (this.#answers.length > 0) await this.#pause(1);
+    }
   }
 
   /** While no root has gone, and the same backend is enabled, who has a certificate of it that stands keeps it without a look. */

@@ -102,6 +102,20 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
     options.onProven();
   }
 
+  function takeInTurn(own: Session, message: unknown): void {
+    const isLater = own.answerInTurn(() => {
+      if (gone.signal.aborted) return;
+      try {
+        take(READ[mode](message));
+        call.resume();
+      } catch (error) {
+        fail(error);
+      }
+    });
+    if (isLater) call.pause();
+    else take(READ[mode](message));
+  }
+
   function take(request: XdsRequest): void {
     if (stream === undefined || session === undefined) return;
     const taken = stream.subscriptions.take(request, clock.now().getTime());
@@ -123,8 +137,8 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
   call.on('data', (message: unknown) => {
     if (gone.signal.aborted) return;
     try {
+      if (session !== undefined) return takeInTurn(session, message);
       const request = READ[mode](message);
-      if (session !== undefined) return take(request);
       call.pause();
       open(request, deadline).then(() => {
         deadline.clear();

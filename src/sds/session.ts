@@ -26,6 +26,8 @@ export interface SessionEnvironment extends SessionsOptions {
   readonly trust: MeshTrust;
   readonly rate: IssueRate;
   readonly closing: AbortSignal;
+  /** True: a bundle is sent just now, and `take` is called once everybody has got it. */
+  readonly answerInTurn: (take: () => void) => boolean;
   /** A bundle came with a certificate. */
   readonly onTrust: () => void;
   /** Waits until the bundle is known, or cannot be had. */
@@ -75,6 +77,11 @@ export class Session implements Offer {
     if (!this.streams.delete(stream)) return;
     this.#statements.trusts(this.streams.keys());
     this.#statements.uses(this.#wanting(), this.#held);
+  }
+
+  /** Everybody gets a new bundle before answers to it, which cost more, are looked at. False: `take` is not called, it is its turn now. */
+  answerInTurn(take: () => void): boolean {
+    return this.#env.answerInTurn(take);
   }
 
   /** What a request of one of its streams meant. */
