@@ -53,7 +53,7 @@ export function measure(fleet: Fleet, change: Change, { since }: MeasureOptions)
     total: counted.length,
     online: online.length,
     trustingNew: change.toRoots === undefined ? 0 : online.length - notTrusting.length,
-    usingNew,
+    usingNew: change.toRoots === undefined ? 0 : usingNew,
     usingOld: notSwitched.length,
     notTrusting,
     notSwitched,

@@ -201,6 +201,12 @@ describe('the bundle that is waited for', () => {
 });
 
 describe('the numbers', () => {
+  it('count nobody as using a new root that is not made yet', () => {
+    const fleet = buildFleet({ bundles: [OLD], members: { 'web-1': { holds: 1, uses: 'ca-1' } } });
+    const change = generationChange('ca-1', new Set(), undefined);
+    expect(measure(fleet, change, {})).toMatchObject({ trustingNew: 0, usingNew: 0 });
+  });
+
   it('count who is online or holds a certificate, and of those online who trusts and who uses what', () => {
     expect(
       measured({
