@@ -98,16 +98,20 @@ type HolderJson = readonly [
 /** @param rows one row with all */
 export function holdersOf(_mesh: string, [row = []]: readonly Row[]): CountedHolder[] {
   const entries = JSON.parse(textOf(row, 0)) as HolderJson[];
-  let last: readonly string[] = [];
-  return entries.map(([dataplane, regenerations, [backend, rootHashes, serialNumber, issuedAt, notAfter]]) => ({
-    dataplane,
-    regenerations,
-    backend,
-    rootHashes: (last = isSame(last, rootHashes) ? last : rootHashes),
-    serialNumber,
-    issuedAt: new Date(issuedAt),
-    notAfter: new Date(notAfter),
-  }));
+  /** Almost all stand under the same roots: one list for those in a row that do. */
+  let shared: readonly string[] = [];
+  return entries.map(([dataplane, regenerations, [backend, roots, serialNumber, issuedAt, notAfter]]) => {
+    if (!isSame(shared, roots)) shared = roots;
+    return {
+      dataplane,
+      regenerations,
+      backend,
+      rootHashes: shared,
+      serialNumber,
+      issuedAt: new Date(issuedAt),
+      notAfter: new Date(notAfter),
+    };
+  });
 }
 
 function isSame(a: readonly string[], b: readonly string[]): boolean {
