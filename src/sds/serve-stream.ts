@@ -1,6 +1,6 @@
 import { RequestInvalidError, TooLargeError, UnauthenticatedError } from '../issuer/errors.ts';
 import type { CallOptions } from '../issuer/issuer.ts';
-import type { Clock } from '../runtime/clock.ts';
+import type { Clock, Deadline } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Authenticate, Credentials } from './authenticate.ts';
 import type { ProxyName } from './proxy-name.ts';
@@ -52,27 +52,37 @@ export interface ServeStreamOptions {
  */
 export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions): void {
   const { clock, log, sessions } = options;
-  const gone = new AbortController();
+  let isGone = false;
+  /** Given up with its end: thousands of streams that are open keep neither timer nor signal. */
+  let opening: { readonly gone: AbortController; readonly deadline: Deadline } | undefined;
   let stream: SdsStream | undefined;
   let session: Session | undefined;
   let claimed: ProxyName | undefined;
   const warned = new Set<string>();
 
   const onGone = () => {
-    if (gone.signal.aborted) return;
-    gone.abort(new UnauthenticatedError('the stream is over'));
+    if (isGone) return;
+    isGone = true;
+    opening?.gone.abort(new UnauthenticatedError('the stream is over'));
+    endOpening();
     if (session !== undefined && stream !== undefined) sessions.leave(session, stream);
     options.onOver();
   };
   const fail = (error: unknown) => {
-    if (gone.signal.aborted) return;
+    if (isGone) return;
     if (session === undefined && !options.closing.aborted) options.onRefused(claimed, error);
     endCall(call, error);
     onGone();
   };
+  const endOpening = () => {
+    opening?.deadline.clear();
+    opening = undefined;
+  };
+  const gone = new AbortController();
   const deadline = clock.deadline(OPEN_MS, gone.signal);
+  opening = { gone, deadline };
   deadline.signal.addEventListener('abort', () => {
-    deadline.clear();
+    endOpening();
     if (session === undefined) fail(new RequestInvalidError('the stream did not say in time who it is'));
   });
 
@@ -86,14 +96,14 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
     const who = await options.readName(node.id);
     claimed = who;
     const proof = await options.authenticate(who, options.credentials(call), opening);
-    if (gone.signal.aborted || options.closing.aborted) return;
+    if (isGone || options.closing.aborted) return;
     const subscriptions = new Subscriptions(mode, options.names);
     const { names } = options;
     const onSent = (kind: Kind) => options.metrics.sent(kind);
     const told = { call, mode, names, subscriptions, proof, node, onSent, onEnd: onGone };
     const opened = new SdsStream(told, clock.now().getTime());
     await sessions.admit(who, opened);
-    if (gone.signal.aborted || options.closing.aborted) return;
+    if (isGone || options.closing.aborted) return;
     if (sessions.streamsOf(who).length >= MAX_STREAMS_OF_ONE) {
       throw new TooLargeError(`data plane "${who.dataplane}" has ${MAX_STREAMS_OF_ONE} streams already`);
     }
@@ -104,7 +114,7 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
 
   function takeInTurn(own: Session, message: unknown): void {
     const isLater = own.answerInTurn(() => {
-      if (gone.signal.aborted) return;
+      if (isGone) return;
       try {
         take(READ[mode](message));
         call.resume();
@@ -135,13 +145,14 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
   }
 
   call.on('data', (message: unknown) => {
-    if (gone.signal.aborted) return;
+    if (isGone) return;
     try {
       if (session !== undefined) return takeInTurn(session, message);
+      if (opening === undefined) return;
       const request = READ[mode](message);
       call.pause();
-      open(request, deadline).then(() => {
-        deadline.clear();
+      open(request, opening.deadline).then(() => {
+        endOpening();
         take(request);
         call.resume();
       }, fail);
@@ -150,7 +161,7 @@ export function serveStream(call: Call, mode: Mode, options: ServeStreamOptions)
     }
   });
   call.on('end', () => {
-    if (gone.signal.aborted) return;
+    if (isGone) return;
     call.end();
     onGone();
   });
