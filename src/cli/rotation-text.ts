@@ -71,7 +71,7 @@ export function liveLines(view: RotationView, now: Date, style: RotationStyle): 
 function phaseLine(view: RotationView, phase: Phase, index: number, style: RotationStyle): string {
   const present = phaseOf(view);
   const name = phase.padEnd(NAME_WIDTH);
-  const presentAt = present === 'done' ? PHASES.length : PHASES.findIndex((one) => one === present);
+  const presentAt = present === 'done' ? PHASES.length : PHASES.indexOf(present);
   if (index < presentAt)
     return `${style.good(style.unicode ? '✓' : '+')} ${name}  ${lastedText(view, phase)}`.trimEnd();
   if (phase !== present) return style.dim(`  ${phase}`);
