@@ -71,7 +71,8 @@ export function liveLines(view: RotationView, now: Date, style: RotationStyle): 
 function phaseLine(view: RotationView, phase: Phase, index: number, style: RotationStyle): string {
   const present = phaseOf(view);
   const name = phase.padEnd(NAME_WIDTH);
-  const presentAt = present === 'done' ? PHASES.length : PHASES.indexOf(present);
+  const phases: readonly string[] = PHASES;
+  const presentAt = present === 'done' ? phases.length : phases.indexOf(present);
   if (index < presentAt)
     return `${style.good(style.unicode ? '✓' : '+')} ${name}  ${lastedText(view, phase)}`.trimEnd();
   if (phase !== present) return style.dim(`  ${phase}`);
