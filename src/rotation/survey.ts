@@ -8,6 +8,7 @@ import type { Fleet } from './fleet.ts';
 import type { Fleets } from './fleets.ts';
 import type { Facts } from './machine.ts';
 import { measure } from './measure.ts';
+import { isNothingLeft } from './nothing-left.ts';
 import { readScene } from './read-scene.ts';
 import type { Readiness } from './readiness.ts';
 import type { RotationRecord } from './rotation-record.ts';
@@ -47,7 +48,9 @@ export async function survey(
   const atMs = clock.monotonicMs();
   const scene = await readScene(mesh, record, options, call);
   const fleet = await fleets.read(mesh, call);
-  const readiness = measure(fleet, scene.changeIn(fleet.bundle), { since: record.stepAt });
+  const change = scene.changeIn(fleet.bundle);
+  const measured = measure(fleet, change, { since: record.stepAt });
+  const readiness = isNothingLeft(fleet, change.toRoots) ? { ...measured, notTrusting: [] } : measured;
   const isOpen = scene.issuing === 'old' && (record.step === 'trusting' || record.step === 'switching');
   const proving = isOpen ? await prove(mesh, scene, fleet, readiness, options, proof, call) : [];
   const forgetting = forgetters(scene, fleet, record.stepAt);

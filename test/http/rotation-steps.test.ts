@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { createFakeClock, type FakeClock } from '../conformance/issuer-deps.ts';
 import { type HttpDataplane, startHttpDataplane } from '../support/http-dataplane.ts';
-import { turnUntil } from '../support/pass-time.ts';
+import { settle, turnUntil } from '../support/pass-time.ts';
 import { type Answer, builtinMesh, startTestApp, type TestApp } from '../support/test-app.ts';
 
 const ca = (name: string) => ({ name, type: 'builtin', conf: { caCert: { keyType: 'EC-P256' } } });
@@ -176,5 +176,33 @@ describe('a rotation step by step', () => {
     expect((await put(mesh('ca-2', [B]))).status).toBe(200);
     for (const one of [web, db]) await one.live(test);
     expect([web.backend, db.backend, web.trusts(db), db.trusts(web)]).toEqual(['ca-2', 'ca-2', true, true]);
+  });
+
+  it.each([
+    ['the next root of the same CA', 'ca-1', []],
+    ['another backend', 'ca-2', [B]],
+  ])('recovers from an expired CA by a rotation to %s, and waits for nobody', async (_name, to, more) => {
+    clock = createFakeClock(new Date('2026-11-22T00:00:00Z'));
+    test = await startTestApp({ dpCertExpiration: '1h' }, { clock });
+    const short = { name: 'ca-1', type: 'builtin', conf: { caCert: { keyType: 'EC-P256', expiration: '2h' } } };
+    await test.ok('PUT', '/meshes/default', mesh('ca-1', [short]));
+    const [web, silent] = [
+      await startHttpDataplane(test, 'default', 'web-1'),
+      await startHttpDataplane(test, 'default', 'db-1'),
+    ];
+    clock.advance(3 * 3_600_000);
+    // It is online, and will not take a bundle for as long as this takes.
+    await expect(silent.renew(test)).rejects.toThrow();
+    await test.ok('PUT', '/meshes/default', mesh('ca-1', [short, ...more]));
+    expect((await test.request('PUT', '/meshes/default/_rotation', { to })).status).toBe(202);
+    const state = async () => String((await test.ok('GET', '/meshes/default/_rotation')).json.state);
+    for (let turns = 0; turns < 20 && (await state()) === 'trusting'; turns += 1) {
+      clock.advance(1000);
+      await settle();
+    }
+    expect(await state()).not.toBe('trusting');
+    // A root that joined in this moment waits at its gate for a while.
+    await turnUntil(clock, web.live(test));
+    expect(web.backend).toBe(to);
   });
 });
