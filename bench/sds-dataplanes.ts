@@ -24,8 +24,14 @@ const STREAMS: Readonly<Record<StreamKind, { readonly ofAConnection: number; rea
   own: { ofAConnection: 1, names: [['identity_cert'], ['mesh_ca']] },
 };
 
+/** Answers wait until nothing has come for so long, */
+const QUIET_MS = 5;
+/** but not for longer than this. */
+const LATE_MS = 500;
+const ANSWERS_AT_ONCE = 500;
+
 /**
- * Data planes `dp-0`... of a mesh that acknowledge at once whatever comes. Of what they get they keep nothing but numbers. mesh-ca has to run with
+ * Data planes `dp-0`... of a mesh that acknowledge whatever comes. Of what they get they keep nothing but numbers. mesh-ca has to run with
  * `--sds-auth none`.
  */
 export function openSdsDataplanes(
@@ -41,6 +47,17 @@ export function openSdsDataplanes(
   const calls: ClientDuplexStream<unknown, DiscoveryResponse>[] = [];
   /** Secrets that each holds. */
   const held = new Map<number, Set<'trust' | 'identity'>>();
+  /** All proxies share this process: what they answer must not hold up what the next one is sent. */
+  const answers: (() => void)[] = [];
+  let lastMessageAt = 0;
+  let lastAnswerAt = 0;
+  const answering = setInterval(() => {
+    const now = performance.now();
+    if (answers.length === 0) lastAnswerAt = now;
+    if (now - lastMessageAt < QUIET_MS && now - lastAnswerAt < LATE_MS) return;
+    lastAnswerAt = now;
+    for (const answer of answers.splice(0, ANSWERS_AT_ONCE)) answer();
+  }, QUIET_MS);
   let isClosing = false;
 
   function open(client: Client, index: number, resourceNames: readonly string[]): void {
@@ -63,7 +80,10 @@ export function openSdsDataplanes(
         bundles.set(now.trust, seen.set(index, performance.now()));
       }
       ({ trust, identity } = now);
-      call.write({ typeUrl: SECRET_TYPE_URL, versionInfo, responseNonce: nonce, resourceNames });
+      lastMessageAt = performance.now();
+      answers.push(
+        () => void call.write({ typeUrl: SECRET_TYPE_URL, versionInfo, responseNonce: nonce, resourceNames }),
+      );
     });
     call.on('error', () => {});
     call.on('status', ({ code, details }: StatusObject) => {
@@ -89,6 +109,7 @@ export function openSdsDataplanes(
     complete: () => [...held.values()].filter(({ size }) => size === 2).length,
     close() {
       isClosing = true;
+      clearInterval(answering);
       for (const call of calls) call.cancel();
       for (const client of clients) client.close();
     },

@@ -15,11 +15,15 @@ export async function fanOutOf(dataplanes: SdsDataplanes, known: ReadonlySet<str
 }
 
 /** @throws Error when it is not so after ten minutes */
-export async function until(isSo: () => boolean | Promise<boolean>, { ended }: SdsDataplanes): Promise<void> {
+export async function until(
+  isSo: () => boolean | Promise<boolean>,
+  { ended }: SdsDataplanes,
+  lookMs = LOOK_MS,
+): Promise<void> {
   const startedAt = performance.now();
   while (!(await isSo())) {
     if (performance.now() - startedAt > DEADLINE_MS)
       throw new Error(`not there after ${DEADLINE_MS} ms; ${ended[0] ?? ''}`);
-    await sleep(LOOK_MS);
+    await sleep(lookMs);
   }
 }
