@@ -1,8 +1,7 @@
-import { createRequestReader } from '../../test/faults/request-reader.ts';
-import { startTcpProxy } from '../../test/support/tcp-proxy.ts';
 import { askAtRate, spreadOf } from '../ask-at-rate.ts';
 import type { Bao } from '../bao.ts';
 import type { Bench } from '../bench.ts';
+import { countVault, ISSUING } from '../counted-vault.ts';
 import type { Figure } from '../figure.ts';
 import { startMeshCa } from '../mesh-ca.ts';
 import { putVaultMesh } from '../meshes.ts';
@@ -10,7 +9,6 @@ import { setUpSign } from '../vault-mounts.ts';
 
 const WITHIN_SECONDS = 10;
 const TAGS = { 'kuma.io/service': 'backend', version: 'v1' };
-const ISSUING = /\/(sign|issue)\//;
 const LINES_AT_ONCE = 1000;
 
 /**
@@ -20,16 +18,10 @@ const LINES_AT_ONCE = 1000;
 export async function measureHerd(bench: Bench, bao: Bao): Promise<Figure> {
   const { herd } = bench.effort;
   const pki = await setUpSign(bao, { mount: 'herd' });
-  const { hostname: host, port } = new URL(bao.address);
-  const paths: string[] = [];
-  const proxy = await startTcpProxy(
-    { host, port: Number(port) },
-    { observe: () => createRequestReader(({ method, path }) => void paths.push(`${method} ${path.split('?', 1)[0]}`)) },
-  );
-  bench.cleanup.add(proxy.close);
+  const vault = await countVault(bench, bao);
   const dataDir = await bench.makeFolder();
   let meshCa = await startMeshCa(bench, dataDir);
-  await putVaultMesh(meshCa, 'default', { ...pki, address: `http://${proxy.host}:${proxy.port}` });
+  await putVaultMesh(meshCa, 'default', { ...pki, address: vault.address });
   bench.say(`herd: ${herd} certificates`);
   const held: string[] = [];
   for (let from = 0; from < herd; from += LINES_AT_ONCE) {
@@ -43,7 +35,7 @@ export async function measureHerd(bench: Bench, bao: Bao): Promise<Figure> {
     }
   }
   await meshCa.kill();
-  paths.length = 0;
+  vault.calls.length = 0;
   bench.say(`herd: killed, started again, ${herd} requests in ${WITHIN_SECONDS} s`);
   meshCa = await startMeshCa(bench, dataDir);
   const { outcomes, latenciesMs, seconds } = await askAtRate({
@@ -55,7 +47,7 @@ export async function measureHerd(bench: Bench, bao: Bao): Promise<Figure> {
       ),
     }),
   });
-  const requests = [...paths];
+  const requests = vault.calls.map(({ method, path }) => `${method} ${path}`);
   await meshCa.stop();
   const { p50Ms, p99Ms, maxMs } = spreadOf(latenciesMs);
   const counted: Record<string, number> = {};

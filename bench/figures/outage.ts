@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createRequestReader } from '../../test/faults/request-reader.ts';
-import { startTcpProxy } from '../../test/support/tcp-proxy.ts';
 import type { Bao } from '../bao.ts';
 import type { Bench } from '../bench.ts';
+import { countVault, ISSUING } from '../counted-vault.ts';
 import type { Figure } from '../figure.ts';
 import { type MeshCa, startMeshCa } from '../mesh-ca.ts';
 import { putVaultMesh } from '../meshes.ts';
@@ -10,7 +9,6 @@ import { readUsage } from '../process-usage.ts';
 import { setUpSign } from '../vault-mounts.ts';
 
 const TAGS = { 'kuma.io/service': 'backend', version: 'v1' };
-const ISSUING = /\/(sign|issue)\//;
 const AT_ONCE = 32;
 const BUCKET_MS = 5_000;
 /** Breaker's longest wait here, spread after recovery, and some more. */
@@ -27,15 +25,10 @@ const MOST_OF_BUCKET = 25;
 export async function measureOutage(bench: Bench, bao: Bao): Promise<Figure> {
   const { outageDataplanes: count, outageMs } = bench.effort;
   const pki = await setUpSign(bao, { mount: 'outage' });
-  const { hostname: host, port } = new URL(bao.address);
-  const calls: { readonly atMs: number; readonly path: string }[] = [];
-  const proxy = await startTcpProxy(
-    { host, port: Number(port) },
-    { observe: () => createRequestReader(({ path }) => void calls.push({ atMs: performance.now(), path })) },
-  );
-  bench.cleanup.add(proxy.close);
+  const vault = await countVault(bench, bao);
+  const { calls } = vault;
   const meshCa = await startMeshCa(bench, await bench.makeFolder());
-  await putVaultMesh(meshCa, 'default', { ...pki, address: `http://${proxy.host}:${proxy.port}` });
+  await putVaultMesh(meshCa, 'default', { ...pki, address: vault.address });
   const ask = (index: number, more: object) => askFor(meshCa, index, bench.csrs[index % bench.csrs.length], more);
   bench.say(`outage: ${count} certificates`);
   for (let from = 0; from < count; from += AT_ONCE) {

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createRequestReader } from '../../test/faults/request-reader.ts';
-import { startTcpProxy } from '../../test/support/tcp-proxy.ts';
 import type { Bao } from '../bao.ts';
 import type { Bench } from '../bench.ts';
+import { countVault, ISSUING } from '../counted-vault.ts';
 import type { Figure } from '../figure.ts';
 import { type MeshCa, startMeshCa } from '../mesh-ca.ts';
 import { putSecret } from '../meshes.ts';
@@ -11,7 +10,6 @@ import { openSdsDataplanes, type SdsDataplanes } from '../sds-dataplanes.ts';
 import { fanOutOf, until } from '../sds-fan-out.ts';
 import { setUpSign } from '../vault-mounts.ts';
 
-const ISSUING = /\/(sign|issue)\//;
 const KIB_PER_MB = 1024;
 /** As `mesh-ca rotate` looks. */
 const WATCH_MS = 1000;
@@ -27,19 +25,14 @@ const builtin = (name: string) => ({ name, type: 'builtin', conf: { caCert: { ke
 export async function measureRotation(bench: Bench, bao: Bao): Promise<Figure> {
   const { rotated } = bench.effort;
   const pki = await setUpSign(bao, { mount: 'rotation' });
-  const { hostname: host, port } = new URL(bao.address);
-  const paths: string[] = [];
-  const proxy = await startTcpProxy(
-    { host, port: Number(port) },
-    { observe: () => createRequestReader(({ method, path }) => void paths.push(`${method} ${path.split('?', 1)[0]}`)) },
-  );
-  bench.cleanup.add(proxy.close);
+  const vault = await countVault(bench, bao);
   const meshCa = await startMeshCa(bench, await bench.makeFolder(), {
     flags: ['--sds-auth', 'none'],
     env: { NODE_OPTIONS: HEAP },
   });
+  const issued = () => vault.calls.filter(({ path }) => ISSUING.test(path)).length;
   const conf = {
-    address: `http://${proxy.host}:${proxy.port}`,
+    address: vault.address,
     ...{ pki: pki.mount, role: pki.role, auth: { token: { secret: 'vault-token' } } },
   };
   const put = (backends: readonly object[]) =>
@@ -69,10 +62,10 @@ export async function measureRotation(bench: Bench, bao: Bao): Promise<Figure> {
   const reissuedByAdding = dataplanes.certificates.filter((count) => count > 1).length;
 
   bench.say('rotation: builtin -> vault');
-  const before = paths.filter((path) => ISSUING.test(path)).length;
+  const before = issued();
   const rotation = await rotate(meshCa, dataplanes);
   const peak = readUsage(meshCa.pid);
-  const calls = paths.filter((path) => ISSUING.test(path)).length - before;
+  const calls = issued() - before;
   dataplanes.close();
   await meshCa.stop();
   const overAlone = (usage: typeof peak) =>
