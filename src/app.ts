@@ -23,7 +23,7 @@ import { createEndpointQueues } from './issuance/queue/endpoint-queues.ts';
 import { IssuerUnavailableError } from './issuer/errors.ts';
 import type { CallOptions } from './issuer/issuer.ts';
 import { createDataplaneRules } from './resources/dataplane-rules.ts';
-import { createMeshRules, type MeshStep } from './resources/mesh-rules.ts';
+import { createMeshRules } from './resources/mesh-rules.ts';
 import { Overviews } from './resources/overview.ts';
 import { Resources } from './resources/resources.ts';
 import { createSecretRules } from './resources/secret-rules.ts';
@@ -34,6 +34,7 @@ import { Fleets } from './rotation/fleets.ts';
 import { createRootLearner } from './rotation/learn-roots.ts';
 import { createMeshReadings } from './rotation/mesh-readings.ts';
 import { Rotations } from './rotation/rotations.ts';
+import type { Step } from './rotation/step.ts';
 import { createStepRules } from './rotation/step-rules.ts';
 import { createCalmLog } from './runtime/calm-log.ts';
 import { type Clock, systemClock } from './runtime/clock.ts';
@@ -141,7 +142,7 @@ export async function startApp(settings: Settings, parts: AppParts): Promise<App
   metrics.readMeshesFrom(createMeshReadings({ bundles, rotations }));
   const line = createTrialLine({ clock });
   const zone = { zoneName: settings.zoneName };
-  const checkStep = async (step: MeshStep, options: CallOptions) => {
+  const checkStep = async (step: Step, options: CallOptions) => {
     rotations.guard(step.before, step.after);
     await stepRules.check(step, options);
   };

@@ -12,8 +12,6 @@ export interface KindRules {
 }
 
 export interface PutState {
-  /** There is none of this name yet. */
-  readonly created: boolean;
   /** Everything is to be looked at, nothing stored. */
   readonly dryRun: boolean;
   /** Data planes that are offline are no reason to refuse it. */

@@ -6,6 +6,7 @@ import { type CallOptions, isConfChecker, isProvisioner } from '../issuer/issuer
 import { type Mesh, parseMesh } from '../mesh/mesh.ts';
 import type { MeshBackend } from '../mesh/mtls.ts';
 import { checkMeshNameLength, meshNameWarnings } from '../mesh/names.ts';
+import type { Step } from '../rotation/step.ts';
 import type { ResourceKey, Store } from '../store/store.ts';
 import { failedChecks, failedViolations, type Proof } from '../validation/proof.ts';
 import { proveAll } from '../validation/prove-all.ts';
@@ -21,18 +22,9 @@ export interface MeshRulesOptions {
   readonly prove: (backend: Backend, options: CallOptions) => Promise<Proof>;
   readonly line: TrialLine;
   /** @throws RotationNotReadyError, ConflictError when connections would break, or a rotation is under way */
-  readonly checkStep: (step: MeshStep, options: CallOptions) => Promise<void>;
+  readonly checkStep: (step: Step, options: CallOptions) => Promise<void>;
   /** Takes the proofs of a Mesh once it is stored. */
   readonly note: (proof: Proof) => void;
-}
-
-/** A Mesh as it stands, and as it is to be. */
-export interface MeshStep {
-  readonly before: Mesh;
-  readonly after: Mesh;
-  readonly force: boolean;
-  /** Backend -> the roots that its test certificate ends in, DER; of those that have just been proven. */
-  readonly provenRoots: ReadonlyMap<string, readonly Buffer[]>;
 }
 
 /**
@@ -49,7 +41,7 @@ export function createMeshRules(options: MeshRulesOptions): KindRules {
       const created = before === undefined;
       const violations = created ? checkMeshNameLength(resource.name) : [];
       if (violations.length > 0) throw new ConfigError(NOT_VALID, { violations });
-      const checkStep = async (provenRoots: MeshStep['provenRoots']) => {
+      const checkStep = async (provenRoots: Step['provenRoots']) => {
         if (before !== undefined) await options.checkStep({ before, after: resource, force, provenRoots }, call);
       };
       // First without what only a certificate tells, so that nothing is asked of a backend for a step that comes too soon.

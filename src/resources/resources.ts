@@ -96,7 +96,7 @@ export class Resources {
     });
     const rules = this.#rules[kind.type];
     const warnings = await framedAsync(step, async () => {
-      const state = { created: before === undefined, dryRun: options.dryRun === true, force: options.force === true };
+      const state = { dryRun: options.dryRun === true, force: options.force === true };
       for (let attempt = 1; ; attempt += 1) {
         const checked = (await rules?.beforePut?.(resource, state, options)) ?? { resource, warnings: [] };
         if (state.dryRun) return checked.warnings;
