@@ -32,6 +32,18 @@ const port = z
   .regex(/^\d{1,5}$/)
   .transform(Number)
   .pipe(z.number().max(65_535));
+const HOST_FORM = 'a host name or an IP address without brackets, such as `127.0.0.1`, `::1` or `0.0.0.0`';
+const host = z
+  .string()
+  .max(253)
+  .regex(/^[A-Za-z0-9.:_-]+$/);
+/** As Envoy asks for it. */
+const SECRET_NAME_FORM = '1 to 253 printable characters without blanks';
+const secretName = z
+  .string()
+  .min(1)
+  .max(253)
+  .regex(/^[\x21-\x7e]+$/);
 const boolean = z.enum(['true', 'false']).transform((text) => text === 'true');
 
 /** Milliseconds, from Kuma's duration grammar, within `least` and `most`. */
@@ -66,12 +78,9 @@ export const SETTINGS = {
     doc: 'Part that this instance plays.',
   }),
   apiHost: setting({
-    schema: z
-      .string()
-      .max(253)
-      .regex(/^[A-Za-z0-9.:_-]+$/),
+    schema: host,
     default: '127.0.0.1',
-    form: 'a host name or an IP address without brackets, such as `127.0.0.1`, `::1` or `0.0.0.0`',
+    form: HOST_FORM,
     doc: 'Address that the HTTP API listens on.',
   }),
   apiPort: setting({
@@ -95,12 +104,9 @@ export const SETTINGS = {
     hideValue: true,
   }),
   sdsHost: setting({
-    schema: z
-      .string()
-      .max(253)
-      .regex(/^[A-Za-z0-9.:_-]+$/),
+    schema: host,
     default: '127.0.0.1',
-    form: 'a host name or an IP address without brackets, such as `127.0.0.1`, `::1` or `0.0.0.0`',
+    form: HOST_FORM,
     doc: "Address that Envoy's Secret Discovery Service (gRPC) listens on. One that is not loopback needs `apiTlsCertFile`.",
   }),
   sdsPort: setting({
@@ -116,23 +122,15 @@ export const SETTINGS = {
     doc: 'How a proxy proves over SDS which data plane it is.',
   }),
   sdsIdentityName: setting({
-    schema: z
-      .string()
-      .min(1)
-      .max(253)
-      .regex(/^[\x21-\x7e]+$/),
+    schema: secretName,
     default: 'identity_cert',
-    form: '1 to 253 printable characters without blanks',
+    form: SECRET_NAME_FORM,
     doc: 'Name of the SDS secret with certificate and key.',
   }),
   sdsTrustName: setting({
-    schema: z
-      .string()
-      .min(1)
-      .max(253)
-      .regex(/^[\x21-\x7e]+$/),
+    schema: secretName,
     default: 'mesh_ca',
-    form: '1 to 253 printable characters without blanks',
+    form: SECRET_NAME_FORM,
     doc: 'Name of the SDS secret with the roots of the mesh.',
   }),
   dataDir: setting({
