@@ -348,3 +348,19 @@ function ownModule(upstream: Upstream, store: Store): IssuerModule<unknown> {
     },
   };
 }
+
+/** Three data planes on ca-1; ca-2 was added, which they have not heard of yet. */
+export async function startThreeProxies(): Promise<{
+  readonly world: RotationWorld;
+  readonly proxies: SimulatedProxy[];
+}> {
+  const world = await startRotationWorld();
+  await world.putMesh(['ca-1']);
+  const proxies: SimulatedProxy[] = [];
+  for (const name of ['web-1', 'web-2', 'web-3']) proxies.push(await world.join(name));
+  await world.putMesh(['ca-1', 'ca-2']);
+  return { world, proxies };
+}
+
+/** The states that a rotation has been in, in order. */
+export const statesOf = ({ steps }: Pick<RotationView, 'steps'>) => steps.map(({ state }) => state);

@@ -7,21 +7,17 @@ import {
   restart,
   type SimulatedProxy,
   startRotationWorld,
+  startThreeProxies,
+  statesOf,
 } from './rotation-world.ts';
 
 let world: RotationWorld;
 let proxies: SimulatedProxy[];
 
 beforeEach(async () => {
-  world = await startRotationWorld();
-  await world.putMesh(['ca-1']);
-  proxies = [];
-  for (const name of ['web-1', 'web-2', 'web-3']) proxies.push(await world.join(name));
-  await world.putMesh(['ca-1', 'ca-2']);
+  ({ world, proxies } = await startThreeProxies());
 });
 afterEach(() => world.close());
-
-const statesOf = ({ steps }: { steps: readonly { state: string }[] }) => steps.map(({ state }) => state);
 
 describe('a rotation that is rolled back', () => {
   /** Brings it to a state, and lets nobody be made anew after that. */

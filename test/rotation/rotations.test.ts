@@ -1,19 +1,20 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { accepts, MESH, type RotationWorld, type SimulatedProxy, startRotationWorld } from './rotation-world.ts';
+import {
+  accepts,
+  MESH,
+  type RotationWorld,
+  type SimulatedProxy,
+  startThreeProxies,
+  statesOf,
+} from './rotation-world.ts';
 
 let world: RotationWorld;
 let proxies: SimulatedProxy[];
 
 beforeEach(async () => {
-  world = await startRotationWorld();
-  await world.putMesh(['ca-1']);
-  proxies = [];
-  for (const name of ['web-1', 'web-2', 'web-3']) proxies.push(await world.join(name));
-  await world.putMesh(['ca-1', 'ca-2']);
+  ({ world, proxies } = await startThreeProxies());
 });
 afterEach(() => world.close());
-
-const statesOf = ({ steps }: { steps: readonly { state: string }[] }) => steps.map(({ state }) => state);
 
 describe('a managed rotation', () => {
   it('takes all steps by itself, and ends with the new backend alone', async () => {

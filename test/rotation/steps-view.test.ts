@@ -1,15 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MESH, type RotationWorld, type SimulatedProxy, startRotationWorld } from './rotation-world.ts';
+import { MESH, type RotationWorld, type SimulatedProxy, startThreeProxies } from './rotation-world.ts';
 
 let world: RotationWorld;
 let proxies: SimulatedProxy[];
 
 beforeEach(async () => {
-  world = await startRotationWorld();
-  await world.putMesh(['ca-1']);
-  proxies = [];
-  for (const name of ['web-1', 'web-2', 'web-3']) proxies.push(await world.join(name));
-  await world.putMesh(['ca-1', 'ca-2']);
+  ({ world, proxies } = await startThreeProxies());
 });
 afterEach(() => world.close());
 
