@@ -10,8 +10,9 @@ import { showCertificates, showInspect, showValidation } from './steps/show-resu
 import { startMeshCa } from './steps/start-mesh-ca.ts';
 import { startVault } from './steps/start-vault.ts';
 import { Closers } from './support/closers.ts';
+import { runToEnd } from './support/run-to-end.ts';
 import { createScreen } from './support/screen.ts';
-import { listenForStop, StoppedError } from './support/stop-signals.ts';
+import { listenForStop } from './support/stop-signals.ts';
 import { makeTempFolder } from './support/temp-folder.ts';
 
 /** `npm run demo`: three meshes on three kinds of CA, from an empty folder to mutual TLS. `-- --keep` stays up until Ctrl-C. */
@@ -40,19 +41,8 @@ async function stopped({ screen, signal }: Demo): Promise<void> {
 const signal = listenForStop();
 const screen = createScreen(process.stdout, process.stderr, process.env);
 const closers = new Closers();
-try {
+await runToEnd({ screen, closers, signal }, async () => {
   const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
   const folder = await makeTempFolder(closers);
   await runDemo({ screen, closers, signal, folder }, values.keep);
-} catch (error) {
-  // Ctrl-C reaches the children, too; what they fail with may be here before our own signal.
-  await sleep(100);
-  const cause: unknown = signal.aborted ? signal.reason : error;
-  screen.error(cause instanceof Error ? cause.message : String(cause));
-  process.exitCode = cause instanceof StoppedError ? cause.exitCode : 1;
-}
-for (const failure of await closers.closeAll()) {
-  screen.error(failure);
-  process.exitCode = 1;
-}
-if (process.exitCode === undefined) screen.plain(`\ndemo: ok`);
+});

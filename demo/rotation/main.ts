@@ -1,12 +1,12 @@
 import { setMaxListeners } from 'node:events';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type Demo, ROOT } from '../demo.ts';
 import { Closers } from '../support/closers.ts';
+import { runToEnd } from '../support/run-to-end.ts';
 import { createScreen } from '../support/screen.ts';
-import { listenForStop, StoppedError } from '../support/stop-signals.ts';
+import { listenForStop } from '../support/stop-signals.ts';
 import { makeTempFolder } from '../support/temp-folder.ts';
 import { createLiveScreen, type LiveScreen } from './live-line.ts';
 import type { LoadSummary } from './load-counts.ts';
@@ -41,20 +41,12 @@ const signal = listenForStop();
 setMaxListeners(0, signal, process);
 const screen = createLiveScreen(createScreen(process.stdout, process.stderr, process.env), process.stdout);
 const closers = new Closers();
-try {
-  const { values } = parseArgs({ options: { unchecked: { type: 'boolean', default: false } } });
-  const folder = await makeTempFolder(closers);
-  await runDemo({ screen, closers, signal, folder }, screen, values.unchecked);
-} catch (error) {
-  screen.clear();
-  // Ctrl-C reaches the children, too; what they fail with may be here before our own signal.
-  await sleep(100);
-  const cause: unknown = signal.aborted ? signal.reason : error;
-  screen.error(cause instanceof Error ? cause.message : String(cause));
-  process.exitCode = cause instanceof StoppedError ? cause.exitCode : 1;
-}
-for (const failure of await closers.closeAll()) {
-  screen.error(failure);
-  process.exitCode = 1;
-}
-if (process.exitCode === undefined) screen.plain(`\ndemo: ok`);
+await runToEnd(
+  { screen, closers, signal },
+  async () => {
+    const { values } = parseArgs({ options: { unchecked: { type: 'boolean', default: false } } });
+    const folder = await makeTempFolder(closers);
+    await runDemo({ screen, closers, signal, folder }, screen, values.unchecked);
+  },
+  screen.clear,
+);
